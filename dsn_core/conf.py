@@ -1,0 +1,128 @@
+"""The ``DSN`` setting: its defaults, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from dsn_core.exceptions import nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """``settings.DSN`` with every default filled in. Names are the keys of the setting."""
+
+    #: Name of the runner that is woken up after a commit.
+    RUNNER: str = "immediate"
+    #: None: every installed entry point. A list: only these, each ``name`` or ``distribution:name``.
+    PLUGINS: Sequence[str] | None = None
+    #: Plugins that are taken away, of whatever source.
+    DISABLED_PLUGINS: Sequence[str] = ()
+    #: Options of the messengers, by alias.
+    MESSENGERS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Where a user's address for a messenger is: ``{"sms": "profile.phone"}``, paths from the user.
+    ADDRESSES: Mapping[str, str] = field(default_factory=dict)
+    #: Path from the user to the language of their messages; empty: the site's ``LANGUAGE_CODE``.
+    LANGUAGE_PATH: str = ""
+    #: Path from the user to the time zone of their messages; empty: the site's ``TIME_ZONE``.
+    TIME_ZONE_PATH: str = ""
+    #: Seconds after which a process follows triggers that another process changed.
+    REFRESH_SECONDS: float = 5
+    #: Raise what goes wrong while an event is recorded, instead of logging it. For tests.
+    STRICT: bool = False
+    #: Seconds for which the ``immediate`` runner works before it leaves the rest to a worker.
+    IMMEDIATE_SECONDS: float = 5
+    #: Seconds a claimed delivery or event belongs to the worker that claimed it.
+    LEASE_SECONDS: float = 300
+    #: How often a delivery, or the fan-out of an event, is tried before it is failed.
+    MAX_ATTEMPTS: int = 8
+    #: Bytes an event's payload may have; larger arguments become placeholders.
+    MAX_PAYLOAD_BYTES: int = 65_536
+    #: How deep messages may cause messages, before it counts as a loop.
+    MAX_DEPTH: int = 3
+    #: Names of fields and arguments whose values are never stored, beside ``password``.
+    SENSITIVE_FIELDS: Sequence[str] = ()
+
+
+def current() -> Settings:
+    """The settings as they are now. What is unusable has its default; the system checks say so."""
+    given = getattr(settings, "DSN", None)
+    if not isinstance(given, Mapping):
+        return Settings()
+    known = {item.name for item in dataclasses.fields(Settings)}
+    return Settings(**{name: value for name, value in given.items() if name in known})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the setting: which key (empty: the whole), what, and the way out."""
+
+    key: str
+    message: str
+    hint: str = ""
+
+
+def problems() -> list[Problem]:
+    """Everything wrong with ``settings.DSN``."""
+    given = getattr(settings, "DSN", None)
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        return [
+            Problem(
+                "",
+                f"The setting DSN is {type(given).__name__}, but dsn-core expects a dict.",
+                "If another package uses the name DSN (for a connection string, say), give that one another name.",
+            )
+        ]
+    known = {item.name: item for item in dataclasses.fields(Settings)}
+    hints = typing.get_type_hints(Settings)
+    found = []
+    for name, value in given.items():
+        if name not in known:
+            found.append(
+                Problem(
+                    str(name),
+                    f"DSN[{name!r}] is not a setting of dsn-core{nearest(str(name), known)}.",
+                    f"The settings are {', '.join(sorted(known))}.",
+                )
+            )
+        elif why := _misfit(name, value, hints[name]):
+            found.append(Problem(name, f"DSN[{name!r}] {why}."))
+    return found
+
+
+def _misfit(name: str, value: Any, hint: Any) -> str:
+    if hint is bool:
+        return "" if isinstance(value, bool) else f"must be True or False, not {value!r}"
+    if hint is str:
+        return "" if isinstance(value, str) else f"must be a text, not {value!r}"
+    if hint in (int, float):
+        kinds = (int,) if hint is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or value < 0:
+            return f"must be a {'whole number' if hint is int else 'number'} from 0, not {value!r}"
+        return ""
+    if typing.get_origin(hint) is Mapping:
+        return _mapping_misfit(name, value)
+    if value is None and type(None) in typing.get_args(hint):
+        return ""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        return f"must be a list of names, not {value!r}"
+    return ""
+
+
+def _mapping_misfit(name: str, value: Any) -> str:
+    # The values are never shown: a messenger's options hold its secrets.
+    inner: type = str if name == "ADDRESSES" else Mapping
+    if not isinstance(value, Mapping):
+        return f"must be a dict, not {type(value).__name__}"
+    wrong = [key for key, item in value.items() if not isinstance(key, str) or not isinstance(item, inner)]
+    if not wrong:
+        return ""
+    what = "a path such as 'profile.phone'" if inner is str else "a dict of options"
+    return f"must hold {what} under each name, which {', '.join(map(repr, wrong))} does not"

@@ -1,0 +1,48 @@
+"""How an argument of a signal survives in an event's row."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from dsn_core.contracts.naming import Named
+from dsn_core.contracts.overriding import not_overridden, require_override
+from dsn_core.exceptions import ContractError
+
+
+class BaseCodec(Named):
+    """Turns values of one type into JSON data and back.
+
+    ::
+
+        class MoneyCodec(BaseCodec):
+            name = "money"
+            python_type = Money
+
+            def encode(self, value):
+                return [str(value.amount), str(value.currency)]
+
+            def decode(self, data):
+                return Money(*data)
+
+    ``encode`` returns what :mod:`json` can write, without secrets. ``decode`` must accept what any
+    earlier version of the plugin wrote; it must import nothing that the data names.
+    """
+
+    #: The type (with its subclasses) that it takes care of.
+    python_type: ClassVar[Any] = None
+
+    def encode(self, value: Any) -> Any:
+        """Return JSON data for ``value``."""
+        raise not_overridden(self, "encode")
+
+    def decode(self, data: Any) -> Any:
+        """Return the value that ``data`` stands for."""
+        raise not_overridden(self, "decode")
+
+    @classmethod
+    def check_contract(cls) -> None:
+        super().check_contract()
+        require_override(cls, BaseCodec, "encode")
+        require_override(cls, BaseCodec, "decode")
+        if not isinstance(cls.python_type, type):
+            raise ContractError(f"{cls.__module__}.{cls.__qualname__}.python_type is {cls.python_type!r}; it is a class.")

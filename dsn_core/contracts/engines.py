@@ -1,0 +1,43 @@
+"""Template engines, as message templates see them.
+
+The engines themselves stand above the contracts; they are put in here when Django starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from dsn_core.exceptions import ConfigurationError, UnknownName
+
+
+class CompiledTemplate(Protocol):
+    """A compiled template. Its parts are ``subject``, ``text`` and ``html``."""
+
+    def parts(self, variables: Mapping[str, Any]) -> dict[str, str]:
+        """Render, and return the parts that the template has, by name."""
+
+
+class Engine(Protocol):
+    """Compiles the source or the file of one message template."""
+
+    def from_string(self, source: str, part: str) -> CompiledTemplate:
+        """Compile ``source``. ``part`` says what it is; with ``""`` the source's blocks do, or its looks."""
+
+    def from_file(self, file_name: str) -> CompiledTemplate:
+        """Compile the file ``file_name`` of the template folders."""
+
+
+engines: dict[str, Engine] = {}
+
+
+def engine(name: str) -> Engine:
+    """The engine called ``name``."""
+    if not engines:
+        raise ConfigurationError(
+            "Message templates need Django to be set up with 'dsn_core' in INSTALLED_APPS before they can be rendered."
+        )
+    try:
+        return engines[name]
+    except KeyError:
+        raise UnknownName("template engine", name, engines) from None

@@ -1,0 +1,161 @@
+"""Messengers: plugin classes that deliver rendered messages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from django.core.checks import CheckMessage
+
+from dsn_core.contracts.messages import Message
+from dsn_core.contracts.naming import Named
+from dsn_core.contracts.options import Options
+from dsn_core.contracts.overriding import not_overridden, overrides, require_override
+from dsn_core.contracts.paths import follow
+from dsn_core.contracts.receipts import Receipt
+from dsn_core.exceptions import ContractError
+
+#: The arguments that a seed-style ``send`` may take, by name.
+SEND_ARGUMENTS: Final = ("template", "sender", "users", "trigger_context", "signal_kwargs")
+#: The parts of a message there are.
+PARTS: Final = ("subject", "text", "html")
+
+
+class BaseMessenger(Named):
+    """Delivers messages through one channel. Override one of two methods.
+
+    **The usual way:** override :meth:`send_messages`. The pipeline renders, and hands over batches;
+    the messenger answers with one :class:`~dsn_core.Receipt` per message::
+
+        class PagerMessenger(BaseMessenger):
+            \"\"\"Sends to the on-call pager.\"\"\"
+
+            name = "pager"
+            parts = ("text",)
+            address_path = "profile.pager_number"
+
+            def send_messages(self, messages):
+                with pager.connect(timeout=self.options.TIMEOUT) as connection:
+                    for message in messages:
+                        try:
+                            yield Receipt.sent(connection.send(message.address, message.text), message=message)
+                        except pager.NoSuchNumber as error:
+                            yield Receipt.invalid_address(str(error), message=message)
+
+    **The seed's way:** override :meth:`send`, which takes over everything: it renders, chooses
+    among the users or other users, and sends.
+
+    Register it with the ``dsn_messengers`` hook. One object per alias in ``DSN["MESSENGERS"]`` is
+    made per batch; ``self.alias`` is that alias and ``self.options`` its typed options.
+    """
+
+    #: Which parts of a message it can express.
+    parts: ClassVar[Sequence[str]] = PARTS
+    #: How many messages one call of ``send_messages`` gets at most. A seed-style ``send`` gets all
+    #: users of an event at once unless its class sets this.
+    batch_size: ClassVar[int] = 100
+    #: The frozen dataclass of its options.
+    Options: ClassVar[type[Options]] = Options
+    #: Where a user's address is, as a path from the user, e.g. ``"profile.phone"``. The setting
+    #: ``DSN["ADDRESSES"]`` overrides it. Empty: users need no address (in-site, console).
+    address_path: ClassVar[str] = ""
+    #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
+    retry_unknown: ClassVar[bool] = False
+
+    def __init__(self, alias: str = "", options: Options | None = None, address_path: str | None = None) -> None:
+        self.alias = alias or self.name
+        self.options: Any = self.Options() if options is None else options
+        self._address_path = self.address_path if address_path is None else address_path
+
+    @property
+    def needs_address(self) -> bool:
+        """Whether a user without an address cannot be reached."""
+        return bool(self._address_path) or overrides(type(self), BaseMessenger, "addresses")
+
+    def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
+        """Return ``{user.pk: address}`` for those of ``users`` that have one.
+
+        Called once per batch; the default follows the address path. Override it to fetch the
+        addresses of all of them with one query. A user that is left out is *skipped*.
+        """
+        if not self._address_path:
+            return {}
+        found = {user.pk: follow(user, self._address_path) for user in users}
+        return {pk: str(address) for pk, address in found.items() if address not in (None, "")}
+
+    def send_messages(self, messages: Sequence[Message]) -> Iterable[Receipt]:
+        """Send ``messages`` and return (or yield) a receipt for each.
+
+        A batch may mix events, templates and receivers. Receipts come in the order of the
+        messages, or name their message. A message that is left unanswered is tried again. What is
+        raised is a retry for those still unanswered; it never reaches the code that fired the
+        signal. Every call of the provider must keep ``self.options.TIMEOUT``.
+        """
+        raise not_overridden(self, "send_messages")
+
+    def send(
+        self, template: Any, users: Sequence[Any], trigger_context: dict[str, Any], signal_kwargs: dict[str, Any]
+    ) -> Any:
+        """The seed's way: called once per event and backend, with all its users (maybe none).
+
+        Render with ``template.render(user=..., trigger_context=..., signal_kwargs=...)``, for any
+        user, also for ones that are not in ``users``, and send. May be a class method, and may
+        take ``sender``. Each user that a message was rendered for counts as sent when nothing is
+        raised; when it raises, those count as *unknown* and the others are tried again.
+        """
+        raise not_overridden(self, "send")
+
+    @classmethod
+    def check(cls, options: Options) -> list[CheckMessage]:
+        """Return what is wrong with ``options``, for ``manage.py check`` and ``dsn_plugins``.
+
+        Called with options whose names and types are right; the default has nothing to say.
+        No network call belongs here.
+        """
+        return []
+
+    @classmethod
+    def sends_itself(cls) -> bool:
+        """Whether the class follows the seed's way: it overrides ``send``."""
+        return overrides(cls, BaseMessenger, "send")
+
+    @classmethod
+    def check_contract(cls) -> None:
+        super().check_contract()
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        require_override(cls, BaseMessenger, "send_messages", "send")
+        unknown = [part for part in cls.parts if part not in PARTS]
+        if unknown or not cls.parts:
+            raise ContractError(f"{where}.parts is {cls.parts!r}; it lists one or more of {', '.join(PARTS)}.")
+        if not isinstance(cls.batch_size, int) or cls.batch_size < 1:
+            raise ContractError(f"{where}.batch_size is {cls.batch_size!r}; it is a whole number from 1.")
+        if cls.sends_itself():
+            _check_send_signature(cls, where)
+
+
+def send_arguments(messenger: BaseMessenger) -> tuple[str, ...]:
+    """Those of :data:`SEND_ARGUMENTS` that the messenger's ``send`` takes."""
+    parameters = inspect.signature(messenger.send).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return SEND_ARGUMENTS
+    return tuple(name for name in SEND_ARGUMENTS if name in parameters)
+
+
+def _check_send_signature(cls: type[BaseMessenger], where: str) -> None:
+    static = inspect.getattr_static(cls, "send")
+    function = static.__func__ if isinstance(static, classmethod | staticmethod) else static
+    parameters = list(inspect.signature(function).parameters.values())
+    if not isinstance(static, staticmethod):
+        parameters = parameters[1:]
+    strange = [
+        parameter.name
+        for parameter in parameters
+        if parameter.name not in SEND_ARGUMENTS
+        and parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    if strange:
+        raise ContractError(
+            f"{where}.send() asks for {', '.join(strange)}; it can be given {', '.join(SEND_ARGUMENTS)}, by these names."
+        )

@@ -1,0 +1,98 @@
+"""A messenger's typed options, read from ``DSN["MESSENGERS"][alias]``."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dsn_core.exceptions import ConfigurationError, nearest
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+_SECRET = "dsn_secret"
+
+
+def secret(*, default: Any = dataclasses.MISSING) -> Any:
+    """A field whose value never shows: masked in ``repr``, in ``dsn_plugins`` and in checks."""
+    return dataclasses.field(default=default, repr=False, metadata={_SECRET: True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options that every messenger has. Subclass it as a frozen dataclass to add more::
+
+        @dataclass(frozen=True, kw_only=True)
+        class TelegramOptions(Options):
+            BOT_TOKEN: str = secret()                 # no default: must be set
+            API_BASE: str = "https://telegram.example"
+
+    Names are in capitals, as in Django's settings. An unknown name, a missing one and a value of
+    the wrong type are found by ``manage.py check``, each with its sentence.
+    """
+
+    #: Seconds that one call of the provider may take.
+    TIMEOUT: float = 10.0
+
+    @classmethod
+    def from_mapping(cls: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
+        """Build the options, or raise :class:`~dsn_core.exceptions.ConfigurationError` naming all that is wrong."""
+        problems = cls.problems(values)
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+        return cls(**values)
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> list[str]:
+        """What is wrong with ``values``, one sentence each, without showing any value."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        hints = typing.get_type_hints(cls)
+        found = [f"{name} is not an option{nearest(name, fields)}" for name in values if name not in fields]
+        for name, field in fields.items():
+            if name not in values:
+                if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                    found.append(f"{name} is missing")
+            elif not _fits(values[name], hints[name]):
+                found.append(f"{name} must be {_spell(hints[name])}, not {type(values[name]).__name__}")
+            elif field.metadata.get(_SECRET) and values[name] == "":
+                found.append(f"{name} is empty")
+        return found
+
+    def mask(self, text: str) -> str:
+        """``text`` without the values of secret options: for what providers and libraries raise."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata.get(_SECRET) and value:
+                text = text.replace(str(value), "***")
+        return text
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    kind = origin or hint
+    if kind is float:
+        kind = (int, float)
+    if isinstance(value, bool) and kind is not bool:
+        return False
+    if kind is Sequence and isinstance(value, str):
+        return False
+    return isinstance(value, kind)
+
+
+def _spell(hint: Any) -> str:
+    if hint is type(None):
+        return "None"
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_spell(option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(repr(option) for option in typing.get_args(hint))
+    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)

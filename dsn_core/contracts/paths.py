@@ -1,0 +1,38 @@
+"""Dotted paths through objects: ``movie.audiences``, ``profile.phone``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+
+from dsn_core.exceptions import ConfigurationError
+
+
+def follow(start: Any, path: str) -> Any:
+    """Walk ``path`` from ``start``: mapping keys, then attributes. None where a step finds None.
+
+    A one-to-one relation that has no row counts as None. Names that begin with an underscore are
+    refused, and nothing is called, so that a path that an operator typed runs no code of ours.
+    """
+    value = start
+    for step in path.split("."):
+        if not step or step.startswith("_"):
+            raise ConfigurationError(f"{path!r} is not a path: a step is empty or begins with an underscore.")
+        if value is None:
+            return None
+        if isinstance(value, Mapping):
+            if step not in value:
+                raise ConfigurationError(f"{path!r} cannot be followed: there is no {step!r}.")
+            value = value[step]
+            continue
+        try:
+            value = getattr(value, step)
+        except ObjectDoesNotExist:
+            return None
+        except AttributeError as error:
+            raise ConfigurationError(
+                f"{path!r} cannot be followed: {type(value).__name__} has no attribute {step!r}."
+            ) from error
+    return value

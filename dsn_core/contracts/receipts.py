@@ -1,0 +1,71 @@
+"""What became of one message, as its messenger says it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsn_core.contracts.messages import Message
+
+
+class Outcome(enum.Enum):
+    """The answers a messenger can give."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    FAILED = "failed"
+    INVALID_ADDRESS = "invalid_address"
+    UNKNOWN = "unknown"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One message's fate. Made by the class methods, one per possible answer.
+
+    Every one takes ``message=`` to say which message it is about; without it, receipts are taken
+    in the order of the messages. ``reason`` is kept on the delivery and shown to operators: it
+    must not hold secrets.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    after: float | None = None
+    provider_id: str = ""
+    message: Message | None = None
+
+    @classmethod
+    def sent(cls, provider_id: str = "", *, message: Message | None = None) -> Receipt:
+        """The provider took it. ``provider_id`` is its own name for the message, if it gives one."""
+        return cls(Outcome.SENT, provider_id=provider_id, message=message)
+
+    @classmethod
+    def retry(cls, after: float | None = None, reason: str = "", *, message: Message | None = None) -> Receipt:
+        """Not sent, may work later. ``after`` is in seconds; None lets the back-off decide."""
+        return cls(Outcome.RETRY, reason=reason, after=after, message=message)
+
+    @classmethod
+    def failed(cls, reason: str, *, message: Message | None = None) -> Receipt:
+        """Not sent, and never will be: it is not tried again."""
+        return cls(Outcome.FAILED, reason=reason, message=message)
+
+    @classmethod
+    def invalid_address(cls, reason: str, *, message: Message | None = None) -> Receipt:
+        """Not sent, because the address cannot be used or refuses messages: not tried again."""
+        return cls(Outcome.INVALID_ADDRESS, reason=reason, message=message)
+
+    @classmethod
+    def unknown(cls, reason: str, *, message: Message | None = None) -> Receipt:
+        """It may have been sent: the answer was lost. The messenger's policy decides about a retry."""
+        return cls(Outcome.UNKNOWN, reason=reason, message=message)
+
+    @classmethod
+    def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
+        """Not sent; the whole messenger rests for ``after`` seconds, in all workers.
+
+        Uses up no attempt, neither of this message nor of those of the batch that are still
+        unanswered.
+        """
+        return cls(Outcome.PAUSE, reason=reason, after=after, message=message)

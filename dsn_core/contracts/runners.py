@@ -1,0 +1,26 @@
+"""What makes deliveries run."""
+
+from __future__ import annotations
+
+from dsn_core.contracts.naming import Named
+from dsn_core.contracts.overriding import not_overridden, require_override
+
+
+class BaseRunner(Named):
+    """Wakes the pipeline up after a commit that recorded events.
+
+    The delivery table is the truth; a runner only brings the work forward. A wake-up that is lost
+    costs time, never a message.
+    """
+
+    def wake(self, using: str) -> None:
+        """There is new work in the database ``using``. Called after the commit, in the caller's thread.
+
+        Must be quick or bounded in time. What it raises is logged and goes no further.
+        """
+        raise not_overridden(self, "wake")
+
+    @classmethod
+    def check_contract(cls) -> None:
+        super().check_contract()
+        require_override(cls, BaseRunner, "wake")

@@ -1,0 +1,138 @@
+"""Message templates: plugin classes that say what the message is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from dsn_core.contracts.engines import CompiledTemplate, engine
+from dsn_core.contracts.messages import Message
+from dsn_core.contracts.naming import Named
+from dsn_core.contracts.overriding import overrides
+from dsn_core.exceptions import ContractError, RenderingError
+
+
+class BaseMessageTemplate(Named):
+    """Says what the message is, from a string or from a file.
+
+    ::
+
+        class MovieReleased(BaseMessageTemplate):
+            \"\"\"A movie can be seen from now on.\"\"\"
+
+            name = "movie_released"
+            file_name = "cinema/movie_released.html"
+            required_signal_args = ["movie"]
+
+            def get_template_context(self, context):
+                context["cinema"] = settings.CINEMA_NAME
+                return context
+
+    The source is looked for in this order: ``file_name``, then ``template_string``. It can hold
+    all parts as blocks (``{% block subject %}``, ``{% block text %}``, ``{% block html %}``) and
+    extend a layout. Without such blocks the whole is one part: HTML when the file's name ends in
+    ``.html`` or a string closes tags, else the text. ``subject``, ``text`` and ``html`` are
+    template sources of one part each, and go before what the file or string says.
+
+    Variables are escaped in HTML; in the subject and the text they stand as they are. A text that
+    is missing is made from the HTML.
+
+    In the template: the signal's arguments, over them ``verb``, ``action_object``,
+    ``actor_object`` and ``target``, over them ``user``, the receiver (None for a bare address);
+    all of it also as ``context.<name>``, and the arguments alone as ``signal_kwargs.<name>``.
+
+    Register it with the ``dsn_message_templates`` hook.
+    """
+
+    #: ``"jinja2"`` or ``"django"`` (the Django template language).
+    engine: ClassVar[str] = "jinja2"
+    #: A file in a ``templates`` folder of the project, an app or the plugin.
+    file_name: ClassVar[str] = ""
+    #: The source itself.
+    template_string: ClassVar[str] = ""
+    subject: ClassVar[str] = ""
+    text: ClassVar[str] = ""
+    html: ClassVar[str] = ""
+    #: Arguments the signal must provide: a subscription to a signal that does not is refused.
+    required_signal_args: ClassVar[Sequence[str]] = ()
+
+    _compiled: ClassVar[dict[str, CompiledTemplate] | None] = None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._compiled = None
+
+    def get_template_context(self, context: dict[str, Any]) -> dict[str, Any]:
+        """Add variables to ``context``, a dict that is this message's own, and return it."""
+        return context
+
+    def render(
+        self,
+        user: Any = None,
+        trigger_context: Mapping[str, Any] | None = None,
+        signal_kwargs: Mapping[str, Any] | None = None,
+    ) -> Message:
+        """Render the message for ``user``.
+
+        Raises :class:`~dsn_core.exceptions.RenderingError` when the template cannot be compiled;
+        what its variables raise comes through as it is.
+        """
+        variables = self.variables(user, trigger_context or {}, signal_kwargs or {})
+        parts: dict[str, str] = {}
+        for compiled in self.compile().values():
+            parts.update(compiled.parts(variables))
+        return Message(
+            parts.get("text", "").strip(),
+            subject=parts.get("subject", ""),
+            html=parts.get("html", "").strip(),
+        )
+
+    def variables(
+        self, user: Any, trigger_context: Mapping[str, Any], signal_kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """All that the template can name, ``get_template_context`` included."""
+        context = {"signal_kwargs": signal_kwargs, **signal_kwargs, **trigger_context, "user": user}
+        context["trigger_context"] = trigger_context
+        given = self.get_template_context(context)
+        if not isinstance(given, dict):
+            raise RenderingError(
+                f"{type(self).__name__}.get_template_context() returned {type(given).__name__} instead of the context; "
+                "does it end with 'return context'?"
+            )
+        return {**given, "context": given}
+
+    @classmethod
+    def compile(cls) -> dict[str, CompiledTemplate]:
+        """The compiled sources, once per process: the file or string first, then single parts.
+
+        Raises :class:`~dsn_core.exceptions.RenderingError`, naming the file or attribute.
+        """
+        if cls._compiled is None:
+            cls._compiled = cls._compile()
+        return cls._compiled
+
+    @classmethod
+    def _compile(cls) -> dict[str, CompiledTemplate]:
+        chosen = engine(cls.engine)
+        compiled: dict[str, CompiledTemplate] = {}
+        if cls.file_name:
+            compiled["file_name"] = chosen.from_file(cls.file_name)
+        elif cls.template_string:
+            compiled["template_string"] = chosen.from_string(cls.template_string, "")
+        for part in ("subject", "text", "html"):
+            if source := getattr(cls, part):
+                compiled[part] = chosen.from_string(source, part)
+        return compiled
+
+    @classmethod
+    def check_contract(cls) -> None:
+        super().check_contract()
+        sources = (cls.file_name, cls.template_string, cls.subject, cls.text, cls.html)
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        if not any(sources) and not overrides(cls, BaseMessageTemplate, "render"):
+            raise ContractError(f"{where} has no source: set file_name or template_string (or subject, text, html).")
+        if isinstance(cls.required_signal_args, str):
+            raise ContractError(
+                f"{where}.required_signal_args is the text {cls.required_signal_args!r}; "
+                f"it is a list of names: [{cls.required_signal_args!r}]."
+            )

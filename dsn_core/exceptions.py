@@ -1,0 +1,64 @@
+"""Every error that dsn-core raises on purpose.
+
+::
+
+    DSNError
+    ├── ConfigurationError        settings, options or stored rows that cannot work
+    │   └── UnknownName           a name that nothing installed carries
+    ├── ContractError             a plugin class that does not keep its contract
+    ├── InvalidAddress            an address that its messenger cannot use
+    ├── PayloadError              an event's payload that cannot be read back
+    ├── RenderingError            a message template that cannot be rendered
+    └── SnapshotError             an attempt to save or delete a rebuilt instance
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DSNError(Exception):
+    """The base of every error of dsn-core."""
+
+
+class ConfigurationError(DSNError):
+    """Settings, a messenger's options or a stored row cannot work as they are."""
+
+
+class UnknownName(ConfigurationError):
+    """Nothing that is installed carries this name.
+
+    ``kind`` is what was looked for ("messenger", "verb", ...), ``name`` what was asked for,
+    ``known`` the names there are; the message proposes the nearest one.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, advice: str = "") -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"There is no {kind} {name!r}{nearest(name, known)}.{' ' + advice if advice else ''}")
+
+
+class ContractError(DSNError):
+    """A class that a plugin registered does not keep its contract."""
+
+
+class InvalidAddress(DSNError):
+    """An address that its messenger cannot use."""
+
+
+class PayloadError(DSNError):
+    """The payload of an event cannot be read back, e.g. because its model is gone."""
+
+
+class RenderingError(DSNError):
+    """A message template cannot be compiled or rendered."""
+
+
+class SnapshotError(DSNError):
+    """An instance that was rebuilt from an event was about to be saved or deleted."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)``, or an empty string when no known name is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -1,0 +1,28 @@
+"""Django signals that dsn-core sends.
+
+Receivers are called by ``send_robust``: one that raises is logged and breaks nothing.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+#: An event was recorded, in the transaction of the code that fired the signal.
+#: Arguments: ``events`` (list of ``Event``), ``using`` (database alias). Sender: ``Event``.
+event_recorded = Signal()
+
+#: Deliveries reached a final status. Arguments: ``delivery``. Sender: ``Delivery``.
+delivery_finished = Signal()
+
+#: A messenger asked for a pause. Arguments: ``messenger`` (its alias), ``seconds``, ``reason``.
+#: Sender: ``MessengerState``.
+messenger_paused = Signal()
+
+#: A trigger or subscription was created, edited or deleted in this process, inside the editing
+#: transaction. Arguments: ``using``, ``trigger_ids`` (a collection, or None for "any").
+#: Sender: the model. For dsn-core's own index; it is not part of the public API.
+configuration_changed = Signal()
+
+#: A signal was registered or forgotten in this process. Sender: the catalogue's class. Not part of
+#: the public API either.
+catalogue_changed = Signal()
