@@ -1,0 +1,218 @@
+"""The registry: what is installed, by kind and name."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from django.core.checks import CheckMessage
+
+from dsn_core import conf
+from dsn_core.contracts.codecs import BaseCodec
+from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolver
+from dsn_core.contracts.runners import BaseRunner
+from dsn_core.contracts.templates import BaseMessageTemplate
+from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.plugins import discovery, loading
+from dsn_core.plugins.catalogue import Catalogue, catalogue
+from dsn_core.plugins.kinds import (
+    CODECS,
+    KINDS,
+    MESSAGE_TEMPLATES,
+    MESSENGERS,
+    RECEIVER_FILTERS,
+    RECEIVER_RESOLVERS,
+    RUNNERS,
+    SIGNALS,
+    Kind,
+)
+from dsn_core.plugins.loading import Fault, Plugin, describe
+
+logger = logging.getLogger("dsn_core.plugins")
+
+#: The option that says which messenger an alias in ``DSN["MESSENGERS"]`` is an account of.
+ALIAS_OPTION = "MESSENGER"
+
+
+class Registry:
+    """What the loaded plugins registered. One per process: :data:`registry`."""
+
+    def __init__(self, signals: Catalogue) -> None:
+        self.plugins: list[Plugin] = []
+        self.signals = signals
+        self._held: dict[str, dict[str, tuple[Any, Plugin]]] = {kind.plural: {} for kind in KINDS}
+        self._runners: dict[str, BaseRunner] = {}
+        self._codecs: dict[str, BaseCodec] = {}
+        self._codec_by_type: dict[type, BaseCodec | None] = {}
+        self._filters: list[BaseReceiverFilter] | None = None
+
+    # Loading
+
+    def load(self) -> None:
+        """Find and load every plugin. Called once, when Django's apps are ready."""
+        settings = conf.current()
+        modules: set[str] = set()
+        found = discovery.candidates()
+        by_entry_point = {
+            item.module
+            for item in found
+            if item.source == "entry_point" and (settings.PLUGINS is None or item.names & set(settings.PLUGINS))
+        }
+        for candidate in found:
+            # The same module found by two routes is one plugin; its distribution says more than its app.
+            if candidate.module in modules or (candidate.source == "app" and candidate.module in by_entry_point):
+                continue
+            modules.add(candidate.module)
+            self.add(candidate, settings)
+
+    def add(self, candidate: discovery.Candidate, settings: conf.Settings | None = None) -> Plugin:
+        """Load one plugin and register what it offers."""
+        plugin, offered = loading.load(candidate, settings or conf.current())
+        self.plugins.append(plugin)
+        for kind, items in offered.items():
+            for item in items:
+                self._take(kind, item, plugin)
+        for fault in plugin.faults:
+            logger.error("Plugin %s: %s.", candidate.label, fault.message)
+        self._forget_derived()
+        return plugin
+
+    def remove(self, plugin: Plugin) -> None:
+        """Forget a plugin and all that it registered."""
+        self.plugins.remove(plugin)
+        for kind in KINDS:
+            held = self._held[kind.plural]
+            for name in [name for name, (_, holder) in held.items() if holder is plugin]:
+                del held[name]
+                if kind is SIGNALS:
+                    self.signals.remove(name)
+        self._forget_derived()
+
+    def _forget_derived(self) -> None:
+        self._filters = None
+        self._runners.clear()
+        self._codecs.clear()
+        self._codec_by_type.clear()
+
+    def _take(self, kind: Kind, item: Any, plugin: Plugin) -> None:
+        held = self._held[kind.plural]
+        if item.name in held:
+            winner = held[item.name][1].candidate
+            message = (
+                f"its {kind.singular} {item.name!r} is not used, because {winner.label} has one of that name already"
+            )
+            hint = "Names are unique per kind: ask one of the authors to choose another, or disable one of the plugins."
+            plugin.faults.append(Fault("duplicate", message, hint))
+            return
+        if kind is SIGNALS:
+            try:
+                self.signals.add(item)
+            except ConfigurationError as error:
+                plugin.faults.append(Fault("duplicate", f"its signal {item.name!r} is not used: {error}"))
+                return
+        held[item.name] = (item, plugin)
+        plugin.contributions[kind.plural].append(item)
+
+    # Looking up
+
+    def find(self, kind: Kind, name: str) -> Any:
+        """What is registered as ``name``, or :class:`~dsn_core.exceptions.UnknownName`."""
+        try:
+            return self._held[kind.plural][name][0]
+        except KeyError:
+            advice = "Install the plugin that brings it; 'manage.py dsn_plugins' lists what is installed."
+            raise UnknownName(kind.singular, name, self.names(kind), advice=advice) from None
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names that are taken, sorted. For messengers: with the aliases of the settings."""
+        names = set(self._held[kind.plural])
+        if kind is MESSENGERS:
+            names |= {alias for alias in conf.current().MESSENGERS if alias in names or self._account_of(alias) in names}
+        return sorted(names)
+
+    def _account_of(self, alias: str) -> str:
+        options = conf.current().MESSENGERS.get(alias, {})
+        return str(options.get(ALIAS_OPTION, alias)) if isinstance(options, dict) else alias
+
+    def messenger_class(self, alias: str) -> type[BaseMessenger]:
+        """The class behind ``alias``: a messenger's name, or an account in ``DSN["MESSENGERS"]``."""
+        found: type[BaseMessenger] = self.find(MESSENGERS, self._account_of(alias))
+        return found
+
+    def messenger(self, alias: str) -> BaseMessenger:
+        """A messenger with its options, or a :class:`~dsn_core.exceptions.ConfigurationError` that says what lacks."""
+        settings = conf.current()
+        cls = self.messenger_class(alias)
+        given = {key: value for key, value in settings.MESSENGERS.get(alias, {}).items() if key != ALIAS_OPTION}
+        problems = cls.Options.problems(given)
+        if problems:
+            raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {'; '.join(problems)}")
+        path = settings.ADDRESSES.get(alias, settings.ADDRESSES.get(cls.name))
+        return cls(alias, cls.Options(**given), path)
+
+    def messenger_findings(self, alias: str) -> list[CheckMessage | str]:
+        """What keeps the messenger ``alias`` from being ready; empty when it is."""
+        try:
+            messenger = self.messenger(alias)
+            return list(messenger.check(messenger.options))
+        except ConfigurationError as error:
+            return [str(error).removeprefix(f"DSN['MESSENGERS'][{alias!r}]: ")]
+        except Exception as error:
+            return [f"its check raised {describe(error)}"]
+
+    def message_template(self, name: str) -> BaseMessageTemplate:
+        """A message template by name."""
+        cls: type[BaseMessageTemplate] = self.find(MESSAGE_TEMPLATES, name)
+        return cls()
+
+    def receiver_resolver(self, name: str) -> BaseReceiverResolver:
+        """A receiver resolver by name."""
+        cls: type[BaseReceiverResolver] = self.find(RECEIVER_RESOLVERS, name)
+        return cls()
+
+    def receiver_filters(self) -> list[BaseReceiverFilter]:
+        """All receiver filters, in the order in which their plugins were loaded."""
+        if self._filters is None:
+            self._filters = [cls() for cls, _ in self._held[RECEIVER_FILTERS.plural].values()]
+        return self._filters
+
+    def runner(self, name: str) -> BaseRunner:
+        """The runner ``name``: one object per process."""
+        if name not in self._runners:
+            self._runners[name] = self.find(RUNNERS, name)()
+        return self._runners[name]
+
+    def codec(self, name: str) -> BaseCodec:
+        """The codec ``name``: one object per process."""
+        if name not in self._codecs:
+            self._codecs[name] = self.find(CODECS, name)()
+        return self._codecs[name]
+
+    def codec_for(self, value: object) -> BaseCodec | None:
+        """The codec of the nearest class of ``value``, if there is one."""
+        kind = type(value)
+        if kind not in self._codec_by_type:
+            by_type = {cls.python_type: name for name, (cls, _) in self._held[CODECS.plural].items()}
+            name = next((by_type[ancestor] for ancestor in kind.__mro__ if ancestor in by_type), None)
+            self._codec_by_type[kind] = self.codec(name) if name else None
+        return self._codec_by_type[kind]
+
+    def template_dirs(self) -> list[Path]:
+        """The ``templates`` folders of plugins that are no installed apps."""
+        return [folder for plugin in self.plugins if (folder := plugin.template_dir())]
+
+    def prepare_jinja2(self, environment: jinja2.Environment) -> None:
+        """Let each plugin add to ``environment``; one that raises is logged, and the others go on."""
+        for plugin in self.plugins:
+            if plugin.hooks is None:
+                continue
+            try:
+                plugin.hooks.dsn_jinja2_environment(environment=environment)
+            except Exception:
+                logger.exception("Plugin %s: dsn_jinja2_environment() raised.", plugin.candidate.label)
+
+
+registry = Registry(catalogue)
