@@ -1,0 +1,20 @@
+"""The rows: what is configured (trigger, backend, subscription) and what happened (event, delivery)."""
+
+from dsn_core.models.backend import Backend
+from dsn_core.models.configuration import ConfigurationVersion
+from dsn_core.models.delivery import Delivery
+from dsn_core.models.event import Event
+from dsn_core.models.messenger_state import MessengerState
+from dsn_core.models.subscription import Subscription, SubscriptionAddress
+from dsn_core.models.trigger import Trigger
+
+__all__ = [
+    "Backend",
+    "ConfigurationVersion",
+    "Delivery",
+    "Event",
+    "MessengerState",
+    "Subscription",
+    "SubscriptionAddress",
+    "Trigger",
+]

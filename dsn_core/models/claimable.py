@@ -1,0 +1,29 @@
+"""Rows that a runner works off."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Claimable(models.Model):
+    """Work that is due, waits, or is held by a worker: one mechanism for all three.
+
+    ``not_before`` is the moment from which a worker may take the row: now for new work, later for
+    what waits or is retried, the end of the lease while a worker holds it. None: there is nothing
+    left to do. An index that begins with the work's class and goes on with ``not_before`` therefore
+    holds just the open rows, on every database, and finished ones cost a claim nothing.
+    """
+
+    not_before = models.DateTimeField(
+        _("not before"),
+        null=True,
+        blank=True,
+        help_text=_("When it may be worked on; the end of the lease while a worker holds it; empty when finished."),
+    )
+    lease_token = models.UUIDField(_("lease"), null=True, blank=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    last_error = models.TextField(_("last error"), blank=True)
+
+    class Meta:
+        abstract = True

@@ -1,0 +1,45 @@
+"""The database's clock, which all workers share; those of their machines may differ by minutes."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Func
+from django.db.models.sql.compiler import SQLCompiler
+
+
+class DatabaseNow(Func):
+    """Now, by the database's clock, in the form in which Django stores moments there.
+
+    Django's own ``Now`` gives MySQL's session time and SQLite's UTC even where rows hold another.
+    """
+
+    template = "STATEMENT_TIMESTAMP()"
+    output_field = DateTimeField()
+
+    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        function = "UTC_TIMESTAMP(6)" if connection.timezone is datetime.UTC else "CURRENT_TIMESTAMP(6)"
+        return self.as_sql(compiler, connection, template=function, **context)
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        local = "" if settings.USE_TZ else ", 'localtime'"
+        return self.as_sql(
+            compiler, connection, template=f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW'{local})", **context
+        )
+
+
+@dataclass(frozen=True)
+class DatabaseClock:
+    """The database's time, asked once and carried on by this process's own steady clock."""
+
+    read: datetime.datetime
+    _at: float = field(default_factory=time.monotonic)
+
+    def now(self, after: float = 0) -> datetime.datetime:
+        """The database's time ``after`` seconds from now."""
+        return self.read + datetime.timedelta(seconds=time.monotonic() - self._at + after)

@@ -1,0 +1,94 @@
+"""How a change of the configuration is noticed, in this process and in all others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from typing import Any, TypeVar
+
+from django.db import IntegrityError, models, router, transaction
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+from dsn_core.signals import configuration_changed
+
+ModelT = TypeVar("ModelT", bound=models.Model)
+
+
+class ConfigurationVersion(models.Model):
+    """One row with a number that every change of triggers and subscriptions raises.
+
+    It is raised in the editing transaction, so that whoever reads a new number sees the change.
+    Other processes compare it, which costs one small query, and read the triggers again when it moved.
+    """
+
+    ROW = 1
+
+    number = models.BigIntegerField(_("number"))
+
+    class Meta:
+        verbose_name = _("configuration version")
+        verbose_name_plural = _("configuration version")
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+    @classmethod
+    def look(cls, using: str) -> int | None:
+        """The number as it is now; None before the first change."""
+        return cls.objects.using(using).filter(pk=cls.ROW).values_list("number", flat=True).first()
+
+    @classmethod
+    def bump(cls, using: str) -> None:
+        """Raise the number, in the transaction that is open on ``using``."""
+        rows = cls.objects.using(using).filter(pk=cls.ROW)
+        if rows.update(number=F("number") + 1):
+            return
+        try:
+            with transaction.atomic(using=using):
+                # The clock, so that a number never comes back after the table was emptied.
+                cls.objects.using(using).create(pk=cls.ROW, number=time.time_ns() // 1_000)
+        except IntegrityError:
+            rows.update(number=F("number") + 1)
+
+
+def announce(model: type[models.Model], using: str, trigger_ids: Collection[int] | None) -> None:
+    """Tell everybody that triggers (None: any of them) changed. Belongs in the editing transaction."""
+    ConfigurationVersion.bump(using)
+    configuration_changed.send(sender=model, using=using, trigger_ids=trigger_ids)
+
+
+class ConfigurationQuerySet(models.QuerySet[ModelT]):
+    """A queryset whose bulk changes are noticed: Django sends no signal for them."""
+
+    def update(self, **kwargs: Any) -> int:
+        with transaction.atomic(using=self.db):
+            rows = super().update(**kwargs)
+            announce(self.model, self.db, None)
+        return rows
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(self, objs: Iterable[ModelT], *args: Any, **kwargs: Any) -> list[ModelT]:
+        using = router.db_for_write(self.model) if self._db is None else self._db
+        with transaction.atomic(using=using):
+            created = super().bulk_create(objs, *args, **kwargs)
+            announce(self.model, using, None)
+        return created
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+
+class ConfigurationModel(models.Model):
+    """A row that takes part in deciding which signals matter."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        # One transaction, so that the row and the version move together.
+        with transaction.atomic(using=using):
+            super().save(*args, **kwargs)
+
+    save.alters_data = True  # type: ignore[attr-defined]

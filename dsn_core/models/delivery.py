@@ -1,0 +1,117 @@
+"""Deliveries: one event, one backend, one receiver."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from dsn_core.contracts.naming import MAX_NAME_LENGTH
+from dsn_core.models.backend import Backend
+from dsn_core.models.claimable import Claimable
+from dsn_core.models.event import Event
+from dsn_core.models.subscription import Priority
+
+
+class Status(models.TextChoices):
+    """What has become of a delivery."""
+
+    PENDING = "pending", _("pending")
+    SENDING = "sending", _("sending")
+    SENT = "sent", _("sent")
+    RETRY = "retry", _("retry")
+    FAILED = "failed", _("failed")
+    SKIPPED = "skipped", _("skipped")
+    UNKNOWN = "unknown", _("unknown")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+#: The state machine: which status may follow which. A final one leads nowhere by itself; only an
+#: operator brings a delivery back from it.
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
+    Status.PENDING: frozenset({Status.SENDING, Status.CANCELLED}),
+    Status.RETRY: frozenset({Status.SENDING, Status.CANCELLED}),
+    Status.SENDING: frozenset(
+        # To itself: the lease ran out, and another worker took over.
+        {Status.SENDING, Status.SENT, Status.RETRY, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}
+    ),
+    Status.SENT: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.SKIPPED: frozenset(),
+    Status.UNKNOWN: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+FINAL: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
+
+
+class Delivery(Claimable):
+    """One message to one receiver, and its status."""
+
+    Status = Status
+
+    # None of the keys is enforced: history outlives what it was made from, and a fan-out to a
+    # hundred thousand receivers does not look every one of them up again.
+    event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, db_constraint=False, related_name="deliveries", verbose_name=_("event")
+    )
+    backend = models.ForeignKey(
+        Backend,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="deliveries",
+        verbose_name=_("backend"),
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("user"),
+    )
+    occurrence = models.UUIDField(_("occurrence"))
+    messenger = models.CharField(_("messenger"), max_length=MAX_NAME_LENGTH)
+    address = models.CharField(_("address"), max_length=500, blank=True)
+    # Text compares differently from database to database; a hash in hex does not.
+    address_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
+    priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
+    provider_id = models.CharField(_("provider's id"), max_length=255, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ["-id"]
+        constraints = [
+            # A fan-out that runs again adds nothing, and two rules do not send the same twice.
+            models.UniqueConstraint(fields=["occurrence", "backend", "user"], name="dsn_delivery_user_once"),
+            models.UniqueConstraint(fields=["occurrence", "backend", "address_key"], name="dsn_delivery_address_once"),
+        ]
+        indexes = [models.Index(fields=["messenger", "priority", "not_before", "id"], name="dsn_delivery_claim")]
+
+    def __str__(self) -> str:
+        return f"{self.event_id}/{self.pk} by {self.messenger} to {self.receiver_label}: {self.status}"
+
+    @property
+    def receiver_label(self) -> str:
+        """Who gets it, in a word, without a query."""
+        return self.address or (f"user {self.user_id}" if self.user_id is not None else "nobody in particular")
+
+    @property
+    def message_id(self) -> str:
+        """The message's id: the same at every attempt, different for every delivery."""
+        return f"{self.occurrence.hex}.{self.pk}"
+
+
+def address_key(address: str) -> str:
+    """What makes two bare addresses the same receiver."""
+    return hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()

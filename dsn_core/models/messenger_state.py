@@ -1,0 +1,26 @@
+"""What all workers must know of a messenger."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dsn_core.contracts.naming import MAX_NAME_LENGTH
+
+
+class MessengerState(models.Model):
+    """One messenger (or account) that deliveries exist for: its pause and its rate, for all workers."""
+
+    messenger = models.CharField(_("messenger"), max_length=MAX_NAME_LENGTH, unique=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.TextField(_("reason of the pause"), blank=True)
+    #: When the next message may leave at the messenger's rate, shared by all workers.
+    rate_next_at = models.DateTimeField(_("next at its rate"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("messenger state")
+        verbose_name_plural = _("messenger states")
+        ordering = ["messenger"]
+
+    def __str__(self) -> str:
+        return self.messenger

@@ -1,0 +1,65 @@
+"""How rows refer to a model or to one instance of it: by label and by the text of its key.
+
+Labels and texts instead of content types and foreign keys: an index of all triggers is one query,
+nothing has to exist in another table first, and keys of any type can be stored and compared.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.utils.translation import gettext as _
+
+
+def pk_text(instance: Model) -> str:
+    """The key of ``instance`` as rows store it; an empty string while it has none."""
+    return key_text(instance.pk)
+
+
+def key_text(key: Any) -> str:
+    """``key`` as rows store it. The values of a composite key become a JSON list."""
+    if isinstance(key, tuple):
+        return "" if None in key else json.dumps([str(part) for part in key])
+    return "" if key is None else str(key)
+
+
+def split(subject: Any) -> tuple[str, str]:
+    """The label and the key's text of a model class or an instance; two empty strings for None."""
+    if subject is None:
+        return "", ""
+    if isinstance(subject, type) and issubclass(subject, Model):
+        return subject._meta.label_lower, ""
+    if isinstance(subject, Model):
+        key = pk_text(subject)
+        if not key:
+            raise ValidationError(_("%s is not saved yet: it has no key to refer to.") % repr(subject))
+        return subject._meta.label_lower, key
+    raise ValidationError(_("%s is neither a model nor an instance of one.") % repr(subject))
+
+
+def find_model(label: str) -> type[Model] | None:
+    """The model called ``label``, or None."""
+    try:
+        return apps.get_model(label) if label else None
+    except (LookupError, ValueError):
+        return None
+
+
+def clean_key(model: type[Model], text: str) -> str:
+    """``text`` as the key of a ``model`` instance is stored, or a ``ValidationError``."""
+    key = model._meta.pk
+    if key is None:
+        raise ValidationError(_("%s has no primary key.") % model._meta.label)
+    try:
+        if text.startswith("[") and hasattr(key, "fields"):
+            parts = json.loads(text)
+            return key_text(tuple(field.to_python(part) for field, part in zip(key.fields, parts, strict=True)))
+        return key_text(key.to_python(text))
+    except (ValueError, TypeError, ValidationError) as error:
+        raise ValidationError(
+            _("%(text)r is not a key of %(model)s.") % {"text": text, "model": model._meta.label}
+        ) from error

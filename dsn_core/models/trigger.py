@@ -1,0 +1,231 @@
+"""Triggers: when."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import Signal, receiver
+from django.utils.translation import gettext_lazy as _
+
+from dsn_core.contracts.naming import MAX_NAME_LENGTH
+from dsn_core.contracts.registrations import SignalRegistration
+from dsn_core.exceptions import UnknownName
+from dsn_core.models import references
+from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
+from dsn_core.plugins.catalogue import catalogue, register_signal
+
+if TYPE_CHECKING:
+    from dsn_core.models.subscription import Subscription
+
+
+class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
+    def define(
+        self,
+        verb: str,
+        *,
+        action_object: Any = None,
+        actor_object: Any = None,
+        target: str = "",
+        enabled: bool = True,
+    ) -> Trigger:
+        """The trigger that says exactly this, made when there is none.
+
+        ``action_object`` and ``actor_object`` are a model, one instance, or None for any.
+        ``enabled`` counts only when the trigger is made. Raises ``ValidationError`` with what
+        cannot work: an unknown verb, a model signal without a model.
+        """
+        trigger = self.model(verb=verb, target=target, enabled=enabled)
+        trigger.action_object_model, trigger.action_object_pk = references.split(action_object)
+        trigger.actor_object_model, trigger.actor_object_pk = references.split(actor_object)
+        trigger.clean_fields(exclude=["digest"])
+        trigger.clean_parts()
+        digest = trigger.make_digest()
+        found, _created = self.get_or_create(
+            digest=digest,
+            defaults={
+                field.attname: getattr(trigger, field.attname)
+                for field in self.model._meta.concrete_fields
+                if not field.primary_key and field.attname != "digest"
+            },
+        )
+        return found
+
+
+class Trigger(ConfigurationModel):
+    """When: a verb, and optionally which action object, actor object and target."""
+
+    verb = models.CharField(_("verb"), max_length=MAX_NAME_LENGTH, help_text=_("The registered name of a signal."))
+    action_object_model = models.CharField(
+        _("action object's model"),
+        max_length=255,
+        blank=True,
+        help_text=_("The model the signal is about, as app.model. Empty: any. Model signals need one."),
+    )
+    action_object_pk = models.CharField(
+        _("action object's key"), max_length=255, blank=True, help_text=_("Only this one instance. Empty: any.")
+    )
+    actor_object_model = models.CharField(
+        _("actor object's model"), max_length=255, blank=True, help_text=_("Who did it, as app.model. Empty: anybody.")
+    )
+    actor_object_pk = models.CharField(
+        _("actor object's key"), max_length=255, blank=True, help_text=_("Only this one actor. Empty: any.")
+    )
+    target = models.CharField(_("target"), max_length=255, blank=True, help_text=_("Only this target. Empty: any."))
+    enabled = models.BooleanField(_("enabled"), default=True)
+    # Uniqueness of all the columns together would be too wide an index on MariaDB.
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    objects = TriggerQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("trigger")
+        verbose_name_plural = _("triggers")
+        ordering = ["verb", "id"]
+
+    def __str__(self) -> str:
+        about = [_describe(self.action_object_model, self.action_object_pk)]
+        if self.actor_object_model:
+            about.append(f"by {_describe(self.actor_object_model, self.actor_object_pk)}")
+        if self.target:
+            about.append(f"to {self.target}")
+        return " ".join([self.verb, *filter(None, about)])
+
+    @staticmethod
+    def registered_verb_signal(name: str, signal: Signal, **parts: Any) -> SignalRegistration:
+        """The predecessor's spelling of :func:`dsn_core.register_signal`."""
+        return register_signal(name, signal, **parts)
+
+    @property
+    def registration(self) -> SignalRegistration | None:
+        """What is known of the verb's signal; None when nothing installed registers it."""
+        return catalogue.find(self.verb)
+
+    @property
+    def provides(self) -> tuple[str, ...] | None:
+        """The names of the signal's arguments, or None when they are not known."""
+        registration = self.registration
+        return None if registration is None or registration.provides is None else tuple(registration.provides)
+
+    @property
+    def removes(self) -> bool:
+        """Whether the signal says that its instance is being deleted."""
+        return bool(self.registration and self.registration.removes)
+
+    @property
+    def action_object_class(self) -> type[models.Model] | None:
+        """The model of the action object, or None for any."""
+        return references.find_model(self.action_object_model)
+
+    def make_digest(self) -> str:
+        """A hash of all that makes this trigger what it is."""
+        parts = [
+            self.verb,
+            self.action_object_model,
+            self.action_object_pk,
+            self.actor_object_model,
+            self.actor_object_pk,
+            self.target,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def clean(self) -> None:
+        self.clean_parts()
+        if type(self)._default_manager.filter(digest=self.make_digest()).exclude(pk=self.pk).exists():
+            raise ValidationError(_("There is a trigger already that says exactly this."))
+        if self.pk is not None:
+            for subscription in self.subscriptions.prefetch_related("backends"):
+                subscription.trigger = self
+                subscription.check_fit()
+
+    def clean_parts(self) -> None:
+        """Refuse what could never match, and bring keys into the form in which they are compared."""
+        try:
+            registration = catalogue.get(self.verb)
+        except UnknownName as error:
+            raise ValidationError({"verb": str(error)}) from error
+        if registration.needs_model and not self.action_object_model:
+            raise ValidationError(
+                {
+                    "action_object_model": _("A trigger on %(verb)s must name the model that it is about.")
+                    % {"verb": self.verb}
+                }
+            )
+        for part in ("action_object", "actor_object"):
+            self._clean_reference(part)
+
+    def _clean_reference(self, part: str) -> None:
+        label, key = getattr(self, f"{part}_model"), getattr(self, f"{part}_pk")
+        if not label and key:
+            raise ValidationError({f"{part}_model": _("A key needs the model that it belongs to.")})
+        if not label:
+            return
+        model = references.find_model(label)
+        if model is None:
+            raise ValidationError(
+                {f"{part}_model": _("There is no model %(label)s; write it as app.model.") % {"label": label}}
+            )
+        setattr(self, f"{part}_model", model._meta.label_lower)
+        if key:
+            try:
+                setattr(self, f"{part}_pk", references.clean_key(model, key))
+            except ValidationError as error:
+                raise ValidationError({f"{part}_pk": error.messages}) from error
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.digest = self.make_digest()
+        if kwargs.get("update_fields") is not None:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "digest"}
+        super().save(*args, **kwargs)
+
+    def subscribe(
+        self,
+        name: str = "",
+        *,
+        users: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        resolver: str | None = None,
+        argument: str | None = None,
+        addresses: Iterable[tuple[str, str]] | None = None,
+        backends: Iterable[Any] | None = None,
+        enabled: bool | None = None,
+        priority: int | None = None,
+    ) -> Subscription:
+        """Make this trigger's subscription ``name``, or update the one there is, and return it.
+
+        ``users`` and ``groups`` are receivers; ``resolver`` and its ``argument`` choose more of
+        them when the event happens; ``addresses`` are pairs of messenger and address;
+        ``backends`` are ``Backend`` rows or pairs of messenger and message template, made when
+        missing. What is given replaces what was there; what is left out stays as it is.
+
+        All or nothing: raises ``ValidationError`` with what cannot work together.
+        """
+        with transaction.atomic(using=self._state.db):
+            subscription, _created = self.subscriptions.get_or_create(name=name)
+            subscription.configure(
+                users=users,
+                groups=groups,
+                resolver=resolver,
+                argument=argument,
+                addresses=addresses,
+                backends=backends,
+                enabled=enabled,
+                priority=priority,
+            )
+        return subscription
+
+
+def _describe(label: str, key: str) -> str:
+    return f"{label} {key}".strip() if label else ""
+
+
+@receiver([post_save, post_delete], sender=Trigger, dispatch_uid="dsn_trigger_changed")
+def _trigger_changed(instance: Trigger, using: str, **kwargs: object) -> None:
+    announce(Trigger, using, [instance.pk])

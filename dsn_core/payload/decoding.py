@@ -1,0 +1,99 @@
+"""From an event's JSON text back to what the signal said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import Field
+
+from dsn_core.contracts.activities import Activity
+from dsn_core.exceptions import DSNError, PayloadError
+from dsn_core.payload import snapshots
+from dsn_core.plugins.registry import registry
+
+
+class Placeholder(str):
+    """Stands for a value that was not stored; prints as what it was and why, in brackets."""
+
+    __slots__ = ()
+
+
+def load(verb: str, text: str) -> Activity:
+    """The activity that :func:`~dsn_core.payload.encoding.dump` wrote as ``text``.
+
+    Imports nothing that the text names, and runs no query. Raises
+    :class:`~dsn_core.exceptions.PayloadError`, with what to do about it.
+    """
+    try:
+        data = json.loads(text)
+        kwargs = {name: _decode(value) for name, value in data["kwargs"].items()}
+        sender = _part(data["sender"], kwargs, None)
+        return Activity(
+            verb=verb,
+            sender=sender,
+            action_object=_part(data["action_object"], kwargs, sender),
+            actor_object=_part(data["actor_object"], kwargs, sender),
+            target=data["target"],
+            signal_kwargs=kwargs,
+        )
+    except DSNError:
+        raise
+    except Exception as error:
+        raise PayloadError(
+            f"The payload cannot be read ({type(error).__name__}: {error}); it was written by another version or damaged."
+        ) from error
+
+
+def _part(value: Any, kwargs: dict[str, Any], sender: Any) -> Any:
+    if isinstance(value, dict):
+        if value.get("$") == "argument":
+            return kwargs[value["v"]]
+        if value.get("$") == "sender":
+            return sender
+    return _decode(value)
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("$")
+    if kind is None:
+        return {key: _decode(item) for key, item in value.items()}
+    if kind in _DECODERS:
+        return _DECODERS[kind](value)
+    try:
+        codec = registry.codec(kind)
+    except DSNError as error:
+        raise PayloadError(f"A value was stored by the codec {kind!r}, which is not installed (any more).") from error
+    return codec.decode(value["v"])
+
+
+def _field(value: Any, field: Field[Any, Any]) -> Any:
+    if isinstance(value, dict) and value.get("$") == "field":
+        return field.to_python(value["v"])
+    return _decode(value)
+
+
+def _queryset(value: dict[str, Any]) -> Any:
+    return snapshots.find_model(value["model"])._base_manager.filter(pk__in=[_decode(key) for key in value["v"]])
+
+
+_DECODERS = {
+    "float": lambda value: float(value["v"]),
+    "dict": lambda value: {_hashable(_decode(key)): _decode(item) for key, item in value["v"]},
+    "tuple": lambda value: tuple(_decode(item) for item in value["v"]),
+    "set": lambda value: {_hashable(_decode(item)) for item in value["v"]},
+    "model": lambda value: snapshots.find_model(value["v"]),
+    "instance": lambda value: snapshots.restore(value, _field),
+    "queryset": _queryset,
+    "placeholder": lambda value: Placeholder(f"[{value['v']}]"),
+}
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_hashable(item) for item in value)
+    return value if value.__hash__ is not None else str(value)

@@ -1,0 +1,95 @@
+"""Model instances as they were when a signal fired."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+from django.apps import apps
+from django.db.models import Field, Model
+
+from dsn_core.exceptions import PayloadError, SnapshotError
+
+_rebuilding: ContextVar[bool] = ContextVar("dsn_rebuilding", default=False)
+
+
+def rebuilding() -> bool:
+    """Whether an instance is being rebuilt here and now: its ``post_init`` is no news to anybody."""
+    return _rebuilding.get()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    token = _rebuilding.set(True)
+    try:
+        yield
+    finally:
+        _rebuilding.reset(token)
+
+
+def take(
+    instance: Model, is_sensitive: Callable[[Model, str], bool], encode: Callable[[Any, Field[Any, Any]], Any]
+) -> dict[str, Any]:
+    """JSON data for ``instance``: its loaded concrete fields, without a query.
+
+    Deferred fields stay deferred, expressions that the database has yet to answer as well;
+    sensitive fields are named, and their values left out.
+    """
+    values: dict[str, Any] = {}
+    blank: list[str] = []
+    for field in instance._meta.concrete_fields:
+        if field.attname not in instance.__dict__:
+            continue
+        value = instance.__dict__[field.attname]
+        if is_sensitive(instance, field.name):
+            blank.append(field.attname)
+        elif not hasattr(value, "resolve_expression"):
+            values[field.attname] = encode(value, field)
+    data: dict[str, Any] = {"model": instance._meta.label_lower, "db": instance._state.db, "v": values}
+    if blank:
+        data["blank"] = blank
+    return data
+
+
+def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any]) -> Model:
+    """The instance that :func:`take` saw, made without a query. It refuses ``save()`` and ``delete()``.
+
+    Columns that the model has lost since are dropped; ones that it has gained are read from the
+    database when somebody asks for them.
+    """
+    model = find_model(data["model"])
+    values = data["v"]
+    blank = set(data.get("blank", ()))
+    names, row = [], []
+    for field in model._meta.concrete_fields:
+        if field.attname in blank:
+            # Blank, not deferred: a deferred password would be read from the database on access.
+            names.append(field.attname)
+            row.append("" if field.empty_strings_allowed and not field.null else None)
+        elif field.attname in values:
+            names.append(field.attname)
+            row.append(decode(values[field.attname], field))
+    with _quietly():
+        instance = model.from_db(data.get("db") or "default", names, row)
+    instance.__dict__.update(save=_refuse, save_base=_refuse, delete=_refuse)
+    return instance
+
+
+def find_model(label: str) -> type[Model]:
+    """The model called ``label`` (``app.model``), or a :class:`~dsn_core.exceptions.PayloadError`."""
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        raise PayloadError(
+            f"The event speaks of the model {label!r}, which this project does not have (any more). "
+            "Bring the app back, or purge the event."
+        ) from None
+
+
+def _refuse(*args: object, **kwargs: object) -> NoReturn:
+    raise SnapshotError(
+        "This instance was rebuilt from an event: it shows what the object was when the signal fired. "
+        "Read the object again from the database before you save or delete it."
+    )
