@@ -1,0 +1,1 @@
+"""The plugin that comes with the core, registered like any other."""

@@ -1,0 +1,152 @@
+"""Codecs for the types that signals of Django and of most projects carry."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import uuid
+from typing import Any
+
+from django.db.models.fields.files import FieldFile
+from django.http import HttpRequest
+from django.utils.dateparse import parse_duration
+from django.utils.duration import duration_iso_string
+
+from dsn_core.contracts.codecs import BaseCodec
+
+
+class DateTimeCodec(BaseCodec):
+    """Moments, with their offset from UTC."""
+
+    name = "datetime"
+    python_type = datetime.datetime
+
+    def encode(self, value: datetime.datetime) -> str:
+        return value.isoformat()
+
+    def decode(self, data: str) -> datetime.datetime:
+        return datetime.datetime.fromisoformat(data)
+
+
+class DateCodec(BaseCodec):
+    """Days."""
+
+    name = "date"
+    python_type = datetime.date
+
+    def encode(self, value: datetime.date) -> str:
+        return value.isoformat()
+
+    def decode(self, data: str) -> datetime.date:
+        return datetime.date.fromisoformat(data)
+
+
+class TimeCodec(BaseCodec):
+    """Times of day."""
+
+    name = "time"
+    python_type = datetime.time
+
+    def encode(self, value: datetime.time) -> str:
+        return value.isoformat()
+
+    def decode(self, data: str) -> datetime.time:
+        return datetime.time.fromisoformat(data)
+
+
+class DurationCodec(BaseCodec):
+    """Spans of time."""
+
+    name = "timedelta"
+    python_type = datetime.timedelta
+
+    def encode(self, value: datetime.timedelta) -> str:
+        return duration_iso_string(value)
+
+    def decode(self, data: str) -> datetime.timedelta | None:
+        return parse_duration(data)
+
+
+class DecimalCodec(BaseCodec):
+    """Decimal numbers."""
+
+    name = "decimal"
+    python_type = decimal.Decimal
+
+    def encode(self, value: decimal.Decimal) -> str:
+        return str(value)
+
+    def decode(self, data: str) -> decimal.Decimal:
+        return decimal.Decimal(data)
+
+
+class UUIDCodec(BaseCodec):
+    """UUIDs."""
+
+    name = "uuid"
+    python_type = uuid.UUID
+
+    def encode(self, value: uuid.UUID) -> str:
+        return str(value)
+
+    def decode(self, data: str) -> uuid.UUID:
+        return uuid.UUID(data)
+
+
+class BytesCodec(BaseCodec):
+    """Bytes, as base64."""
+
+    name = "bytes"
+    python_type = bytes
+
+    def encode(self, value: bytes) -> str:
+        return base64.b64encode(value).decode("ascii")
+
+    def decode(self, data: str) -> bytes:
+        return base64.b64decode(data)
+
+
+class FileCodec(BaseCodec):
+    """Files of models, by name; the file itself stays where it is."""
+
+    name = "file"
+    python_type = FieldFile
+
+    def encode(self, value: FieldFile) -> str | None:
+        return value.name
+
+    def decode(self, data: str | None) -> str | None:
+        return data
+
+
+class RequestCodec(BaseCodec):
+    """Requests, as a dict: method, path, user (as text) and address. Never headers, cookies or forms."""
+
+    name = "request"
+    python_type = HttpRequest
+
+    def encode(self, value: HttpRequest) -> dict[str, Any]:
+        user = getattr(value, "user", None)
+        return {
+            "method": value.method,
+            "path": value.path,
+            "user": str(user) if user is not None and user.is_authenticated else "",
+            "address": value.META.get("REMOTE_ADDR", ""),
+        }
+
+    def decode(self, data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+
+CODECS: list[type[BaseCodec]] = [
+    DateTimeCodec,
+    DateCodec,
+    TimeCodec,
+    DurationCodec,
+    DecimalCodec,
+    UUIDCodec,
+    BytesCodec,
+    FileCodec,
+    RequestCodec,
+]

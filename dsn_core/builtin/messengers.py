@@ -1,0 +1,26 @@
+"""The built-in messenger."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from dsn_core.contracts.messages import Message
+from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.contracts.receipts import Receipt
+
+
+class ConsoleMessenger(BaseMessenger):
+    """Prints messages, for development and for a first try."""
+
+    name = "console"
+
+    def send_messages(self, messages: Sequence[Message]) -> Iterator[Receipt]:
+        for message in messages:
+            receiver = message.address or (str(message.user) if message.user is not None else "")
+            head = [f"To: {receiver}"] if receiver else []
+            if message.subject:
+                head.append(f"Subject: {message.subject}")
+            # Looked up at each call: a terminal, a test and a server each put their own there.
+            print("-" * 72, *head, "", message.text, "-" * 72, sep="\n", file=sys.stdout, flush=True)
+            yield Receipt.sent(message=message)

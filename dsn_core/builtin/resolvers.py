@@ -1,0 +1,105 @@
+"""The built-in receiver resolvers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Manager, Model, QuerySet
+
+from dsn_core.contracts.activities import ActivityView
+from dsn_core.contracts.paths import follow
+from dsn_core.contracts.receivers import BaseReceiverResolver
+from dsn_core.contracts.registrations import PARTS_OF_ACTIVITY
+
+
+class PathResolver(BaseReceiverResolver):
+    """Follows a path from the signal's arguments, e.g. movie.audiences or instance.owner."""
+
+    name = "path"
+
+    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
+        start = {**event.signal_kwargs, **event.trigger_context, "sender": event.sender}
+        found: Any = follow(start, argument)
+        if isinstance(found, Manager | QuerySet):
+            return found.all()
+        return found if found is not None else ()
+
+    def check_argument(self, argument: str, trigger: Any) -> None:
+        steps = argument.split(".")
+        if not argument or any(not step or step.startswith("_") for step in steps):
+            raise ValueError(f"{argument!r} is not a path; write one such as 'instance.owner' or 'movie.audiences'.")
+        known = None if trigger.provides is None else [*trigger.provides, *PARTS_OF_ACTIVITY, "sender"]
+        if known is not None and steps[0] not in known:
+            raise ValueError(
+                f"The path {argument!r} begins with {steps[0]!r}, which {trigger.verb} does not provide. "
+                f"It provides {', '.join(known)}."
+            )
+        if steps[0] in ("instance", "action_object") and trigger.action_object_class is not None:
+            _check_steps(trigger.action_object_class, steps[1:], argument, removed=trigger.removes)
+
+
+def _check_steps(model: type[Model] | None, steps: list[str], path: str, *, removed: bool) -> None:
+    """Follow the path through the models, as far as they tell where it goes."""
+    first = True
+    for step in steps:
+        if model is None:
+            return
+        try:
+            field = model._meta.get_field(step)
+        except FieldDoesNotExist:
+            related = {item.get_accessor_name(): item for item in model._meta.related_objects}
+            if step not in related:
+                if not hasattr(model, step):
+                    raise ValueError(
+                        f"The path {path!r} cannot be followed: {model._meta.label} has no {step!r}."
+                    ) from None
+                return
+            field = related[step]
+        to_many = field.many_to_many or field.one_to_many
+        if removed and first and (to_many or (field.one_to_one and field.auto_created)):
+            raise ValueError(
+                f"The path {path!r} leads through the relation {step!r} of an object that is being deleted: "
+                "when the message is made, its rows are gone. Use the signal's pre-delete in your own code, "
+                "or a signal of your own that names the receivers."
+            )
+        first = False
+        model = field.related_model if field.is_relation and isinstance(field.related_model, type) else None
+
+
+class ActorResolver(BaseReceiverResolver):
+    """Whoever did it: the actor object."""
+
+    name = "actor"
+
+    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
+        return () if event.actor_object is None else (event.actor_object,)
+
+
+class SuperusersResolver(BaseReceiverResolver):
+    """All active superusers."""
+
+    name = "superusers"
+
+    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
+        return get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
+
+
+class StaffResolver(BaseReceiverResolver):
+    """All active users who may enter the admin."""
+
+    name = "staff"
+
+    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
+        return get_user_model()._default_manager.filter(is_staff=True, is_active=True)
+
+
+class EveryoneResolver(BaseReceiverResolver):
+    """All users."""
+
+    name = "everyone"
+
+    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
+        return get_user_model()._default_manager.all()

@@ -1,0 +1,56 @@
+"""``manage.py dsn_worker``: sends what is due."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from dsn_core.pipeline.intake import outbox
+from dsn_core.plugins.kinds import MESSENGERS
+from dsn_core.plugins.registry import registry
+from dsn_core.runners.worker import Worker
+
+logger = logging.getLogger("dsn_core.worker")
+
+
+class Command(BaseCommand):
+    help = "Turn recorded events into deliveries and send what is due. Runs until it is stopped, or once."
+    # A broken plugin is no reason to leave the messages of all others lying: see 'manage.py dsn_plugins'.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Send all that is due now, and end.")
+        parser.add_argument(
+            "--messenger",
+            action="append",
+            metavar="NAME",
+            help="Send by this messenger (or account) only; may be given several times.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        messengers = self._messengers(options["messenger"])
+        worker = Worker(outbox(), messengers)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        for plugin in registry.plugins:
+            if plugin.state == "broken":
+                self.stderr.write(self.style.WARNING(f"Plugin {plugin.candidate.label} is broken: {plugin.reason}"))
+        if options["once"]:
+            done = worker.drain()
+        else:
+            self.stdout.write("Watching for work. Stop with Ctrl-C or SIGTERM: the batch at hand is finished first.")
+            done = worker.watch()
+        self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
+
+    @staticmethod
+    def _messengers(names: list[str] | None) -> set[str] | None:
+        unknown = set(names or ()) - set(registry.names(MESSENGERS))
+        if unknown:
+            raise CommandError(
+                f"No such messenger: {', '.join(sorted(unknown))}. "
+                f"There are {', '.join(registry.names(MESSENGERS))}; 'manage.py dsn_plugins' shows more."
+            )
+        return set(names) if names else None

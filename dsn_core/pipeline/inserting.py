@@ -1,0 +1,70 @@
+"""Inserting deliveries, where the same one again adds nothing.
+
+Raw SQL: Django's ``ignore_conflicts`` is ``INSERT IGNORE`` on MySQL and MariaDB, which also hides
+errors and stores NULL as 0, and it has no ``INSERT ... SELECT``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, QuerySet
+
+from dsn_core.models import Delivery
+from dsn_core.pipeline.sql import literal
+
+
+def insert(deliveries: Sequence[Delivery], using: str) -> int:
+    """Insert those of ``deliveries`` that are not there yet; return how many were."""
+    connection = connections[using]
+    fields = _fields()
+    size = connection.ops.bulk_batch_size(fields, list(deliveries)) if deliveries else 1
+    made = 0
+    for start in range(0, len(deliveries), max(size, 1)):
+        rows, params = [], []
+        for delivery in deliveries[start : start + size]:
+            values = [literal(value) for value in _values(delivery, connection)]
+            rows.append(f"({', '.join(sql for sql, _ in values)})")
+            params += [param for _, given in values for param in given]
+        made += _execute(connection, f"VALUES {', '.join(rows)}", params)
+    return made
+
+
+def insert_for_users(pattern: Delivery, users: QuerySet[Any], using: str) -> int:
+    """Insert a delivery like ``pattern`` for each of ``users``, by the database alone; return how many were new."""
+    connection = connections[using]
+    chosen = users.order_by().annotate(dsn_receiver=F("pk")).values("dsn_receiver")
+    selected, selected_params = chosen.query.get_compiler(using).as_sql()
+    columns, params = [], []
+    for field, value in zip(_fields(), _values(pattern, connection), strict=True):
+        if field.attname == "user_id":
+            columns.append("receivers.dsn_receiver")
+            continue
+        sql, given = literal(value)
+        columns.append(sql)
+        params += given
+    # The WHERE tells SQLite that what follows is no join condition.
+    source = f"SELECT {', '.join(columns)} FROM ({selected}) receivers WHERE 1 = 1"
+    return _execute(connection, source, [*params, *selected_params])
+
+
+def _fields() -> list[Any]:
+    return [field for field in Delivery._meta.concrete_fields if not field.primary_key]
+
+
+def _values(delivery: Delivery, connection: BaseDatabaseWrapper) -> list[Any]:
+    return [field.get_db_prep_save(getattr(delivery, field.attname), connection) for field in _fields()]
+
+
+def _execute(connection: BaseDatabaseWrapper, source: str, params: Sequence[Any]) -> int:
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(field.column) for field in _fields())
+    table = quote(Delivery._meta.db_table)
+    key = f"{table}.{quote(Delivery._meta.pk.column)}"
+    ignoring = f"ON DUPLICATE KEY UPDATE {key} = {key}" if connection.vendor == "mysql" else "ON CONFLICT DO NOTHING"
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({columns}) {source} {ignoring}", params)
+        return max(cursor.rowcount, 0)

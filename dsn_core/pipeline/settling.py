@@ -1,0 +1,138 @@
+"""Settling: what became of a batch is written down, in one statement, if the batch is still ours."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+
+from dsn_core import conf
+from dsn_core.contracts.receipts import Outcome, Receipt
+from dsn_core.models import Delivery
+from dsn_core.models.delivery import FINAL, TRANSITIONS, Status
+from dsn_core.pipeline.claiming import Claim
+from dsn_core.pipeline.sql import literal
+from dsn_core.signals import delivery_finished
+
+logger = logging.getLogger("dsn_core.settling")
+
+#: Seconds before the second attempt; doubled with every further one, up to the longest.
+FIRST_RETRY = 30.0
+LONGEST_RETRY = 3_600.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a delivery's row will say.
+
+    ``after``: seconds until the next attempt, None when the back-off decides; used by RETRY only.
+    ``counts``: whether the attempt is used up.
+    """
+
+    status: Status
+    error: str = ""
+    after: float | None = None
+    provider_id: str = ""
+    counts: bool = True
+
+
+def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
+    """The verdict that a messenger's receipt means."""
+    match receipt.outcome:
+        case Outcome.SENT:
+            return Verdict(Status.SENT, provider_id=receipt.provider_id)
+        case Outcome.RETRY:
+            return Verdict(Status.RETRY, receipt.reason, after=receipt.after)
+        case Outcome.PAUSE:
+            return Verdict(Status.RETRY, receipt.reason, after=receipt.after, counts=False)
+        case Outcome.UNKNOWN:
+            return Verdict(Status.RETRY if retry_unknown else Status.UNKNOWN, receipt.reason)
+        case Outcome.FAILED | Outcome.INVALID_ADDRESS:
+            return Verdict(Status.FAILED, receipt.reason)
+
+
+def backoff(attempts: int) -> float:
+    """Seconds to wait after ``attempts`` attempts: doubling, with jitter so that not all come back at once."""
+    longest = min(FIRST_RETRY * 2 ** max(attempts - 1, 0), LONGEST_RETRY)
+    return random.uniform(longest / 2, longest)
+
+
+def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str) -> int:
+    """Write ``verdicts`` (by delivery key) down; return how many rows were still ours.
+
+    A row whose lease was taken over by another worker is left to that one.
+    """
+    rows = [row for row in claimed.rows if row.pk in verdicts]
+    if not rows:
+        return 0
+    for row in rows:
+        _apply(row, verdicts[row.pk], claimed)
+    settled = _update(rows, claimed, using)
+    if settled < len(rows):
+        logger.warning(
+            "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
+            "If this happens often, raise DSN['LEASE_SECONDS'].",
+            len(rows) - settled,
+            len(rows),
+        )
+    if delivery_finished.has_listeners(Delivery):
+        for row in rows:
+            if row.status in FINAL:
+                delivery_finished.send_robust(sender=Delivery, delivery=row)
+    return settled
+
+
+def _apply(row: Delivery, verdict: Verdict, claimed: Claim[Delivery]) -> None:
+    """The one place where a delivery that was claimed gets its next status."""
+    status, error = verdict.status, verdict.error
+    if not verdict.counts:
+        row.attempts -= 1
+    if status is Status.RETRY and row.attempts >= conf.current().MAX_ATTEMPTS:
+        status, error = Status.FAILED, f"Given up after {row.attempts} attempts. The last one: {error or 'no reason given'}"
+    if status not in TRANSITIONS[Status.SENDING]:
+        raise AssertionError(f"A delivery cannot go from {Status.SENDING} to {status}.")
+    row.status = status
+    row.last_error = error.replace("\0", "")
+    row.provider_id = verdict.provider_id[:255]
+    row.lease_token = None
+    if status in FINAL:
+        row.not_before, row.finished_at = None, claimed.clock.now()
+    else:
+        row.not_before = claimed.clock.now(backoff(row.attempts) if verdict.after is None else verdict.after)
+
+
+_SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
+
+
+def _update(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
+    """One UPDATE for the batch; only what differs from row to row becomes a CASE."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    meta = Delivery._meta
+    key = quote(meta.pk.column)
+    sets: list[str] = []
+    params: list[Any] = []
+    for name in _SETTLED:
+        field = meta.get_field(name)
+        values = [field.get_db_prep_save(getattr(row, name), connection) for row in rows]
+        sql, given = literal(values[0])
+        if any(value != values[0] for value in values):
+            cases = [(row.pk, *literal(value)) for row, value in zip(rows, values, strict=True)]
+            sql = f"CASE {key} {' '.join(f'WHEN %s THEN {literal}' for _, literal, _ in cases)} END"
+            given = [param for pk, _, value in cases for param in (pk, *value)]
+        sets.append(f"{quote(field.column)} = {sql}")
+        params += given
+    token = meta.get_field("lease_token")
+    params += [row.pk for row in rows]
+    params.append(token.get_db_prep_value(claimed.token, connection))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {quote(meta.db_table)} SET {', '.join(sets)} "
+            f"WHERE {key} IN ({', '.join(['%s'] * len(rows))}) AND {quote(token.column)} = %s",
+            params,
+        )
+        return int(cursor.rowcount)

@@ -1,0 +1,1 @@
+"""From a sent signal to the triggers that match it."""
