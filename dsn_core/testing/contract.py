@@ -1,0 +1,122 @@
+"""The contract test of messengers: a plugin's test is one subclass and one fixture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from dsn_core.contracts.messages import Message
+from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.contracts.naming import MAX_NAME_LENGTH
+from dsn_core.contracts.receipts import Outcome, Receipt
+from dsn_core.plugins.kinds import MESSENGERS
+from dsn_core.plugins.registry import registry
+
+#: Answers after which nothing was sent and nothing will be.
+REFUSED = frozenset({Outcome.FAILED, Outcome.INVALID_ADDRESS})
+
+
+class MessengerContract:
+    """What every messenger that overrides ``send_messages`` must do. Subclass it, give the messenger::
+
+        class TestPager(MessengerContract):
+            address = "+15550100"
+            bad_address = "not a number"
+
+            @pytest.fixture
+            def messenger(self, pager_server):
+                return PagerMessenger("pager", PagerOptions(URL=pager_server.url))
+
+    The messenger must be able to send: give it a server that stands in for its provider.
+    """
+
+    #: An address that the messenger can send to.
+    address: str = "ann@example.org"
+    #: One that it cannot; empty when it takes no addresses.
+    bad_address: str = "no address at all"
+
+    @pytest.fixture
+    def messenger(self) -> BaseMessenger:
+        """The messenger to be tested."""
+        raise NotImplementedError("A subclass of MessengerContract defines the fixture 'messenger'.")
+
+    def message(self, number: int = 1, **parts: Any) -> Message:
+        """A message to :attr:`address`."""
+        given = {"subject": f"Subject {number}", "address": self.address, "id": f"contract.{number}", **parts}
+        return Message(given.pop("text", f"Text {number}"), **given)
+
+    @staticmethod
+    def answers(messenger: BaseMessenger, messages: Sequence[Message]) -> list[Receipt]:
+        """The receipts for ``messages``, in their order."""
+        receipts = list(messenger.send_messages(messages))
+        assert all(isinstance(receipt, Receipt) for receipt in receipts), "send_messages answers with Receipt objects"
+        named = {receipt.message.id: receipt for receipt in receipts if receipt.message is not None}
+        unnamed = iter([receipt for receipt in receipts if receipt.message is None])
+        found = [named.get(message.id) or next(unnamed, None) for message in messages]
+        assert None not in found, "every message is answered"
+        return [receipt for receipt in found if receipt is not None]
+
+    def test_class_keeps_the_contract(self, messenger: BaseMessenger) -> None:
+        type(messenger).check_contract()
+        assert len(messenger.name) <= MAX_NAME_LENGTH
+        assert messenger.description, "a docstring, whose first line the lists show"
+
+    def test_is_registered_by_an_installed_plugin(self, messenger: BaseMessenger) -> None:
+        assert registry.find(MESSENGERS, messenger.name) is type(messenger)
+
+    def test_options_are_typed_and_cannot_be_changed(self, messenger: BaseMessenger) -> None:
+        assert dataclasses.is_dataclass(type(messenger).Options)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            messenger.options.TIMEOUT = 1
+
+    def test_is_ready_as_configured(self, messenger: BaseMessenger) -> None:
+        assert messenger.check(messenger.options) == []
+
+    def test_nothing_to_send_is_no_error(self, messenger: BaseMessenger) -> None:
+        assert list(messenger.send_messages([])) == []
+
+    def test_sends_one(self, messenger: BaseMessenger) -> None:
+        assert [receipt.outcome for receipt in self.answers(messenger, [self.message()])] == [Outcome.SENT]
+
+    def test_sends_a_batch(self, messenger: BaseMessenger) -> None:
+        batch = [self.message(number) for number in range(1, 4)]
+        assert [receipt.outcome for receipt in self.answers(messenger, batch)] == [Outcome.SENT] * 3
+
+    def test_can_be_used_again(self, messenger: BaseMessenger) -> None:
+        for number in (1, 2):
+            assert self.answers(messenger, [self.message(number)])[0].outcome is Outcome.SENT
+
+    @pytest.mark.parametrize(
+        "text",
+        ["Grüße, Ωmega, 日本語", "emoji 👩\u200d🚀 and \u0627\u0644", "a line\nand\r\nanother", "<b>& \"quotes\" 'n' all</b>", "x" * 3000],
+        ids=["unicode", "emoji", "lines", "markup", "long"],
+    )
+    def test_text_of_any_kind_is_answered(self, messenger: BaseMessenger, text: str) -> None:
+        receipt = self.answers(messenger, [self.message(text=text)])[0]
+        assert receipt.outcome is Outcome.SENT or (receipt.outcome in REFUSED and receipt.reason)
+
+    def test_subject_is_no_way_into_the_headers(self, messenger: BaseMessenger) -> None:
+        receipt = self.answers(messenger, [self.message(subject="Hello\r\nBcc: eve@example.org")])[0]
+        assert receipt.outcome is Outcome.SENT or receipt.outcome in REFUSED
+
+    def test_html_alone_is_enough(self, messenger: BaseMessenger) -> None:
+        message = self.message(text="", html="<p>Only <b>HTML</b></p>")
+        assert self.answers(messenger, [message])[0].outcome is Outcome.SENT
+
+    def test_one_bad_address_stops_no_other(self, messenger: BaseMessenger) -> None:
+        if not self.bad_address:
+            pytest.skip("this messenger takes no addresses")
+        batch = [self.message(1), self.message(2, address=self.bad_address), self.message(3)]
+        first, second, third = self.answers(messenger, batch)
+        assert (first.outcome, third.outcome) == (Outcome.SENT, Outcome.SENT)
+        assert second.outcome in REFUSED
+        assert second.reason, "a refusal says why"
+
+    def test_secrets_do_not_show(self, messenger: BaseMessenger) -> None:
+        shown = repr(messenger.options)
+        for field in dataclasses.fields(messenger.options):
+            if field.metadata.get("dsn_secret"):
+                assert str(getattr(messenger.options, field.name)) not in shown
