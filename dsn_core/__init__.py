@@ -13,7 +13,7 @@ from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.options import Options, secret
-from dsn_core.contracts.receipts import Receipt
+from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolver, Receiver
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
@@ -30,6 +30,7 @@ __all__ = [
     "BaseRunner",
     "Message",
     "Options",
+    "Outcome",
     "Receipt",
     "Receiver",
     "SignalRegistration",

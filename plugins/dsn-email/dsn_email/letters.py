@@ -1,0 +1,139 @@
+"""Makes Django e-mails out of messages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.mail.utils import DNS_NAME
+from django.utils.encoding import punycode
+
+from dsn_core import Message
+from dsn_email.headers import HeaderError, extra_headers, mailbox, mailboxes, one_line, receiver_address
+from dsn_email.mime import Email
+from dsn_email.options import EmailOptions
+
+#: The key of ``Message.extra`` under which templates speak to this messenger, and what they can say.
+EXTRA: Final = "email"
+EXTRA_KEYS: Final = ("attachments", "headers", "reply_to")
+#: How much of the text becomes the subject when a template has none.
+SUBJECT_LENGTH: Final = 78
+_ID: Final = re.compile(r"[A-Za-z0-9_=+-]+(\.[A-Za-z0-9_=+-]+)*")
+_MIMETYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message and the e-mail that carries it."""
+
+    message: Message
+    email: Email
+    #: The Message-ID without its brackets.
+    message_id: str
+
+
+class Stationery:
+    """What all letters of a batch have in common: made once, shared by all of them.
+
+    Raises :class:`~dsn_email.headers.HeaderError` when the options or DEFAULT_FROM_EMAIL cannot be sent.
+    """
+
+    def __init__(self, options: EmailOptions) -> None:
+        self._sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
+        self._reply_to = mailboxes("Reply-To", options.REPLY_TO)
+        # RFC 3834: asks vacation notices and other robots not to answer.
+        self._headers = {"Auto-Submitted": "auto-generated", **extra_headers(options.HEADERS)}
+        self._domain = _domain(self._sender)
+
+    def letter(self, message: Message) -> Letter:
+        """The letter for ``message``. Touches no network.
+
+        Raises :class:`~dsn_core.exceptions.InvalidAddress` for its address and
+        :class:`~dsn_email.headers.HeaderError` for anything else that cannot be sent.
+        """
+        address = receiver_address(message.address)
+        extra = _extra(message)
+        message_id = f"{_local_id(message.id)}@{self._domain}"
+        email = Email(
+            subject=one_line("Subject", message.subject) or _subject(message.text),
+            body=message.text,
+            from_email=self._sender,
+            to=[address],
+            reply_to=mailboxes("Reply-To", extra["reply_to"]) if "reply_to" in extra else self._reply_to,
+            headers=_merged(self._headers, extra.get("headers", {})) | {"Message-ID": f"<{message_id}>"},
+            attachments=[_attachment(item) for item in _listed(extra.get("attachments", ()))],
+        )
+        if message.html:
+            email.attach_alternative(message.html, "text/html")
+        return Letter(message, email, message_id)
+
+
+def _domain(sender: str) -> str:
+    """Where the Message-IDs belong: the sender's domain, or this machine's name when that is local."""
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    return punycode(domain) if "." in domain and not domain.startswith("[") else DNS_NAME.get_fqdn()
+
+
+def _local_id(message_id: str) -> str:
+    """``message_id`` itself where it can stand in a header, else a digest of it: always the same one."""
+    if len(message_id) <= 64 and _ID.fullmatch(message_id):
+        return message_id
+    return hashlib.sha256(message_id.encode(errors="surrogatepass")).hexdigest()
+
+
+def _subject(text: str) -> str:
+    """A subject for a message whose template has none: how its text begins."""
+    words = " ".join(next((line for line in text.splitlines() if line.strip()), "").split())
+    words = words.replace("\0", "")
+    if len(words) > SUBJECT_LENGTH:
+        words = words[: SUBJECT_LENGTH - 1].rstrip() + "…"
+    return words or "(no subject)"
+
+
+def _merged(shared: Mapping[str, str], own: object) -> dict[str, str]:
+    """The batch's headers with the message's own over them; names differ in more than their case."""
+    if not isinstance(own, Mapping):
+        raise HeaderError(f"extra['{EXTRA}']['headers'] is {type(own).__name__}; it must be a dict.")
+    checked = extra_headers(own)
+    taken = {name.lower() for name in checked}
+    return {name: value for name, value in shared.items() if name.lower() not in taken} | checked
+
+
+def _extra(message: Message) -> Mapping[str, Any]:
+    extra = message.extra.get(EXTRA) or {}
+    if not isinstance(extra, Mapping):
+        raise HeaderError(f"extra['{EXTRA}'] of the message is {type(extra).__name__}; it must be a dict.")
+    unknown = sorted(str(key) for key in extra if key not in EXTRA_KEYS)
+    if unknown:
+        raise HeaderError(
+            f"extra['{EXTRA}'] of the message holds {', '.join(unknown)}; it can hold {', '.join(EXTRA_KEYS)}."
+        )
+    return extra
+
+
+def _listed(items: object) -> Sequence[object]:
+    if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+        raise HeaderError(f"extra['{EXTRA}']['attachments'] is {type(items).__name__}; it must be a list.")
+    return items
+
+
+def _attachment(item: object) -> tuple[str, str | bytes, str] | tuple[str, str | bytes, None]:
+    """A checked ``(name, content)`` or ``(name, content, mimetype)``."""
+    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+        raise HeaderError("An attachment is (name, content) or (name, content, mimetype).")
+    name, content, mimetype = (*item, None)[:3]
+    if not isinstance(name, str) or not name:
+        raise HeaderError("An attachment has no name.")
+    one_line("Content-Disposition", name)
+    if not isinstance(content, str | bytes):
+        raise HeaderError(
+            f"The content of the attachment {name!r} is {type(content).__name__}; it must be text or bytes."
+        )
+    if mimetype is not None and not (isinstance(mimetype, str) and _MIMETYPE.fullmatch(mimetype)):
+        raise HeaderError(f"The type of the attachment {name!r} is no MIME type such as 'application/pdf'.")
+    return (name, content, None) if mimetype is None else (name, content, mimetype)

@@ -1,0 +1,57 @@
+"""Django's mail backends: opened, given a time-out, and kept from leaking."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail.backends.base import BaseEmailBackend
+
+DEFAULT_MAILER: Final = "default"
+_SECRET_NAME: Final = re.compile(r"pass|secret|token|key|auth", re.IGNORECASE)
+_REASON_LENGTH: Final = 500
+
+
+def connect(mailer: str, timeout: float) -> BaseEmailBackend:
+    """A backend that is not opened yet, as MAILERS or EMAIL_* say; ``timeout`` (seconds) where they set none.
+
+    What the settings make impossible is raised as Django raises it.
+    """
+    mailers = getattr(mail, "mailers", None)
+    connection: Any
+    if mailers is not None:
+        # Without MAILERS its "default" is made from EMAIL_*, and our name stays out of Django's deprecation warnings.
+        connection = mailers[mailer or DEFAULT_MAILER]
+    elif mailer:
+        raise ImproperlyConfigured(f"The option MAILER ({mailer!r}) needs Django 6.1 or later.")
+    else:
+        connection = mail.get_connection()
+    own = vars(connection)
+    if "timeout" in own and not connection.timeout:
+        connection.timeout = timeout
+    if own.get("fail_silently"):
+        # Silence would be taken for success.
+        connection.fail_silently = False
+    return connection  # type: ignore[no-any-return]  # Django's factories say nothing narrower for custom backends
+
+
+def without_secrets(text: str, connection: object) -> str:
+    """``text`` in one line, without what ``connection`` knows as a password or key; at most 500 signs."""
+    for secret in sorted(set(_secrets(connection)), key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return " ".join(text.split())[:_REASON_LENGTH]
+
+
+def _secrets(connection: object) -> Iterator[str]:
+    """The secrets of a backend, also in the forms in which SMTP sends them."""
+    own = getattr(connection, "__dict__", {})
+    user = own.get("username") or ""
+    for name, value in own.items():
+        if _SECRET_NAME.search(name) and isinstance(value, str) and len(value) > 2:
+            yield value
+            for sent in (value, f"\0{user}\0{value}"):
+                yield base64.b64encode(sent.encode(errors="replace")).decode()

@@ -1,0 +1,66 @@
+"""The messenger ``email``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.core.checks import CheckMessage
+
+from dsn_core import BaseMessenger, Message, Receipt
+from dsn_core import Options as AnyOptions
+from dsn_core.exceptions import InvalidAddress
+from dsn_email import checks
+from dsn_email.courier import Courier
+from dsn_email.headers import HeaderError
+from dsn_email.letters import Letter, Stationery
+from dsn_email.options import EmailOptions
+
+
+class EmailMessenger(BaseMessenger):
+    """Sends e-mail through Django's mail settings.
+
+    One connection per batch, one e-mail per delivery. A template can add to its message
+    ``extra["email"]``, a dict with ``headers``, ``attachments`` and ``reply_to``.
+    """
+
+    name = "email"
+    parts = ("subject", "text", "html")
+    Options: ClassVar[type[AnyOptions]] = EmailOptions
+
+    def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
+        """The users' e-mail fields, or what ``DSN["ADDRESSES"]["email"]`` names."""
+        if self._address_path:
+            return super().addresses(users)
+        found = {user.pk: _email_of(user) for user in users}
+        return {pk: address for pk, address in found.items() if address}
+
+    def send_messages(self, messages: Sequence[Message]) -> Iterator[Receipt]:
+        """Answer for what cannot be sent before any network is touched, then send the rest."""
+        try:
+            stationery = Stationery(self.options)
+        except HeaderError as error:
+            for message in messages:
+                yield Receipt.failed(str(error), message=message)
+            return
+        letters: list[Letter] = []
+        for message in messages:
+            try:
+                letters.append(stationery.letter(message))
+            except InvalidAddress as error:
+                yield Receipt.invalid_address(str(error), message=message)
+            except HeaderError as error:
+                yield Receipt.failed(str(error), message=message)
+        if letters:
+            yield from Courier(self.options).deliver(letters)
+
+    @classmethod
+    def check(cls, options: AnyOptions) -> list[CheckMessage]:
+        """What is wrong with the options, or with the mail settings that they rest on."""
+        return checks.problems(options) if isinstance(options, EmailOptions) else []
+
+
+def _email_of(user: Any) -> str:
+    """A user's address, for any user model: those made from scratch may lack Django's method."""
+    name_of_field = getattr(type(user), "get_email_field_name", None)
+    return str(getattr(user, name_of_field() if name_of_field else "email", "") or "").strip()

@@ -1,0 +1,86 @@
+"""A Django e-mail whose MIME form costs less to make: on Django 6 half as much.
+
+Since Django 6.0 mail is built with Python's modern e-mail policy, which makes a class and parses
+anew for every header. In a batch most headers are the same (From, Auto-Submitted, the types of the
+parts), so both are remembered here. That policy also encodes a link that is longer than a line,
+which RFC 2369 forbids for List-Unsubscribe and its kin; here it stays whole. And Python looks for a
+boundary that no part contains by compiling a pattern per message and searching its whole text; here
+128 random bits are enough. Apart from these links and the boundary, the same bytes are sent.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.policy import EmailPolicy, Policy
+from functools import lru_cache
+from typing import Any, Final
+
+from django.core.mail import EmailMultiAlternatives
+
+#: Headers that many messages share. Others may hold what is one receiver's own, and are not kept in memory.
+_SHARED: Final = frozenset(
+    {"from", "reply-to", "auto-submitted", "mime-version", "content-type", "content-transfer-encoding"}
+)
+#: A comma that ends one link and is no part of it.
+_BETWEEN_LINKS: Final = re.compile(r"(?<=>)\s*,\s*")
+
+
+class _LinkHeader(UnstructuredHeader):
+    """Links in angle brackets (RFC 2369): never encoded, never broken within a link."""
+
+    def fold(self: Any, *, policy: Policy[Any]) -> str:
+        """The header as it is sent."""
+        if not self.isascii():
+            return BaseHeader.fold(self, policy=policy)
+        links = f",{policy.linesep} ".join(_BETWEEN_LINKS.split(self))
+        return f"{self.name}: {links}{policy.linesep}"
+
+
+class _RememberingRegistry(HeaderRegistry):
+    """Python's registry of header classes, made faster. Headers are immutable, so they can be shared."""
+
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        return _header_class(name.lower())
+
+    def __call__(self, name: str, value: Any) -> BaseHeader:
+        if name.lower() in _SHARED and type(value) is str:
+            return _header(name, value)
+        return _header_class(name.lower())(name, value)
+
+
+_plain: Final = HeaderRegistry()
+for _name in ("list-archive", "list-help", "list-owner", "list-post", "list-subscribe", "list-unsubscribe"):
+    _plain.map_to_type(_name, _LinkHeader)  # type: ignore[arg-type]  # typeshed: it takes such mixins, not finished headers
+_remembering: Final = _RememberingRegistry()
+
+
+@lru_cache(maxsize=64)
+def _header_class(name: str) -> type[BaseHeader]:
+    return _plain[name]
+
+
+@lru_cache(maxsize=64)
+def _header(name: str, value: str) -> BaseHeader:
+    return _header_class(name.lower())(name, value)
+
+
+@lru_cache(maxsize=8)
+def _faster(policy: EmailPolicy) -> EmailPolicy:
+    # A policy with a registry of its own stays as it is.
+    return policy.clone(header_factory=_remembering) if type(policy.header_factory) is HeaderRegistry else policy
+
+
+class Email(EmailMultiAlternatives):
+    """Text, HTML and attachments for one receiver."""
+
+    def message(self, **kwargs: Any) -> Any:
+        """The MIME form. Backends on Django 6 ask for it with a ``policy``; Django 5.2 has none."""
+        if isinstance(policy := kwargs.get("policy"), EmailPolicy):
+            kwargs["policy"] = _faster(policy)
+        mime = super().message(**kwargs)
+        for part in mime.walk():
+            if part.get_content_maintype() == "multipart" and part.get_boundary() is None:
+                part.set_boundary(f"=={secrets.token_hex(16)}==")
+        return mime

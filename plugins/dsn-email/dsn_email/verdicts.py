@@ -1,0 +1,185 @@
+"""What an error of a mail backend means for the message, and for the connection."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from dsn_core import Receipt
+
+#: Seconds the messenger rests when the server refuses its user, password or TLS: somebody must mend the settings.
+CONFIGURATION_PAUSE: Final = 300.0
+#: Seconds it rests when the server says that it cannot check the password just now.
+TEMPORARY_PAUSE: Final = 60.0
+#: Seconds it rests when an ESP says "too many requests" and not for how long.
+THROTTLE_PAUSE: Final = 30.0
+#: However long an ESP asks for.
+LONGEST_PAUSE: Final = 86_400.0
+
+_ENHANCED: Final = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})\b")
+#: Replies that ask for a (better) login or for TLS: RFC 4954, and 5.7.8 and its kin in RFC 3463's registry.
+_LOGIN_CODES: Final = frozenset({530, 534, 535, 538})
+_LOGIN_DETAILS: Final = frozenset({"5.7.8", "5.7.9", "5.7.11"})
+#: Replies to RCPT that mean the address when there is no enhanced code: no such user, moved, not allowed, no mail here.
+_ADDRESS_CODES: Final = frozenset({550, 551, 553, 521, 556})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``receipt`` for the message; ``lost``: the connection is of no use any more; ``unsent``: the
+    server cannot have accepted the message, so that it may be sent again at once."""
+
+    receipt: Receipt
+    lost: bool = False
+    unsent: bool = False
+
+
+def of_opening(error: Exception, said: str) -> Receipt:
+    """The receipt for all messages that wait, when no connection came about. ``said`` has no secrets."""
+    if isinstance(error, UnicodeError):
+        # Its text would show a letter of the password.
+        return Receipt.pause(
+            CONFIGURATION_PAUSE,
+            "The user name, the password or the host of the mail server holds letters that SMTP cannot carry.",
+        )
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        if 400 <= error.smtp_code < 500:
+            return Receipt.pause(TEMPORARY_PAUSE, f"The mail server cannot log us in just now: {said}")
+        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server refuses the user name or password: {said}")
+    if isinstance(error, smtplib.SMTPNotSupportedError) or type(error) is smtplib.SMTPException:
+        # TLS or login is asked for, and the server offers none that Python knows.
+        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server does not offer what the settings ask for: {said}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server's certificate is not trusted: {said}")
+    if isinstance(error, ImproperlyConfigured | ImportError | TypeError | ValueError):
+        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}")
+    return Receipt.retry(reason=f"No connection to the mail server: {said}")
+
+
+def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> Verdict:
+    """The verdict on one message. ``smtp``: ``body_sent`` is known, since the dialogue was watched."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, text = next(iter(error.recipients.values()), (0, b""))
+        return _of_reply(code, text, said, at_recipient=True)
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _of_reply(error.smtp_code, error.smtp_error, said, body_sent=body_sent)
+    if smtp and isinstance(error, OSError) and not isinstance(error, smtplib.SMTPNotSupportedError):
+        if body_sent:
+            return Verdict(Receipt.unknown(f"The connection was lost before the server answered: {said}"), lost=True)
+        return Verdict(Receipt.retry(reason=f"The connection was lost: {said}"), lost=True, unsent=True)
+    if verdict := _of_esp(error, said):
+        return verdict
+    if isinstance(error, ImproperlyConfigured):
+        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}"), lost=True)
+    if isinstance(error, ValueError | TypeError | smtplib.SMTPNotSupportedError):
+        return Verdict(Receipt.failed(f"The message cannot be sent as e-mail: {said}"))
+    return _of_unknown_backend(error, said)
+
+
+def said_by(error: Exception) -> str:
+    """What an error says, in the server's words where it repeats them. May hold secrets."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return "; ".join(f"{code} {_text(text)}" for code, text in error.recipients.values())
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {_text(error.smtp_error)}"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _text(reply: bytes | str) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+
+
+def _of_reply(
+    code: int, text: bytes | str, said: str, *, at_recipient: bool = False, body_sent: bool = False
+) -> Verdict:
+    enhanced = _ENHANCED.match(_text(text))
+    detail = ".".join(enhanced.groups()) if enhanced else ""
+    if code == 421:
+        return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
+    if 400 <= code < 500:
+        return Verdict(Receipt.retry(reason=said))
+    if code in _LOGIN_CODES or detail in _LOGIN_DETAILS:
+        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail server wants another login: {said}"), lost=True)
+    if code == 503 and not body_sent:
+        # "Bad sequence of commands": the two sides disagree about where they are. A fresh start may help.
+        return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
+    if 500 <= code < 600:
+        refused = at_recipient and (
+            detail.startswith("5.1.") or detail == "5.2.1" if detail else code in _ADDRESS_CODES
+        )
+        return Verdict(Receipt.invalid_address(said) if refused else Receipt.failed(said))
+    # Not a reply of SMTP at all.
+    if body_sent:
+        return Verdict(Receipt.unknown(f"The server's answer makes no sense: {said}"), lost=True)
+    return Verdict(Receipt.retry(reason=f"The server's answer makes no sense: {said}"), lost=True, unsent=True)
+
+
+def _of_esp(error: Exception, said: str) -> Verdict | None:
+    """What django-anymail's errors mean. Recognised by name and ``status_code``: anymail is not imported."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if "AnymailRecipientsRefused" in names:
+        status = getattr(getattr(error, "email_message", None), "anymail_status", None)
+        return Verdict(of_status(status) or Receipt.invalid_address(said))
+    if names & {"AnymailUnsupportedFeature", "AnymailInvalidAddress", "AnymailSerializationError"}:
+        return Verdict(Receipt.failed(f"The mail service cannot send this message: {said}"))
+    code = getattr(error, "status_code", None)
+    if "AnymailError" not in names or not isinstance(code, int):
+        return None
+    if code == 429:
+        return Verdict(Receipt.pause(_retry_after(error), f"The mail service asks for a pause: {said}"), lost=True)
+    if code in (401, 403):
+        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail service refuses the key: {said}"), lost=True)
+    if code in (408, 425, 503):
+        return Verdict(Receipt.retry(reason=said))
+    if 400 <= code < 500:
+        return Verdict(Receipt.failed(said))
+    # A service that broke down, or that answers "yes" in words that nobody understands.
+    return Verdict(Receipt.unknown(f"The mail service may have taken it: {said}"))
+
+
+def of_status(status: Any) -> Receipt | None:
+    """The receipt that ``anymail_status`` of a message asks for; None when it was taken or says nothing."""
+    found = getattr(status, "status", None) or set()
+    if "rejected" in found or "invalid" in found:
+        return Receipt.invalid_address(f"The mail service says: {', '.join(sorted(map(str, found)))}")
+    if "failed" in found:
+        return Receipt.retry(reason="The mail service says: failed")
+    return None
+
+
+def _retry_after(error: Exception) -> float:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        return min(max(1.0, float(headers.get("Retry-After", THROTTLE_PAUSE))), LONGEST_PAUSE)
+    except ValueError:
+        return THROTTLE_PAUSE
+
+
+def _of_unknown_backend(error: Exception, said: str) -> Verdict:
+    """The best guess about a backend that is neither SMTP nor anymail's: unknown when it may have gone out."""
+    chain = list(_causes(error))
+    names = {cls.__name__ for item in chain for cls in type(item).__mro__}
+    if any(isinstance(item, ConnectionRefusedError | socket.gaierror) for item in chain) or names & {
+        "ConnectTimeout",
+        "ConnectTimeoutError",
+    }:
+        return Verdict(Receipt.retry(reason=f"No connection to the mail service: {said}"), lost=True, unsent=True)
+    if any("Timeout" in name for name in names) or any(isinstance(item, ConnectionError) for item in chain):
+        return Verdict(Receipt.unknown(f"The mail service did not answer: {said}"), lost=True)
+    return Verdict(Receipt.retry(reason=said), lost=True)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what it came from."""
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__

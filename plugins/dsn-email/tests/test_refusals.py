@@ -1,0 +1,184 @@
+"""What a mail server refuses, and which receipt that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dsn_core.contracts.receipts import Outcome
+
+
+def only(name: str, reply: str) -> Any:
+    """An answer that hits one address."""
+    return lambda about: reply if about.startswith(f"{name}@") else None
+
+
+def test_the_second_of_three_refused_stops_nobody_else(server: Any, use_smtp: Any, send: Any, letter_to: Any) -> None:
+    use_smtp(server.port)
+    server.answers["RCPT"] = only("bob", "550 5.1.1 No such user here")
+    ann, bob, cleo = send(letter_to("ann"), letter_to("bob"), letter_to("cleo"))
+    assert (ann.outcome, bob.outcome, cleo.outcome) == (Outcome.SENT, Outcome.INVALID_ADDRESS, Outcome.SENT)
+    assert "550 5.1.1 No such user here" in bob.reason
+    assert server.receivers == ["ann@example.org", "cleo@example.org"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "outcome"),
+    [
+        ("RCPT", "550 No such user", Outcome.INVALID_ADDRESS),
+        ("RCPT", "551 User not local", Outcome.INVALID_ADDRESS),
+        ("RCPT", "553 5.1.3 Bad syntax", Outcome.INVALID_ADDRESS),
+        ("RCPT", "554 5.1.10 Domain takes no mail", Outcome.INVALID_ADDRESS),
+        ("RCPT", "550 5.2.1 Mailbox disabled", Outcome.INVALID_ADDRESS),
+        ("RCPT", "550 5.7.1 Blocked by policy", Outcome.FAILED),
+        ("RCPT", "552 5.2.2 Mailbox full", Outcome.FAILED),
+        ("RCPT", "554 Relay access denied", Outcome.FAILED),
+        ("RCPT", "450 4.2.0 Greylisted, try again", Outcome.RETRY),
+        ("RCPT", "452 Too many recipients", Outcome.RETRY),
+        ("MAIL", "451 Local error", Outcome.RETRY),
+        ("MAIL", "550 Sender not allowed", Outcome.FAILED),
+        ("MAIL", "530 5.7.0 Authentication required", Outcome.PAUSE),
+        ("354", "451 Queue full", Outcome.RETRY),
+        ("354", "554 No valid recipients", Outcome.FAILED),
+        ("DATA", "552 Message too big", Outcome.FAILED),
+        ("DATA", "554 5.7.1 Looks like spam", Outcome.FAILED),
+        ("DATA", "550 5.1.1 A content filter's odd words", Outcome.FAILED),
+        ("DATA", "451 4.3.0 Filter is down", Outcome.RETRY),
+    ],
+)
+def test_each_reply_has_its_receipt(
+    command: str, reply: str, outcome: Outcome, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    server.answers[command] = lambda about: reply
+    (receipt,) = send(letter_to("ann"))
+    assert receipt.outcome is outcome
+    assert reply in receipt.reason
+    assert server.received == []
+
+
+def test_after_a_refusal_the_rest_goes_on_over_the_same_connection(
+    server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    server.answers["DATA"] = only("ann", "554 Spam")
+    server.answers["RCPT"] = only("bob", "450 Later")
+    ann, bob, cleo = send(letter_to("ann"), letter_to("bob"), letter_to("cleo"))
+    assert (ann.outcome, bob.outcome, cleo.outcome) == (Outcome.FAILED, Outcome.RETRY, Outcome.SENT)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "ann", "ann@", "@example.org", "ann@example", "ann example@example.org", "a@b@example.org", "änn@example.org",
+     "ann@example.org, bob@example.org", "Ann <nobody>", "ann@exa mple.org", "ann@example.org\r\nBcc: eve@example.org",
+     "ann@example.org\n", "\nann@example.org", "ann@example.org\x00", '"a\nb" <ann@example.org>'],
+)  # fmt: skip
+def test_what_is_no_address_is_told_before_any_network(
+    address: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    from dsn_core import Message
+
+    use_smtp(server.port)
+    (receipt,) = send(Message("text", subject="s", id="1", address=address))
+    assert receipt.outcome is Outcome.INVALID_ADDRESS
+    assert receipt.reason
+    assert server.connections == 0
+
+
+def test_a_bad_address_is_told_even_when_the_server_is_away(
+    use_smtp: Any, send: Any, letter_to: Any, closed_port: int
+) -> None:
+    use_smtp(closed_port)
+    bad, good = send(letter_to("no@address"), letter_to("ann"))
+    assert (bad.outcome, good.outcome) == (Outcome.INVALID_ADDRESS, Outcome.RETRY)
+
+
+LINE_BREAKS = [
+    "\r\nBcc: eve@example.org",
+    "\nBcc: eve@example.org",
+    "\rBcc: eve@example.org",
+    "\x0bBcc: eve",
+    "\u2028x",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize("forged", LINE_BREAKS, ids=ascii)
+@pytest.mark.parametrize("where", ["FROM", "REPLY_TO", "HEADERS", "HEADERS name", "headers", "headers name", "reply_to",
+                                   "attachment", "subject"])  # fmt: skip
+def test_a_line_break_in_a_header_fails_for_good_and_nothing_is_sent(
+    where: str, forged: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    options: dict[str, Any] = {
+        "FROM": {"FROM": f"cinema@example.org{forged}"},
+        "REPLY_TO": {"REPLY_TO": [f"desk@example.org{forged}"]},
+        "HEADERS": {"HEADERS": {"X-Kind": f"a{forged}"}},
+        "HEADERS name": {"HEADERS": {f"X-Kind{forged}": "a"}},
+    }.get(where, {})
+    extra: dict[str, Any] = {
+        "headers": {"headers": {"X-Kind": f"a{forged}"}},
+        "headers name": {"headers": {f"X-Kind{forged}": "a"}},
+        "reply_to": {"reply_to": f"desk@example.org{forged}"},
+        "attachment": {"attachments": [(f"a.txt{forged}", "text")]},
+    }.get(where, {})
+    message = letter_to("ann", extra={"email": extra})
+    if where == "subject":
+        # Message itself puts a subject on one line; this is one that was changed afterwards.
+        message.subject = f"Out{forged}"
+    (receipt,) = send(message, **options)
+    assert receipt.outcome is Outcome.FAILED
+    assert "eve" not in receipt.reason.replace("'X-Kind", "").replace("Bcc: eve", "")
+    assert server.connections == 0
+
+
+def test_a_line_break_in_a_template_s_subject_becomes_a_blank(
+    server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    send(letter_to("ann", subject="Solaris\r\nBcc: eve@example.org"))
+    assert server.mails[0]["Subject"] == "Solaris Bcc: eve@example.org"
+    assert server.mails[0]["Bcc"] is None
+    assert server.receivers == ["ann@example.org"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Bcc", "to", "CC", "From", "Subject", "Message-ID", "Content-Type", "Reply-To", "", "X:Y", "X Y"]
+)
+def test_headers_that_are_not_the_template_s_fail(
+    name: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    (receipt,) = send(letter_to("ann", extra={"email": {"headers": {name: "eve@example.org"}}}))
+    assert receipt.outcome is Outcome.FAILED
+    assert "eve" not in receipt.reason
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"cc": ["bob@example.org"]}, {"headers": ["X-A"]}, {"headers": {"X-A": b"1"}}, {"reply_to": "nobody"},
+     {"reply_to": 7},
+     {"attachments": "a.txt"}, {"attachments": ["a.txt"]}, {"attachments": [("a.txt", 7)]},
+     {"attachments": [("", "a")]},
+     {"attachments": [("a.txt", "a", "text")]}, {"attachments": [("a.txt", "a", "text/plain\r\nX: y")]}, "text"],
+    ids=repr,
+)  # fmt: skip
+def test_an_extra_that_makes_no_sense_fails_with_the_reason(
+    extra: Any, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    good, bad = send(letter_to("ann"), letter_to("bob", extra={"email": extra}))
+    assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.FAILED)
+    assert bad.reason
+    assert server.receivers == ["ann@example.org"]
+
+
+def test_a_text_that_no_encoding_can_carry_fails_alone(server: Any, use_smtp: Any, send: Any, letter_to: Any) -> None:
+    use_smtp(server.port)
+    bad, good = send(letter_to("ann", subject="lone \ud800 half"), letter_to("bob"))
+    assert (bad.outcome, good.outcome) == (Outcome.FAILED, Outcome.SENT)
+    assert server.receivers == ["bob@example.org"]
