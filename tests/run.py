@@ -1,0 +1,119 @@
+"""The whole suite on this Python: on SQLite, then again on every database that answers.
+
+``make test`` runs it; by hand it is ``python -m tests.run``. Its arguments go to pytest:
+``python -m tests.run -k fanout``, ``python -m tests.run -n 0 --pdb plugins/dsn-email``.
+
+Environment: ``DSN_TEST_DATABASE`` (only this one: sqlite, postgresql, mariadb), ``DSN_TEST_PROCESSES`` (2, at most
+one per processor), ``CI`` (an absent service is a failure), and where services are: see :mod:`tests.services`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tests import services
+
+ROOT = Path(__file__).resolve().parent.parent
+#: In this order. Those but SQLite are services.
+DATABASES = ("sqlite", "postgresql", "mariadb")
+#: Seconds after which a test counts as hanging.
+PATIENCE = 300
+
+
+@dataclass
+class Outcome:
+    """What became of the suite on one database."""
+
+    database: str
+    status: str
+    failed: bool
+    counts: tuple[int, int, int] | None = None  # passed, failed, skipped
+    seconds: float = 0
+
+    def row(self) -> str:
+        """Its line of the table."""
+        passed, failed, skipped = map(str, self.counts) if self.counts else ("-", "-", "-")
+        return f"{self.database:<12}{passed:>8}{failed:>8}{skipped:>9}{self.seconds:>8.0f} s  {self.status}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the suite as often as it takes, say how it went, and return the exit status."""
+    chosen = os.environ.get("DSN_TEST_DATABASE")
+    if chosen and chosen not in DATABASES:
+        print(f"DSN_TEST_DATABASE is {chosen!r}; it can be {', '.join(DATABASES)}.", file=sys.stderr)
+        return 2
+    outcomes = [run_on(database, arguments) for database in ([chosen] if chosen else DATABASES)]
+    print_summary(outcomes)
+    return int(any(outcome.failed for outcome in outcomes))
+
+
+def run_on(database: str, arguments: Sequence[str]) -> Outcome:
+    """The suite on one database, in a pytest of its own."""
+    if database in services.SERVICES and services.absence(database):
+        required = services.is_required()
+        return Outcome(database, "FAILED: absent, and CI needs it" if required else "skipped: absent", failed=required)
+    print(f"\n=== The suite on {database}, Python {sys.version.split()[0]} ===", flush=True)
+    with tempfile.TemporaryDirectory(prefix="dsn-tests-") as folder:
+        report = Path(folder, "report.xml")
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            str(processes()),
+            f"--timeout={PATIENCE}",
+            f"--junitxml={report}",
+        ]
+        started = time.monotonic()
+        # Flushed above, and not captured: who waits wants to see the dots.
+        status = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=os.environ | {"DSN_TEST_DATABASE": database}, check=False
+        ).returncode
+        return Outcome(
+            database,
+            {0: "passed", 1: "FAILED", 5: "FAILED: no test was run"}.get(status, f"FAILED: pytest ended with {status}"),
+            failed=status != 0,
+            counts=read_counts(report),
+            seconds=time.monotonic() - started,
+        )
+
+
+def processes() -> int:
+    """How many processes share the tests."""
+    return min(int(os.environ.get("DSN_TEST_PROCESSES", "2")), os.cpu_count() or 1)
+
+
+def read_counts(report: Path) -> tuple[int, int, int] | None:
+    """Passed, failed and skipped from pytest's report; None when there is no report."""
+    if not report.exists():
+        return None
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))  # noqa: S314 (we made it)
+    total, failures, errors, skipped = (
+        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
+    )
+    return total - failures - errors - skipped, failures + errors, skipped
+
+
+def print_summary(outcomes: Sequence[Outcome]) -> None:
+    """A table, and below it what was absent."""
+    print(f"\n{'database':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>10}")
+    for outcome in outcomes:
+        print(outcome.row())
+    absent = {name: reason for name in services.SERVICES if (reason := services.absence(name))}
+    if absent:
+        print("\nServices that do not answer; their tests were not run:")
+        for name, reason in absent.items():
+            print(f"  {name}: {reason}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
