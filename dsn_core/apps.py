@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+logger = logging.getLogger("dsn_core")
 
 
 class DsnCoreConfig(AppConfig):
@@ -17,7 +19,7 @@ class DsnCoreConfig(AppConfig):
     def ready(self) -> None:
         """Load the plugins and connect to Django. Runs no query: the database may not be there yet."""
         from dsn_core import checks, conf
-        from dsn_core.exceptions import ConfigurationError
+        from dsn_core.exceptions import UnknownName
         from dsn_core.pipeline import rendering
         from dsn_core.plugins.registry import registry
         from dsn_core.triggers import dispatcher
@@ -26,6 +28,11 @@ class DsnCoreConfig(AppConfig):
         registry.load()
         checks.register_all()
         dispatcher.install()
-        with contextlib.suppress(ConfigurationError):
-            # It listens to requests from the first one on. One that is not installed is a check's matter.
-            registry.runner(conf.current().RUNNER)
+        name = conf.current().RUNNER
+        try:
+            # Now, because a runner may have to hear of the first request already.
+            registry.runner(name)
+        except UnknownName:
+            logger.debug("The runner %r is not installed; the system check dsn.E004 says so.", name)
+        except Exception:
+            logger.exception("The runner %r cannot be made; messages wait for a worker.", name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 
@@ -54,15 +54,24 @@ def current() -> Settings:
     given = getattr(settings, "DSN", None)
     if not isinstance(given, Mapping):
         return Settings()
-    known = {item.name for item in dataclasses.fields(Settings)}
-    return Settings(**{name: value for name, value in given.items() if name in known})
+    usable = {name: value for name, value in given.items() if name in _hints() and not _misfit(name, value)}
+    if "PLUGINS" in given and "PLUGINS" not in usable:
+        # An allow-list that cannot be read allows nothing: its default would allow everything.
+        usable["PLUGINS"] = ()
+    return Settings(**usable)
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """The type of every setting, by its name."""
+    return typing.get_type_hints(Settings)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with the setting: which key (empty: the whole), what, and the way out."""
+    """Something wrong with the setting: what, and the way out. ``kind`` decides the id of the system check."""
 
-    key: str
+    kind: Literal["not a dict", "unknown", "unusable"]
     message: str
     hint: str = ""
 
@@ -75,29 +84,29 @@ def problems() -> list[Problem]:
     if not isinstance(given, Mapping):
         return [
             Problem(
-                "",
+                "not a dict",
                 f"The setting DSN is {type(given).__name__}, but dsn-core expects a dict.",
                 "If another package uses the name DSN (for a connection string, say), give that one another name.",
             )
         ]
-    known = {item.name: item for item in dataclasses.fields(Settings)}
-    hints = typing.get_type_hints(Settings)
+    known = _hints()
     found = []
     for name, value in given.items():
         if name not in known:
             found.append(
                 Problem(
-                    str(name),
+                    "unknown",
                     f"DSN[{name!r}] is not a setting of dsn-core{nearest(str(name), known)}.",
                     f"The settings are {', '.join(sorted(known))}.",
                 )
             )
-        elif why := _misfit(name, value, hints[name]):
-            found.append(Problem(name, f"DSN[{name!r}] {why}."))
+        elif why := _misfit(name, value):
+            found.append(Problem("unusable", f"DSN[{name!r}] {why}."))
     return found
 
 
-def _misfit(name: str, value: Any, hint: Any) -> str:
+def _misfit(name: str, value: Any) -> str:
+    hint = _hints()[name]
     if hint is bool:
         return "" if isinstance(value, bool) else f"must be True or False, not {value!r}"
     if hint is str:

@@ -6,8 +6,10 @@ imports what the settings allow.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +19,8 @@ from django.apps import apps
 
 from dsn_core.hookspecs import PROJECT
 
+logger = logging.getLogger("dsn_core.plugins")
+
 Source = Literal["builtin", "app", "entry_point"]
 
 BUILTIN_MODULE = "dsn_core.builtin.plugin"
@@ -25,12 +29,17 @@ APP_MODULE = "dsn_plugin"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plugin that was found, not yet imported. ``module`` is what it would import."""
+    """A plugin that was found, not yet imported.
+
+    ``module`` is what it would import; ``attribute`` what it would take from there, if not the
+    module itself.
+    """
 
     name: str
     source: Source
     module: str
     load: Callable[[], Any]
+    attribute: str = ""
     distribution: str | None = None
     version: str | None = None
     summary: str = ""
@@ -39,8 +48,8 @@ class Candidate:
     def label(self) -> str:
         """How messages name it: with its distribution where it has one."""
         if self.distribution:
-            return f"{self.name} ({self.distribution} {self.version})"
-        return {"builtin": "the built-in plugin", "app": f"the app {self.name}"}.get(self.source, self.name)
+            return f"{self.name} ({' '.join(filter(None, [self.distribution, self.version]))})"
+        return f"{self.name} (app)" if self.source == "app" else self.name
 
     @property
     def names(self) -> set[str]:
@@ -50,7 +59,8 @@ class Candidate:
 
 def candidates() -> list[Candidate]:
     """All plugins that can be found, those that win a name conflict first."""
-    return [_builtin(), *_from_apps(), *sorted(_from_entry_points(), key=lambda item: (item.distribution or "", item.name))]
+    from_entry_points = sorted(_from_entry_points(), key=lambda item: (item.distribution or "", item.name))
+    return [_builtin(), *_from_apps(), *from_entry_points]
 
 
 def _builtin() -> Candidate:
@@ -59,7 +69,7 @@ def _builtin() -> Candidate:
         name="builtin",
         source="builtin",
         module=BUILTIN_MODULE,
-        load=lambda: importlib.import_module(BUILTIN_MODULE),
+        load=functools.partial(importlib.import_module, BUILTIN_MODULE),
         distribution="dsn-core",
         version=own.version if own else None,
         summary="What comes with dsn-core itself.",
@@ -69,25 +79,70 @@ def _builtin() -> Candidate:
 def _from_apps() -> Iterator[Candidate]:
     for config in apps.get_app_configs():
         module = f"{config.name}.{APP_MODULE}"
-        if importlib.util.find_spec(module) is not None:
+        if _exists(module):
             yield Candidate(
                 name=config.label,
                 source="app",
                 module=module,
-                load=lambda module=module: importlib.import_module(module),  # type: ignore[misc]
+                load=functools.partial(importlib.import_module, module),
                 summary=str(config.verbose_name),
             )
 
 
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        # The app is a module, not a package: it has nothing inside.
+        return False
+
+
 def _from_entry_points() -> Iterator[Candidate]:
-    for entry_point in importlib_metadata.entry_points(group=PROJECT):
-        distribution = entry_point.dist
+    for entry_point in _entry_points():
+        try:
+            module, attribute = entry_point.module, entry_point.attr or ""
+        except ValueError:
+            # No valid reference. Loading it says so, and that is kept as the plugin's fault.
+            module, attribute = entry_point.value, ""
+        name, version, summary = _metadata(entry_point.dist)
         yield Candidate(
             name=entry_point.name,
             source="entry_point",
-            module=entry_point.module,
+            module=module,
+            attribute=attribute,
             load=entry_point.load,
-            distribution=distribution.name if distribution else None,
-            version=distribution.version if distribution else None,
-            summary=(distribution.metadata["Summary"] or "") if distribution else "",
+            distribution=name,
+            version=version,
+            summary=summary,
         )
+
+
+def _entry_points() -> list[importlib_metadata.EntryPoint]:
+    try:
+        return list(importlib_metadata.entry_points(group=PROJECT))
+    except Exception:
+        # Some installed package has metadata that cannot be read. It may be none of ours, and its
+        # fault must hide nobody else's plugins, so they are read one by one.
+        return list(_readable_entry_points())
+
+
+def _readable_entry_points() -> Iterator[importlib_metadata.EntryPoint]:
+    seen = set()
+    for distribution in importlib_metadata.distributions():
+        try:
+            name, found = distribution.name, distribution.entry_points.select(group=PROJECT)
+        except Exception as error:
+            logger.warning("The entry points of an installed package cannot be read, and are left out: %s", error)
+            continue
+        # As importlib_metadata does it: of two copies on the path, the first one counts.
+        if name not in seen:
+            seen.add(name)
+            yield from found
+
+
+def _metadata(distribution: Any) -> tuple[str | None, str | None, str]:
+    """Name, version and summary, as far as they are there: half-removed packages have an empty folder."""
+    try:
+        return distribution.name, distribution.version, distribution.metadata.get("Summary") or ""
+    except Exception:
+        return None, None, ""

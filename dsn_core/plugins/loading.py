@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pluggy
 from django.apps import apps
@@ -17,6 +18,9 @@ from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ContractError, nearest
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.kinds import KINDS, Kind
+
+#: The names of all hooks.
+HOOKS: Final = frozenset(name for name in vars(hookspecs) if name.startswith("dsn_"))
 
 State = Literal["active", "disabled", "not allowed", "broken"]
 
@@ -46,10 +50,10 @@ class Plugin:
     def name(self) -> str:
         return self.candidate.name
 
-    def broken(self, fault: Fault) -> None:
+    def broken(self, *faults: Fault) -> None:
         """Mark it broken: nothing of it is used."""
-        self.state, self.reason = "broken", fault.message
-        self.faults.append(fault)
+        self.faults.extend(faults)
+        self.state, self.reason = "broken", "; ".join(fault.message for fault in self.faults)
         self.hooks = None
 
     def template_dir(self) -> Path | None:
@@ -70,22 +74,34 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
     if candidate.source != "builtin" and candidate.names & set(settings.DISABLED_PLUGINS):
         plugin.state, plugin.reason = "disabled", "It is listed in DSN['DISABLED_PLUGINS']."
         return plugin, {}
-    if candidate.source == "entry_point" and settings.PLUGINS is not None and not candidate.names & set(settings.PLUGINS):
+    if not is_allowed(candidate, settings):
         plugin.state = "not allowed"
         plugin.reason = "It is not in the list DSN['PLUGINS']; it was not imported."
         return plugin, {}
     try:
         loaded = candidate.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         plugin.broken(Fault("broken", f"importing {candidate.module} raised {describe(error)}", _mend(candidate)))
         return plugin, {}
-    if missing := _missing_apps(loaded):
-        lines = ", ".join(f"'{app}'" for app in missing)
-        plugin.broken(Fault("broken", f"it needs {lines} in INSTALLED_APPS", f"Add {lines} to INSTALLED_APPS."))
+    try:
+        faults = [*_missing_apps(loaded), *_unmarked_hooks(loaded)]
+    except Exception as error:
+        faults = [Fault("broken", f"looking at {candidate.module} raised {describe(error)}", _mend(candidate))]
+    if faults:
+        plugin.broken(*faults)
         return plugin, {}
     if not _hook_up(plugin, loaded):
         return plugin, {}
     return plugin, _call_hooks(plugin)
+
+
+def is_allowed(candidate: Candidate, settings: Settings) -> bool:
+    """Whether ``DSN["PLUGINS"]`` lets it be imported. What is no entry point always may."""
+    return (
+        candidate.source != "entry_point"
+        or settings.PLUGINS is None
+        or not candidate.names.isdisjoint(settings.PLUGINS)
+    )
 
 
 def describe(error: BaseException) -> str:
@@ -100,32 +116,41 @@ def _mend(candidate: Candidate) -> str:
     return f"Mend {candidate.module}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
 
 
-def _missing_apps(loaded: Any) -> list[str]:
-    required: Iterable[str] = getattr(loaded, "required_apps", ())
-    return [app for app in required if not apps.is_installed(app)]
+def _missing_apps(loaded: Any) -> Iterator[Fault]:
+    required: Iterable[str] | str = getattr(loaded, "required_apps", ())
+    wanted = [required] if isinstance(required, str) else list(required)
+    if missing := [app for app in wanted if not apps.is_installed(app)]:
+        lines = ", ".join(f"'{app}'" for app in missing)
+        yield Fault("broken", f"it needs {lines} in INSTALLED_APPS", f"Add {lines} to INSTALLED_APPS.")
+
+
+def _unmarked_hooks(loaded: Any) -> Iterator[Fault]:
+    """Functions that are named like hooks but lack the mark, which pluggy passes over without a word."""
+    for name in sorted(HOOKS):
+        function = getattr(loaded, name, None)
+        if inspect.isroutine(function) and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+            yield Fault("misspelt", f"its {name}() is not marked as a hook", f"Write @hookimpl above {name}().")
 
 
 def _hook_up(plugin: Plugin, loaded: Any) -> bool:
     """Give the plugin a manager of its own: in a shared one, one raising hook would abort the call for all."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    known = {name for name in dir(hookspecs) if name.startswith("dsn_")}
     try:
         manager.register(loaded, plugin.name)
-        for caller in manager.get_hookcallers(loaded) or []:
-            if not caller.has_spec():
-                plugin.broken(
-                    Fault(
-                        "misspelt",
-                        f"it implements {caller.name}, which is no hook of dsn-core{nearest(caller.name, known)}",
-                        f"The hooks are {', '.join(sorted(known))}.",
-                    )
-                )
-        if plugin.faults:
-            return False
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
+    except Exception as error:
         plugin.broken(Fault("broken", f"a hook of it does not fit its specification: {describe(error)}"))
+        return False
+    # check_pending() would name only the first.
+    misspelt = [caller.name for caller in manager.get_hookcallers(loaded) or [] if not caller.has_spec()]
+    if misspelt:
+        hint = f"The hooks are {', '.join(sorted(HOOKS))}."
+        plugin.broken(
+            *(
+                Fault("misspelt", f"it implements {name}, which is no hook of dsn-core{nearest(name, HOOKS)}", hint)
+                for name in misspelt
+            )
+        )
         return False
     plugin.hooks = manager.hook
     return True
@@ -134,10 +159,15 @@ def _hook_up(plugin: Plugin, loaded: Any) -> bool:
 def _call_hooks(plugin: Plugin) -> dict[Kind, list[Any]]:
     offered: dict[Kind, list[Any]] = {}
     for kind in KINDS:
+        caller = getattr(plugin.hooks, kind.hook)
         try:
-            offered[kind] = [item for result in getattr(plugin.hooks, kind.hook)() for item in _checked(kind, result)]
-        except Exception as error:
-            said = str(error) if isinstance(error, ContractError) else f"{kind.hook}() raised {describe(error)}"
+            results = caller()
+            if len(results) < len(caller.get_hookimpls()):
+                raise ContractError(f"{kind.hook}() returned None; it returns a list (is its 'return' missing?).")
+            offered[kind] = [item for result in results for item in _checked(kind, result)]
+        except (Exception, SystemExit) as error:
+            by_contract = isinstance(error, ContractError)
+            said = str(error).rstrip(".") if by_contract else f"{kind.hook}() raised {describe(error)}"
             plugin.broken(Fault("broken", said, _mend(plugin.candidate)))
             return {}
     return offered
@@ -154,5 +184,15 @@ def _checked(kind: Kind, result: Any) -> list[Any]:
         elif not (isinstance(item, type) and issubclass(item, kind.base)):
             raise ContractError(f"{kind.hook}() returned {item!r}; it returns subclasses of {kind.base.__name__}.")
         else:
-            item.check_contract()
+            _check_contract(item)
     return items
+
+
+def _check_contract(cls: Any) -> None:
+    try:
+        cls.check_contract()
+    except ContractError:
+        raise
+    except Exception as error:
+        # An attribute of a type that nobody thought of. The class's name is what helps to find it.
+        raise ContractError(f"{cls.__module__}.{cls.__qualname__} cannot be checked: {describe(error)}") from error

@@ -43,6 +43,7 @@ class Registry:
     def __init__(self, signals: Catalogue) -> None:
         self.plugins: list[Plugin] = []
         self.signals = signals
+        self._loaded: list[Plugin] = []
         self._held: dict[str, dict[str, tuple[Any, Plugin]]] = {kind.plural: {} for kind in KINDS}
         self._runners: dict[str, BaseRunner] = {}
         self._codecs: dict[str, BaseCodec] = {}
@@ -52,21 +53,30 @@ class Registry:
     # Loading
 
     def load(self) -> None:
-        """Find and load every plugin. Called once, when Django's apps are ready."""
+        """Find and load every plugin. Called when Django's apps are ready.
+
+        Called again (Django does so when a test overrides INSTALLED_APPS), it forgets what it found
+        before; what was added by hand stays.
+        """
+        for plugin in self._loaded:
+            if plugin in self.plugins:
+                self.remove(plugin)
+        self._loaded = []
         settings = conf.current()
-        modules: set[str] = set()
         found = discovery.candidates()
-        by_entry_point = {
-            item.module
-            for item in found
-            if item.source == "entry_point" and (settings.PLUGINS is None or item.names & set(settings.PLUGINS))
+        distributed = {
+            item.module for item in found if item.source == "entry_point" and loading.is_allowed(item, settings)
         }
+        seen: set[tuple[str, str]] = set()
         for candidate in found:
             # The same module found by two routes is one plugin; its distribution says more than its app.
-            if candidate.module in modules or (candidate.source == "app" and candidate.module in by_entry_point):
+            if candidate.source == "app" and candidate.module in distributed:
                 continue
-            modules.add(candidate.module)
-            self.add(candidate, settings)
+            if (what := (candidate.module, candidate.attribute)) in seen:
+                continue
+            if loading.is_allowed(candidate, settings):
+                seen.add(what)
+            self._loaded.append(self.add(candidate, settings))
 
     def add(self, candidate: discovery.Candidate, settings: conf.Settings | None = None) -> Plugin:
         """Load one plugin and register what it offers."""
@@ -111,7 +121,8 @@ class Registry:
             try:
                 self.signals.add(item)
             except ConfigurationError as error:
-                plugin.faults.append(Fault("duplicate", f"its signal {item.name!r} is not used: {error}"))
+                said = f"its signal {item.name!r} is not used: {str(error).rstrip('.')}"
+                plugin.faults.append(Fault("duplicate", said, "Choose another name for one of the two."))
                 return
         held[item.name] = (item, plugin)
         plugin.contributions[kind.plural].append(item)
@@ -130,16 +141,16 @@ class Registry:
         """The names that are taken, sorted. For messengers: with the aliases of the settings."""
         names = set(self._held[kind.plural])
         if kind is MESSENGERS:
-            names |= {alias for alias in conf.current().MESSENGERS if alias in names or self._account_of(alias) in names}
+            names |= {alias for alias in conf.current().MESSENGERS if alias in names or self.account_of(alias) in names}
         return sorted(names)
 
-    def _account_of(self, alias: str) -> str:
-        options = conf.current().MESSENGERS.get(alias, {})
-        return str(options.get(ALIAS_OPTION, alias)) if isinstance(options, dict) else alias
+    def account_of(self, alias: str) -> str:
+        """The name of the messenger that ``alias`` is an account of; ``alias`` itself when it is none."""
+        return str(conf.current().MESSENGERS.get(alias, {}).get(ALIAS_OPTION, alias))
 
     def messenger_class(self, alias: str) -> type[BaseMessenger]:
         """The class behind ``alias``: a messenger's name, or an account in ``DSN["MESSENGERS"]``."""
-        found: type[BaseMessenger] = self.find(MESSENGERS, self._account_of(alias))
+        found: type[BaseMessenger] = self.find(MESSENGERS, self.account_of(alias))
         return found
 
     def messenger(self, alias: str) -> BaseMessenger:
@@ -154,14 +165,22 @@ class Registry:
         return cls(alias, cls.Options(**given), path)
 
     def messenger_findings(self, alias: str) -> list[CheckMessage | str]:
-        """What keeps the messenger ``alias`` from being ready; empty when it is."""
+        """What keeps the messenger ``alias`` from being ready, or what it warns of; empty when all is well.
+
+        Texts are about its options; ``CheckMessage`` objects come from its own ``check``. Never raises.
+        """
         try:
             messenger = self.messenger(alias)
-            return list(messenger.check(messenger.options))
         except ConfigurationError as error:
             return [str(error).removeprefix(f"DSN['MESSENGERS'][{alias!r}]: ")]
         except Exception as error:
-            return [f"its check raised {describe(error)}"]
+            return [f"it cannot be made: {describe(error)}"]
+        try:
+            return [
+                item if isinstance(item, CheckMessage) else str(item) for item in messenger.check(messenger.options)
+            ]
+        except Exception as error:
+            return [messenger.options.mask(f"its check raised {describe(error)}")]
 
     def message_template(self, name: str) -> BaseMessageTemplate:
         """A message template by name."""

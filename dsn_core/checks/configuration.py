@@ -1,0 +1,90 @@
+"""Checks of the settings. None asks the database."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.core import checks
+from django.db import connections
+
+from dsn_core import conf
+from dsn_core.exceptions import UnknownName
+from dsn_core.pipeline.intake import outbox
+from dsn_core.plugins.kinds import RUNNERS
+from dsn_core.plugins.registry import Registry, registry
+
+_IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn.E003"}
+
+
+def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
+    """``settings.DSN``: E001 to E004, W013."""
+    found: list[checks.CheckMessage] = [
+        checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
+    ]
+    return [*found, *runner_messages(registry), *plugin_list_messages(registry)]
+
+
+def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
+    """E004."""
+    try:
+        registry.find(RUNNERS, conf.current().RUNNER)
+    except UnknownName as error:
+        known = registry.names(RUNNERS)
+        hint = f"Set it to one of {', '.join(known)}, or install the plugin that brings it."
+        message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
+        return [checks.Error(message, hint=hint, id="dsn.E004")]
+    return []
+
+
+def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
+    """W013."""
+    settings = conf.current()
+    known = {name for plugin in registry.plugins for name in plugin.candidate.names}
+    lists = {"PLUGINS": settings.PLUGINS or (), "DISABLED_PLUGINS": settings.DISABLED_PLUGINS}
+    return [
+        checks.Warning(
+            f"DSN[{setting!r}]: {UnknownName('plugin', name, known)}",
+            hint="'manage.py dsn_plugins' lists what is found. Correct the name, or take it off the list.",
+            id="dsn.W013",
+        )
+        for setting, names in lists.items()
+        for name in names
+        if name not in known
+    ]
+
+
+def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
+    """W040."""
+    if conf.current().RUNNER != "immediate":
+        return []
+    return [
+        checks.Warning(
+            "DSN['RUNNER'] is 'immediate': the processes that answer requests send the messages too, and retries "
+            "wait until one of them happens to send again.",
+            hint="Set DSN['RUNNER'] to 'worker' and keep 'manage.py dsn_worker' running, or use another runner.",
+            id="dsn.W040",
+        )
+    ]
+
+
+def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
+    """W041. Silent with the ``immediate`` runner, where the process that writes is the one that sends."""
+    if conf.current().RUNNER == "immediate":
+        return []
+    connection = connections[alias := outbox()]
+    if connection.vendor != "sqlite" or not connection.settings_dict["NAME"]:
+        return []
+    in_memory = getattr(connection, "is_in_memory_db", lambda: False)()
+    mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode")
+    # In memory there is one process and no second writer.
+    if in_memory or str(mode).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
+        return []
+    return [
+        checks.Warning(
+            f"The events are in the SQLite database {alias!r}, whose transactions begin without the write lock. "
+            "One that reads first and writes later fails with 'database is locked' when another process, such as "
+            "dsn_worker, writes in between.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS'] to {{'transaction_mode': 'IMMEDIATE'}}.",
+            id="dsn.W041",
+        )
+    ]

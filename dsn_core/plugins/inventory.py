@@ -1,0 +1,173 @@
+"""What is installed, as plain data: what ``dsn_plugins`` prints and what the system checks judge.
+
+Reads the registry and the settings, never the database, and never raises: whatever a plugin does
+while it is asked becomes the reason why something of it is not ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.core import checks
+
+from dsn_core import conf
+from dsn_core.exceptions import DSNError
+from dsn_core.plugins.discovery import Source
+from dsn_core.plugins.kinds import (
+    MESSAGE_TEMPLATES,
+    MESSENGERS,
+    RECEIVER_FILTERS,
+    RECEIVER_RESOLVERS,
+    RUNNERS,
+    SIGNALS,
+    Kind,
+)
+from dsn_core.plugins.loading import Fault, Plugin, State, describe
+from dsn_core.plugins.registry import Registry
+
+#: The kinds that are listed, in this order.
+LISTED: Final = (MESSENGERS, MESSAGE_TEMPLATES, RECEIVER_RESOLVERS, RECEIVER_FILTERS, SIGNALS, RUNNERS)
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that a plugin brings. ``reason`` says why it is not ready, or what it warns of.
+
+    ``spare``: it is not ready, and nobody minds, because the project uses its accounts instead.
+    ``findings``: what a messenger's options and ``check`` were found to lack, as the registry said it.
+    """
+
+    name: str
+    description: str
+    ready: bool = True
+    reason: str = ""
+    spare: bool = False
+    findings: tuple[checks.CheckMessage | str, ...] = ()
+
+    @property
+    def unconfigured(self) -> bool:
+        """Whether somebody has to do something about it."""
+        return not self.ready and not self.spare
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form that programs read."""
+        return {"name": self.name, "description": self.description, "ready": self.ready, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A plugin that was found. ``distribution`` and ``version`` are None for apps."""
+
+    name: str
+    distribution: str | None
+    version: str | None
+    source: Source
+    state: State
+    reason: str
+    items: dict[str, list[Item]]
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def unconfigured(self) -> list[Item]:
+        """What it brings that somebody has to do something about."""
+        return [item for items in self.items.values() for item in items if item.unconfigured]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form that programs read."""
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "source": self.source,
+            "state": self.state,
+            "reason": self.reason,
+            **{kind.plural: [item.as_dict() for item in self.items[kind.plural]] for kind in LISTED},
+        }
+
+
+def take(registry: Registry) -> list[Entry]:
+    """All plugins that were found, in the order in which they were loaded."""
+    return [_entry(registry, plugin) for plugin in registry.plugins]
+
+
+def as_dict(entries: list[Entry]) -> dict[str, Any]:
+    """What ``dsn_plugins --format json`` prints."""
+    return {"plugins": [entry.as_dict() for entry in entries]}
+
+
+def _entry(registry: Registry, plugin: Plugin) -> Entry:
+    candidate = plugin.candidate
+    # An active plugin has a reason too, when it lost a name to another.
+    reason = plugin.reason or "; ".join(fault.message for fault in plugin.faults)
+    return Entry(
+        name=plugin.name,
+        distribution=candidate.distribution,
+        version=candidate.version,
+        source=candidate.source,
+        state=plugin.state,
+        reason=reason,
+        items={kind.plural: list(_items(registry, plugin, kind)) for kind in LISTED},
+        faults=tuple(plugin.faults),
+    )
+
+
+def _items(registry: Registry, plugin: Plugin, kind: Kind) -> Iterator[Item]:
+    for found in plugin.contributions[kind.plural]:
+        if kind is MESSENGERS:
+            yield from _messengers(registry, found)
+        else:
+            reason = _template_reason(found) if kind is MESSAGE_TEMPLATES else ""
+            yield Item(found.name, _line(found.description), not reason, reason)
+
+
+def _messengers(registry: Registry, cls: Any) -> Iterator[Item]:
+    """The messenger, and behind it its accounts."""
+    configured = conf.current().MESSENGERS
+    accounts = [alias for alias in configured if alias != cls.name and registry.account_of(alias) == cls.name]
+    if (other := registry.account_of(cls.name)) != cls.name:
+        # For instance to see on the console, while developing, what would be sent.
+        reason = f"DSN['MESSENGERS'][{cls.name!r}] makes this name an account of {other!r}"
+        yield Item(cls.name, _line(cls.description), ready=False, reason=reason, spare=True)
+    else:
+        only_accounts = bool(accounts) and cls.name not in configured
+        yield _messenger(registry, cls.name, _line(cls.description), may_be_spare=only_accounts)
+    for alias in accounts:
+        yield _messenger(registry, alias, f"An account of {cls.name}.")
+
+
+def _messenger(registry: Registry, alias: str, description: str, *, may_be_spare: bool = False) -> Item:
+    """What is silenced (``SILENCED_SYSTEM_CHECKS``) or mere information is not repeated.
+
+    A warning of the messenger's own ``check`` leaves it ready; an error does not.
+    """
+    findings = registry.messenger_findings(alias)
+    ready, said = True, []
+    for finding in findings:
+        if isinstance(finding, checks.CheckMessage):
+            if finding.level < checks.WARNING or finding.is_silenced():
+                continue
+            ready = ready and finding.level < checks.ERROR
+            said.append(_line(finding.msg))
+        else:
+            ready = False
+            said.append(_line(finding))
+    reason = "; ".join(text.rstrip(".") for text in said)
+    return Item(alias, description, ready, reason, may_be_spare and not ready, tuple(findings))
+
+
+def _template_reason(cls: Any) -> str:
+    """Why the message template ``cls`` cannot be used; empty when it can. Compiles it."""
+    try:
+        cls.compile()
+    except DSNError as error:
+        return _line(error).rstrip(".")
+    except Exception as error:
+        return describe(error)
+    return ""
+
+
+def _line(text: object) -> str:
+    """``text`` as one line."""
+    return " ".join(str(text).split()) if text else ""

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.dispatch import Signal
+
+from dsn_core import SignalRegistration, register_signal
+from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
+from dsn_core.plugins.catalogue import Catalogue, catalogue
+from dsn_core.signals import catalogue_changed
+
+
+@contextmanager
+def counted_changes() -> Iterator[list[object]]:
+    changes: list[object] = []
+
+    def note(sender: object, **kwargs: object) -> None:
+        changes.append(sender)
+
+    catalogue_changed.connect(note)
+    try:
+        yield changes
+    finally:
+        catalogue_changed.disconnect(note)
+
+
+def test_the_same_registration_again_changes_nothing() -> None:
+    signal, verbs = Signal(), Catalogue()
+    with counted_changes() as changes:
+        verbs.add(SignalRegistration("released", signal, provides=["movie"]))
+        verbs.add(SignalRegistration("released", signal, provides=["movie"]))
+
+    assert verbs.names() == ["released"]
+    assert len(changes) == 1
+
+
+def test_the_same_signal_can_be_described_anew() -> None:
+    signal, verbs = Signal(), Catalogue()
+    verbs.add(SignalRegistration("released", signal))
+    with counted_changes() as changes:
+        verbs.add(SignalRegistration("released", signal, provides=["movie"]))
+
+    assert verbs.get("released").provides == ("movie",)
+    assert len(changes) == 1
+
+
+def test_another_signal_under_a_taken_name_is_refused() -> None:
+    verbs = Catalogue()
+    first = verbs.add(SignalRegistration("released", Signal()))
+
+    with pytest.raises(ConfigurationError, match="'released' already stands for another signal"):
+        verbs.add(SignalRegistration("released", Signal()))
+    assert verbs.get("released") is first
+
+
+def test_one_signal_may_have_two_verbs() -> None:
+    signal, verbs = Signal(), Catalogue()
+    verbs.add(SignalRegistration("released", signal))
+    verbs.add(SignalRegistration("premiered", signal))
+
+    assert {item.name for item in verbs} == {"released", "premiered"}
+
+
+def test_an_unknown_verb_says_the_nearest_and_the_way_out() -> None:
+    verbs = Catalogue()
+    verbs.add(SignalRegistration("released", Signal()))
+
+    assert verbs.find("relesed") is None
+    with pytest.raises(UnknownName, match=r"no verb 'relesed' \(did you mean 'released'\?\).*register_signal\(\)"):
+        verbs.get("relesed")
+
+
+def test_a_removed_verb_is_unknown() -> None:
+    verbs = Catalogue()
+    verbs.add(SignalRegistration("released", Signal()))
+    verbs.remove("released")
+
+    assert verbs.names() == []
+
+
+@pytest.mark.parametrize("name", ["", "with space", "ünïcode", "-first", "x" * 101])
+def test_a_name_that_rows_cannot_store_is_refused(name: str) -> None:
+    with pytest.raises(ContractError, match="the name of a signal"):
+        SignalRegistration(name, Signal())
+
+
+def test_register_signal_fills_the_catalogue_of_the_process() -> None:
+    signal = Signal()
+    try:
+        made = register_signal("test_catalogue.released", signal, provides=["movie"], action_object="movie")
+        assert catalogue.get("test_catalogue.released") is made
+        assert made.parts("sender", {"movie": "Alien"}) == ("Alien", None, "")
+    finally:
+        catalogue.remove("test_catalogue.released")

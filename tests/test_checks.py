@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.core.checks.registry import registry as registered
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import connection
+
+from dsn_core.checks import configuration, installed, stored
+from dsn_core.models import Backend, Trigger
+from dsn_core.plugins.registry import registry
+from tests.plugins.fakes import Site, make_site, messenger_source
+from tests.testapp.models import Movie
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+TEMPLATES = "@hookimpl\ndef dsn_message_templates(): return [Note]\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with make_site(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def ids(messages: Iterable[CheckMessage]) -> list[str]:
+    return [message.id or "" for message in messages]
+
+
+def the(messages: Iterable[CheckMessage], id: str) -> CheckMessage:
+    """The one message with this id, which has a way out."""
+    (found,) = [message for message in messages if message.id == id]
+    assert found.hint
+    return found
+
+
+def of_installed(site: Site, *, without: tuple[str, ...] = ("dsn_email.",)) -> list[CheckMessage]:
+    """What is said of a fresh registry, save of plugins that happen to be installed beside."""
+    return [item for item in installed.messages(site.load()) if not str(item.id).startswith(without)]
+
+
+# The settings
+
+
+def test_a_setting_that_is_right_has_no_findings(settings: Settings) -> None:
+    settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 1, "PLUGINS": None, "MESSENGERS": {"console": {}}}
+
+    assert configuration.check_settings() == []
+
+
+def test_a_dsn_that_is_a_text_is_an_error_that_does_not_show_it(settings: Settings) -> None:
+    settings.DSN = "https://key:secret@sentry.example/1"
+
+    found = the(configuration.check_settings(), "dsn.E001")
+
+    assert "DSN is str, but dsn-core expects a dict" in found.msg
+    assert "secret" not in str(found)
+
+
+def test_an_unknown_setting_has_the_nearest_name(settings: Settings) -> None:
+    settings.DSN = {"RUNER": "worker"}
+
+    found = the(configuration.check_settings(), "dsn.E002")
+
+    assert found.msg == "DSN['RUNER'] is not a setting of dsn-core (did you mean 'RUNNER'?)."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("STRICT", "yes", "must be True or False, not 'yes'"),
+        ("RUNNER", None, "must be a text, not None"),
+        ("REFRESH_SECONDS", -1, "must be a number from 0, not -1"),
+        ("MAX_ATTEMPTS", 2.5, "must be a whole number from 0, not 2.5"),
+        ("MAX_ATTEMPTS", True, "must be a whole number from 0, not True"),
+        ("PLUGINS", "email", "must be a list of names, not 'email'"),
+        ("DISABLED_PLUGINS", None, "must be a list of names, not None"),
+        ("MESSENGERS", ["email"], "must be a dict, not list"),
+        ("MESSENGERS", {"email": "secret"}, "must hold a dict of options under each name, which 'email' does not"),
+        ("ADDRESSES", {"sms": 3}, "must hold a path such as 'profile.phone' under each name, which 'sms' does not"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_an_error(settings: Settings, name: str, value: object, said: str) -> None:
+    settings.DSN = {name: value}
+
+    (found,) = configuration.check_settings()
+
+    assert (found.id, found.msg) == ("dsn.E003", f"DSN[{name!r}] {said}.")
+
+
+def test_a_runner_that_is_not_installed_is_an_error(settings: Settings) -> None:
+    settings.DSN = {"RUNNER": "imediate"}
+
+    found = the(configuration.check_settings(), "dsn.E004")
+
+    assert found.msg == "DSN['RUNNER']: There is no runner 'imediate' (did you mean 'immediate'?)."
+
+
+@pytest.mark.parametrize("setting", ["PLUGINS", "DISABLED_PLUGINS"])
+def test_a_list_that_names_no_plugin_is_a_warning(site: Site, settings: Settings, setting: str) -> None:
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager"))
+    settings.DSN = {setting: ["acme-pager:pager", "pagr"]}
+
+    (found,) = configuration.plugin_list_messages(site.load())
+
+    assert found.id == "dsn.W013"
+    assert found.msg == f"DSN[{setting!r}]: There is no plugin 'pagr' (did you mean 'pager'?)."
+
+
+def test_the_immediate_runner_is_warned_of_in_production_only(settings: Settings) -> None:
+    settings.DSN = {}
+    assert ids(run_checks(tags=["dsn"], include_deployment_checks=True)).count("dsn.W040") == 1
+    assert "dsn.W040" not in ids(run_checks(tags=["dsn"]))
+
+    settings.DSN = {"RUNNER": "worker"}
+    assert configuration.check_deployment() == []
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["dsn.W041"]),
+        ({"transaction_mode": "DEFERRED"}, ["dsn.W041"]),
+        ({"transaction_mode": "IMMEDIATE"}, []),
+        ({"transaction_mode": "immediate"}, []),
+        ({"transaction_mode": "EXCLUSIVE"}, []),
+    ],
+)
+def test_sqlite_wants_immediate_transactions(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, options: dict[str, str], expected: list[str]
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+
+    settings.DSN = {"RUNNER": "worker"}
+    assert ids(configuration.check_database()) == expected
+
+    settings.DSN = {"RUNNER": "immediate"}
+    assert configuration.check_database() == []
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="about other databases")
+def test_other_databases_have_no_transaction_mode() -> None:
+    assert configuration.check_database() == []
+
+
+# What is installed
+
+
+def test_a_broken_plugin_a_misspelt_hook_and_a_duplicate_name_are_errors(site: Site) -> None:
+    site.distribution("acme-broken", {"broken": "acme_broken"}, "raise OSError('no disk')")
+    site.distribution("acme-misspelt", {"misspelt": "acme_misspelt"}, "@hookimpl\ndef dsn_mesengers(): return []")
+    site.distribution("acme-one", {"one": "acme_one"}, messenger_source("pager"))
+    site.distribution("acme-two", {"two": "acme_two"}, messenger_source("pager"))
+
+    found = of_installed(site)
+
+    assert the(found, "dsn.E010").msg == (
+        "Plugin broken (acme-broken 1.0): importing acme_broken raised OSError: no disk."
+    )
+    assert "did you mean 'dsn_messengers'?" in the(found, "dsn.E011").msg
+    duplicate = the(found, "dsn.E012")
+    assert "two (acme-two 1.0)" in duplicate.msg
+    assert "one (acme-one 1.0)" in duplicate.msg
+    assert all(the(found, id).is_serious() for id in ("dsn.E010", "dsn.E011", "dsn.E012"))
+
+
+def test_a_messenger_that_is_not_configured_is_a_warning(site: Site) -> None:
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options="TOKEN: str = secret()"))
+
+    found = the(of_installed(site), "dsn.W020")
+
+    assert found.msg == "The messenger 'pager' is not configured: TOKEN is missing."
+    assert found.hint == (
+        "Set its options in DSN['MESSENGERS']['pager'], or add 'pager' to DSN['DISABLED_PLUGINS'] "
+        "if you do not want it."
+    )
+    assert not found.is_serious()
+
+
+def test_of_a_messenger_with_accounts_only_these_must_be_configured(site: Site, settings: Settings) -> None:
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options="TOKEN: str = secret()"))
+    settings.DSN = {"MESSENGERS": {"day": {"MESSENGER": "pager", "TOKEN": "x"}, "night": {"MESSENGER": "pager"}}}
+
+    found = the(of_installed(site), "dsn.W020")
+
+    assert found.msg == "The messenger 'night' is not configured: TOKEN is missing."
+
+
+def test_a_messengers_own_messages_keep_their_ids(site: Site) -> None:
+    check = "check = classmethod(lambda cls, options: [Error('no route', hint='dig', id='acme.E001')])"
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", check))
+
+    found = the(of_installed(site), "acme.E001")
+
+    assert (found.msg, found.hint) == ("no route", "dig")
+
+
+def test_options_for_a_messenger_that_is_not_installed_are_a_warning(site: Site, settings: Settings) -> None:
+    settings.DSN = {
+        "MESSENGERS": {
+            "consol": {},
+            "bot": {"MESSENGER": "telegraph"},
+            "of-an-account": {"MESSENGER": "mine"},
+            "mine": {"MESSENGER": "console"},
+        }
+    }
+
+    found = [item for item in of_installed(site) if item.id == "dsn.W021"]
+
+    assert [item.msg for item in found] == [
+        "DSN['MESSENGERS']['consol']: There is no messenger 'consol' (did you mean 'console'?).",
+        "DSN['MESSENGERS']['bot']: There is no messenger 'telegraph'.",
+        "DSN['MESSENGERS']['of-an-account']: There is no messenger 'mine'.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ("text = '{% if %}'", "is no valid Jinja2"),
+        ("text = '{% if %}'; engine = 'django'", "is no valid Django template"),
+        ("file_name = 'not/there.html'", "There is no template file 'not/there.html'"),
+        ("text = 'x'; engine = 'jinja'", "There is no template engine 'jinja' (did you mean 'jinja2'?)"),
+        ("text = 7", "cannot be compiled: "),
+    ],
+)
+def test_a_message_template_that_cannot_be_compiled_is_a_warning(site: Site, attributes: str, said: str) -> None:
+    source = f"class Note(BaseMessageTemplate):\n    name = 'note'\n    {attributes}\n{TEMPLATES}"
+    site.distribution("acme-note", {"acme": "acme_note"}, source)
+
+    found = the(of_installed(site), "dsn.W022")
+
+    assert found.msg.startswith("The message template 'note' of the plugin acme cannot be compiled: ")
+    assert said in found.msg
+
+
+def test_a_message_template_that_renders_itself_needs_no_source(site: Site) -> None:
+    source = "class Note(BaseMessageTemplate):\n    def render(self, *args): return 'x'\n" + TEMPLATES
+    site.distribution("acme-note", {"acme": "acme_note"}, source)
+
+    assert of_installed(site) == []
+
+
+def test_plugins_that_are_disabled_or_not_allowed_are_no_finding(site: Site, settings: Settings) -> None:
+    site.distribution("acme-one", {"one": "acme_one"}, "1 / 0")
+    site.distribution("acme-two", {"two": "acme_two"}, "1 / 0")
+    settings.DSN = {"DISABLED_PLUGINS": ["one"], "PLUGINS": ["one"]}
+
+    assert of_installed(site) == []
+
+
+# The stored rows
+
+
+@pytest.mark.django_db
+def test_rows_that_name_what_is_installed_have_no_findings() -> None:
+    Trigger.objects.define("post_save", action_object=Movie).subscribe(
+        resolver="path", argument="instance.audiences", backends=[("console", "simple")]
+    )
+
+    assert stored.check_stored(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+def test_backends_whose_plugin_is_gone_are_counted_by_name() -> None:
+    Backend.objects.bulk_create(
+        [
+            Backend(messenger="fax", message_template="simple"),
+            Backend(messenger="fax", message_template="simpel"),
+            Backend(messenger="console", message_template="simple"),
+        ]
+    )
+
+    found = stored.check_stored(databases=["default"])
+
+    assert [item.msg for item in found] == [
+        "There is no messenger 'fax'; 2 stored backends name it.",
+        "There is no message template 'simpel' (did you mean 'simple'?); 1 stored backend names it.",
+    ]
+    assert ids(found) == ["dsn.W030", "dsn.W030"]
+    assert not any(item.is_serious() for item in found)
+
+
+@pytest.mark.django_db
+def test_triggers_whose_verb_or_model_is_gone_are_warned_of() -> None:
+    trigger = Trigger.objects.define("post_save", action_object=Movie, actor_object=get_user_model())
+    Trigger.objects.filter(pk=trigger.pk).update(
+        verb="post_saved", action_object_model="cinema.movie", actor_object_model="nonsense"
+    )
+
+    found = stored.check_stored(databases=["default"])
+
+    assert [item.msg for item in found] == [
+        "There is no verb 'post_saved' (did you mean 'post_save'?); 1 stored trigger names it.",
+        "There is no model 'cinema.movie'; 1 stored trigger names it and can never match.",
+        "There is no model 'nonsense'; 1 stored trigger names it and can never match.",
+    ]
+    assert set(ids(found)) == {"dsn.W031"}
+
+    Trigger.objects.update(enabled=False)
+    assert stored.check_stored(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+def test_subscriptions_whose_resolver_or_messenger_is_gone_are_warned_of() -> None:
+    subscription = Trigger.objects.define("post_save", action_object=Movie).subscribe(
+        resolver="path", argument="instance.audiences", addresses=[("console", "desk")]
+    )
+    type(subscription).objects.update(resolver="paths")
+    subscription.addresses.update(messenger="fax")
+
+    found = stored.check_stored(databases=["default"])
+
+    assert [item.msg for item in found] == [
+        "There is no receiver resolver 'paths' (did you mean 'path'?); 1 stored subscription names it.",
+        "There is no messenger 'fax'; 1 stored address names it.",
+    ]
+    assert set(ids(found)) == {"dsn.W032"}
+
+
+class MoviesElsewhere:
+    def db_for_write(self, model: type, **hints: object) -> str | None:
+        return "archive" if model is Movie else None
+
+
+@pytest.mark.django_db
+def test_a_trigger_on_a_model_in_another_database_is_warned_of(settings: Settings) -> None:
+    Trigger.objects.define("post_save", action_object=Movie)
+    settings.DATABASE_ROUTERS = [MoviesElsewhere()]
+
+    found = the(stored.check_stored(databases=["default"]), "dsn.W042")
+
+    assert "'testapp.movie'" in found.msg
+    assert "'archive'" in found.msg
+
+
+@pytest.mark.django_db
+def test_a_missing_table_is_no_finding_and_harms_no_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backend._meta, "db_table", "a_table_that_is_not_there")
+
+    assert stored.check_stored(databases=["default"]) == []
+    # The test's own transaction still works.
+    assert Trigger.objects.count() == 0
+
+
+def test_without_a_database_nothing_is_asked() -> None:
+    assert stored.check_stored(databases=None) == []
+    assert stored.check_stored(databases=[]) == []
+
+
+# All of it, as Django runs it
+
+
+def test_only_the_stored_rows_need_the_database() -> None:
+    tags = {
+        getattr(check, "__name__", ""): set(getattr(check, "tags", ()))
+        for check in registered.get_checks(include_deployment_checks=True)
+        if check.__module__.startswith("dsn_core.checks")
+    }
+
+    assert tags.pop("check_stored") == {Tags.database}
+    assert tags == {name: {"dsn"} for name in ("check_settings", "check_plugins", "check_database", "check_deployment")}
+
+
+def test_manage_check_fails_on_an_error(settings: Settings) -> None:
+    settings.DSN = {"RUNER": "worker"}
+
+    with pytest.raises(SystemCheckError, match=r"dsn\.E002"):
+        call_command("check", stderr=StringIO(), stdout=StringIO())
+
+
+@pytest.mark.django_db
+def test_manage_check_with_the_database_warns_of_what_was_uninstalled() -> None:
+    Backend.objects.bulk_create([Backend(messenger="fax", message_template="simple")])
+    quiet, loud = StringIO(), StringIO()
+
+    call_command("check", stderr=quiet, stdout=StringIO())
+    call_command("check", databases=["default"], stderr=loud, stdout=StringIO())
+
+    assert "dsn.W030" not in quiet.getvalue()
+    assert "(dsn.W030) There is no messenger 'fax'" in loud.getvalue()
+
+
+@pytest.mark.parametrize("nonsense", ["raise RuntimeError('mean')", "return 7", "return [None, object()]"])
+def test_no_check_raises_whatever_a_plugin_does(site: Site, nonsense: str) -> None:
+    source = messenger_source("mean", f"@classmethod\n    def check(cls, options):\n        {nonsense}")
+    source += f"class Note(BaseMessageTemplate):\n    text = 'x'\n    @classmethod\n    def compile(cls): {nonsense}\n"
+    site.distribution("acme-mean", {"mean": "acme_mean"}, source + TEMPLATES)
+    added = registry.add(site.plugin("mean").candidate)
+    try:
+        found = run_checks(tags=["dsn"])
+    finally:
+        registry.remove(added)
+
+    assert "dsn.W020" in ids(found)
