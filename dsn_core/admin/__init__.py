@@ -1,0 +1,18 @@
+"""What an operator sees: every model in Django's admin."""
+
+from dsn_core.admin.backends import BackendAdmin
+from dsn_core.admin.deliveries import DeliveryAdmin
+from dsn_core.admin.events import EventAdmin
+from dsn_core.admin.subscriptions import SubscriptionAdmin
+from dsn_core.admin.triggers import TriggerAdmin
+from dsn_core.admin.workings import ConfigurationVersionAdmin, MessengerStateAdmin
+
+__all__ = [
+    "BackendAdmin",
+    "ConfigurationVersionAdmin",
+    "DeliveryAdmin",
+    "EventAdmin",
+    "MessengerStateAdmin",
+    "SubscriptionAdmin",
+    "TriggerAdmin",
+]

@@ -1,0 +1,63 @@
+"""Backends in the admin: what and how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dsn_core.admin import choices
+from dsn_core.admin.base import ConfigurationAdmin
+from dsn_core.admin.display import badge, changelist_url, installed_name, link
+from dsn_core.admin.forms import BackendForm
+from dsn_core.models import Backend, Subscription
+
+
+def readiness(alias: str) -> str:
+    """A badge that says whether the messenger is ready, and why not."""
+    if not choices.is_messenger(alias):
+        return badge(_("not installed"), "bad")
+    problems = choices.messenger_problems(alias)
+    if not problems:
+        return badge(_("ready"), "good")
+    reasons = format_html_join("", "<li>{}</li>", ([problem] for problem in problems))
+    return format_html('{}<ul class="dsn-list">{}</ul>', badge(_("not ready"), "warning"), reasons)
+
+
+@admin.register(Backend)
+class BackendAdmin(ConfigurationAdmin[Backend]):
+    form = BackendForm
+    list_display = ["message_template_shown", "messenger_shown", "readiness_shown", "subscriptions_counted"]
+    list_filter = ["messenger", "message_template"]
+    search_fields = ["messenger", "message_template"]
+    readonly_fields = ["readiness_shown"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Backend]:
+        return super().get_queryset(request).annotate(subscriptions_number=Count("subscriptions"))
+
+    def get_fields(self, request: HttpRequest, obj: Backend | None = None) -> Any:
+        shown = ["messenger", "message_template"]
+        return shown if obj is None else [*shown, "readiness_shown"]
+
+    @admin.display(description=gettext_lazy("message template"), ordering="message_template")
+    def message_template_shown(self, backend: Backend) -> str:
+        return installed_name(backend.message_template, installed=choices.is_message_template(backend.message_template))
+
+    @admin.display(description=gettext_lazy("messenger"), ordering="messenger")
+    def messenger_shown(self, backend: Backend) -> str:
+        return backend.messenger
+
+    @admin.display(description=gettext_lazy("messenger's state"))
+    def readiness_shown(self, backend: Backend) -> str:
+        return readiness(backend.messenger)
+
+    @admin.display(description=gettext_lazy("subscriptions"), ordering="subscriptions_number")
+    def subscriptions_counted(self, backend: Backend) -> str:
+        number: int = getattr(backend, "subscriptions_number", 0)
+        url = changelist_url(self.admin_site, Subscription, backends=backend.pk)
+        return link(url, number) if number and url else str(number)

@@ -1,0 +1,124 @@
+"""What the admin classes share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from dsn_core.admin.display import change_link
+from dsn_core.admin.generic import ModelAdmin
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+#: How many rows a page names before it goes on with a number.
+MAX_LISTED = 25
+
+
+class BaseAdmin(ModelAdmin[ModelT]):
+    """Bounded pages, whatever the number of rows behind them."""
+
+    #: Models whose rows are deleted with ours, and the lookup that finds them.
+    deleted_with: ClassVar[Sequence[tuple[type[Model], str]]] = ()
+
+    class Media:
+        css = {"all": ["dsn_core/admin.css"]}
+
+    def get_deleted_objects(
+        self, objs: Sequence[ModelT] | QuerySet[ModelT], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the confirmation shows: names up to a bound, and numbers.
+
+        Django's own loads every row, be it a million deliveries of an event.
+        """
+        total = objs.count() if isinstance(objs, QuerySet) else len(objs)
+        names = [change_link(self.admin_site, row) for row in objs[:MAX_LISTED]]
+        if total > MAX_LISTED:
+            names.append(_("… and %(number)d more") % {"number": total - MAX_LISTED})
+        counts = {str(self.opts.verbose_name_plural): total}
+        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        for model, lookup in self.deleted_with:
+            number = model._default_manager.filter(**{lookup: objs}).count()
+            if number:
+                counts[str(model._meta.verbose_name_plural)] = number
+                if not self._may_delete(request, model):
+                    lacking.add(str(model._meta.verbose_name))
+        return names, counts, lacking, []
+
+    def _may_delete(self, request: HttpRequest, model: type[Model]) -> bool:
+        if not self.admin_site.is_registered(model):
+            return True
+        return self.admin_site.get_model_admin(model).has_delete_permission(request)
+
+
+class ConfigurationAdmin(BaseAdmin[ModelT]):
+    """For what an operator sets up."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except (ValidationError, IntegrityError) as error:
+            # The form was right a moment ago: somebody else changed what it rests on. All is rolled back.
+            if request.method != "POST":
+                raise
+            reasons = error.messages if isinstance(error, ValidationError) else []
+            text = _("Nothing was saved, because somebody else changed the same thing meanwhile. Look, and try again.")
+            self.message_user(request, " ".join([text, *reasons]), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class SwitchableAdmin(ConfigurationAdmin[ModelT]):
+    """For rows that can be switched off. By actions, which work for rows whose plugin is gone, too."""
+
+    actions = ["enable", "disable"]
+
+    @admin.action(description=gettext_lazy("Enable selected %(verbose_name_plural)s"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[ModelT]) -> None:
+        number = self._switch(request, queryset, on=True)
+        self.message_user(request, ngettext("%d was enabled.", "%d were enabled.", number) % number, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Disable selected %(verbose_name_plural)s"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[ModelT]) -> None:
+        number = self._switch(request, queryset, on=False)
+        self.message_user(request, ngettext("%d was disabled.", "%d were disabled.", number) % number, messages.SUCCESS)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[ModelT], *, on: bool) -> int:
+        rows = list(queryset.filter(enabled=not on))
+        chosen = self.model._default_manager.filter(pk__in=[row.pk for row in rows])
+        chosen.update(enabled=on, updated_at=timezone.now())
+        for row in rows:
+            self.log_change(request, row, [{"changed": {"fields": ["enabled"]}}])
+        return len(rows)
+
+
+class ReadOnlyAdmin(BaseAdmin[ModelT]):
+    """For what happened: nobody adds to it or changes it."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ModelT | None = None) -> bool:
+        return False
+
+
+class HistoryAdmin(ReadOnlyAdmin[ModelT]):
+    """For tables of millions of rows: no count, sort or look-up that the page can do without."""
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    sortable_by = ()

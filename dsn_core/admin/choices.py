@@ -1,0 +1,139 @@
+"""What forms offer: the names of what is installed, each with its description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from django.apps import apps
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+
+from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.models import Trigger, references
+from dsn_core.plugins.catalogue import catalogue
+from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
+from dsn_core.plugins.registry import registry
+
+#: Pairs of the stored name and what people read.
+Choices: TypeAlias = list[tuple[str, str]]
+
+
+def offer(choices: Choices, stored: str, *, is_installed: Callable[[str], bool], nothing: str) -> Choices:
+    """``choices`` after the empty one, and what is ``stored``, also when it is none of them any more."""
+    offered = [("", nothing), *choices]
+    if stored and stored not in dict(choices):
+        label = stored if is_installed(stored) else _("%(name)s (not installed)") % {"name": stored}
+        offered.append((stored, label))
+    return offered
+
+
+def verbs() -> Choices:
+    """The registered verbs."""
+    return [(item.name, _label(item.name, item.description)) for item in sorted(catalogue, key=lambda item: item.name)]
+
+
+def models() -> Choices:
+    """The installed models, as app.model. Ours are left out: their rows never trigger anything."""
+    own = Trigger._meta.app_label
+    labels = [model._meta.label_lower for model in apps.get_models() if model._meta.app_label != own]
+    return [(label, label) for label in sorted(labels)]
+
+
+def messengers() -> Choices:
+    """The installed messengers, and the accounts of them in the settings."""
+    found = []
+    for alias in registry.names(MESSENGERS):
+        try:
+            cls = registry.messenger_class(alias)
+        except UnknownName:
+            continue
+        name = alias
+        if cls.name != alias:
+            name = _("%(alias)s, an account of %(messenger)s") % {"alias": alias, "messenger": cls.name}
+        found.append((alias, _label(name, cls.description)))
+    return found
+
+
+def message_templates() -> Choices:
+    """The installed message templates, with the signal arguments that they need."""
+    found = []
+    for name in registry.names(MESSAGE_TEMPLATES):
+        cls = registry.find(MESSAGE_TEMPLATES, name)
+        label = _label(name, cls.description)
+        if cls.required_signal_args:
+            needed = ", ".join(cls.required_signal_args)
+            label = _("%(template)s (needs %(arguments)s)") % {"template": label, "arguments": needed}
+        found.append((name, label))
+    return found
+
+
+def receiver_resolvers() -> Choices:
+    """The installed receiver resolvers."""
+    names = registry.names(RECEIVER_RESOLVERS)
+    return [(name, _label(name, registry.find(RECEIVER_RESOLVERS, name).description)) for name in names]
+
+
+def is_verb(name: str) -> bool:
+    """Whether the verb is registered."""
+    return catalogue.find(name) is not None
+
+
+def is_model(label: str) -> bool:
+    """Whether the model is installed."""
+    return references.find_model(label) is not None
+
+
+def is_messenger(alias: str) -> bool:
+    """Whether the messenger, or the one that the account is of, is installed."""
+    try:
+        registry.messenger_class(alias)
+    except UnknownName:
+        return False
+    return True
+
+
+def is_message_template(name: str) -> bool:
+    """Whether the message template is installed."""
+    return name in registry.names(MESSAGE_TEMPLATES)
+
+
+def is_receiver_resolver(name: str) -> bool:
+    """Whether the receiver resolver is installed."""
+    return name in registry.names(RECEIVER_RESOLVERS)
+
+
+def messenger_problems(alias: str) -> list[str]:
+    """What keeps a messenger from being ready, without any secret; empty when it is ready."""
+    try:
+        mask = registry.messenger(alias).options.mask
+    except ConfigurationError:
+        # It says which options lack or do not fit, and never what they are.
+        mask = str
+    except Exception as error:
+        return [_("It cannot be made: its class raised %(error)s.") % {"error": type(error).__name__}]
+    findings = registry.messenger_findings(alias)
+    return [mask(finding if isinstance(finding, str) else finding.msg) for finding in findings]
+
+
+def verbs_explained() -> SafeString:
+    """A table, folded up, of the verbs and the arguments that their signals provide."""
+    rows = []
+    for item in sorted(catalogue, key=lambda item: item.name):
+        arguments = _("not known") if item.provides is None else ", ".join(item.provides) or _("none")
+        rows.append((item.name, item.description, arguments))
+    return format_html(
+        '<details class="dsn-verbs"><summary>{}</summary><table>'
+        "<thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead><tbody>{}</tbody></table></details>",
+        _("What the verbs stand for, and the arguments they provide"),
+        _("Verb"),
+        _("When"),
+        _("Arguments"),
+        format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
+    )
+
+
+def _label(name: str, description: str) -> str:
+    return f"{name}: {Truncator(description).chars(80)}" if description else name

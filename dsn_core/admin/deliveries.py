@@ -1,0 +1,91 @@
+"""Deliveries in the admin: what became of every message."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import Prefetch, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
+
+from dsn_core.admin.base import HistoryAdmin
+from dsn_core.admin.display import NOTHING, block, excerpt, receiver, reference, status_badge
+from dsn_core.admin.events import MAX_SHOWN
+from dsn_core.admin.filters import MessengerFilter
+from dsn_core.admin.searching import by_key
+from dsn_core.models import Delivery, Event
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(HistoryAdmin[Delivery]):
+    list_display = [
+        "number",
+        "status_shown",
+        "event_shown",
+        "backend_shown",
+        "receiver_shown",
+        "error_begun",
+        "attempts",
+        "not_before",
+    ]
+    list_filter = ["status", MessengerFilter, "priority", "created_at"]
+    search_fields = ["address", "provider_id"]
+    search_help_text = gettext_lazy("An address or a part of it, a delivery's number, or any id of a delivery.")
+    fieldsets = [
+        (None, {"fields": ["status_shown", "event_shown", "backend_shown", "messenger"]}),
+        (gettext_lazy("Receiver"), {"fields": ["user_shown", "address"]}),
+        (
+            gettext_lazy("What became of it"),
+            {"fields": ["attempts", "not_before", "error_shown", "provider_id", "created_at", "finished_at"]},
+        ),
+        (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        # Prefetched, not joined: a join would hide the deliveries whose event, backend or user is deleted.
+        events = Event.objects.defer("payload")
+        return super().get_queryset(request).prefetch_related(Prefetch("event", events), "backend", "user")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
+    ) -> tuple[QuerySet[Delivery], bool]:
+        if not search_term:
+            return queryset, False
+        text = Q(address__icontains=search_term) | Q(provider_id=search_term)
+        return queryset.filter(text | by_key(search_term)), False
+
+    @admin.display(description=gettext_lazy("number"))
+    def number(self, delivery: Delivery) -> str:
+        return f"#{delivery.pk}"
+
+    @admin.display(description=gettext_lazy("status"))
+    def status_shown(self, delivery: Delivery) -> SafeString:
+        return status_badge(delivery)
+
+    @admin.display(description=gettext_lazy("event"))
+    def event_shown(self, delivery: Delivery) -> str:
+        return reference(self.admin_site, delivery, "event")
+
+    @admin.display(description=gettext_lazy("backend"))
+    def backend_shown(self, delivery: Delivery) -> str:
+        return reference(self.admin_site, delivery, "backend")
+
+    @admin.display(description=gettext_lazy("user"))
+    def user_shown(self, delivery: Delivery) -> str:
+        return reference(self.admin_site, delivery, "user")
+
+    @admin.display(description=gettext_lazy("receiver"))
+    def receiver_shown(self, delivery: Delivery) -> str:
+        return receiver(self.admin_site, delivery)
+
+    @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
+    def error_begun(self, delivery: Delivery) -> str:
+        return excerpt(delivery.last_error)
+
+    @admin.display(description=gettext_lazy("last error"))
+    def error_shown(self, delivery: Delivery) -> str:
+        return block(delivery.last_error, MAX_SHOWN) if delivery.last_error else NOTHING
+
+    @admin.display(description=gettext_lazy("message id"))
+    def message_id(self, delivery: Delivery) -> str:
+        return delivery.message_id

@@ -1,0 +1,118 @@
+"""How values look in lists and on pages. All of it escapes what it is given."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import quote
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+
+from dsn_core.models import Delivery, Event
+
+#: What a cell shows when there is nothing to show.
+NOTHING: Final = "-"
+
+#: The badge's look, by status; ``static/dsn_core/admin.css`` draws them.
+TONES: Final[dict[str, str]] = {
+    Delivery.Status.PENDING: "busy",
+    Delivery.Status.SENDING: "busy",
+    Delivery.Status.SENT: "good",
+    Delivery.Status.RETRY: "warning",
+    Delivery.Status.FAILED: "bad",
+    Delivery.Status.SKIPPED: "quiet",
+    Delivery.Status.UNKNOWN: "doubt",
+    Delivery.Status.CANCELLED: "quiet",
+    Event.Status.EXPANDING: "busy",
+    Event.Status.EXPANDED: "good",
+}
+
+
+def badge(text: object, tone: str) -> SafeString:
+    """``text`` on a colour: good, busy, warning, bad, doubt or quiet."""
+    return format_html('<span class="dsn-badge dsn-badge-{}">{}</span>', tone, text)
+
+
+def status_badge(row: Delivery | Event) -> SafeString:
+    """The status of an event or a delivery."""
+    return badge(row.get_status_display(), TONES.get(row.status, "quiet"))
+
+
+def installed_name(name: str, *, installed: bool) -> str:
+    """A stored name, marked when nothing installed carries it."""
+    if installed or not name:
+        return name
+    return format_html("{} {}", name, badge(_("not installed"), "bad"))
+
+
+def excerpt(text: str, length: int = 80) -> str:
+    """The beginning of ``text``, on one line."""
+    return Truncator(" ".join(text.split())).chars(length)
+
+
+def block(text: str, limit: int) -> SafeString:
+    """``text`` with its line breaks, at most ``limit`` characters of it, and how many are left out."""
+    # Half of a surrogate pair is possible in JSON, and impossible in a response.
+    shown = text[:limit].encode("utf-8", "backslashreplace").decode()
+    left_out = len(text) - limit
+    if left_out <= 0:
+        return format_html('<pre class="dsn-block">{}</pre>', shown)
+    note = _("… and %(number)d more characters.") % {"number": left_out}
+    return format_html('<pre class="dsn-block">{}</pre><p class="help">{}</p>', shown, note)
+
+
+def link(url: str, text: object) -> SafeString:
+    """A link."""
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def changelist_url(site: AdminSite, model: type[Model], **filters: Any) -> str:
+    """The address of the list of ``model``, or an empty string when it is not in this admin."""
+    try:
+        url = reverse(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    except NoReverseMatch:
+        return ""
+    return f"{url}?{urlencode(filters)}" if filters else url
+
+
+def change_link(site: AdminSite, row: Model, text: object = "") -> str:
+    """A link to the page of ``row``; its bare name when its model is not in this admin."""
+    text = text or str(row)
+    try:
+        url = reverse(f"{site.name}:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(str(row.pk))])
+    except NoReverseMatch:
+        return str(text)
+    return link(url, text)
+
+
+def receiver(site: AdminSite, delivery: Delivery) -> str:
+    """Who gets a delivery: the user, or the bare address."""
+    if delivery.user_id is not None:
+        return reference(site, delivery, "user")
+    return delivery.address or _("nobody in particular")
+
+
+def reference(site: AdminSite, row: Model, name: str) -> str:
+    """What the key ``name`` of ``row`` leads to, as a link; "user 5 (deleted)" when it is gone.
+
+    Events and deliveries outlive what they refer to. Lists prefetch it, so that this asks nothing.
+    """
+    field = row._meta.get_field(name)
+    key = getattr(row, f"{name}_id")
+    if key is None:
+        return NOTHING
+    try:
+        related = getattr(row, name)
+    except ObjectDoesNotExist:
+        related = None
+    if related is not None:
+        return change_link(site, related)
+    model: Any = field.related_model
+    return _("%(kind)s %(key)s (deleted)") % {"kind": model._meta.verbose_name, "key": key}

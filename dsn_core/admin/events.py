@@ -1,0 +1,140 @@
+"""Events in the admin: what happened."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
+from dsn_core.admin.display import (
+    NOTHING,
+    TONES,
+    badge,
+    block,
+    change_link,
+    changelist_url,
+    excerpt,
+    link,
+    receiver,
+    reference,
+    status_badge,
+)
+from dsn_core.admin.filters import VerbFilter
+from dsn_core.admin.searching import by_key
+from dsn_core.models import Delivery, Event
+
+#: Characters that a page shows of a payload or an error. A larger payload is not even decoded.
+MAX_SHOWN = 20_000
+MAX_DECODED = 1_000_000
+
+
+@admin.register(Event)
+class EventAdmin(HistoryAdmin[Event]):
+    list_display = [
+        "event_shown",
+        "status_shown",
+        "trigger_shown",
+        "created_at",
+        "deliveries_linked",
+        "error_begun",
+        "attempts",
+        "not_before",
+    ]
+    list_filter = ["status", VerbFilter, "created_at"]
+    search_fields = ["verb"]
+    search_help_text = gettext_lazy("An event's number, an occurrence's id, or a verb.")
+    deleted_with = [(Delivery, "event__in")]
+    fieldsets = [
+        (None, {"fields": ["verb", "status_shown", "trigger_shown", "created_at"]}),
+        (gettext_lazy("What the signal said"), {"fields": ["payload_shown"]}),
+        (gettext_lazy("Deliveries"), {"fields": ["deliveries_counted", "deliveries_listed"]}),
+        (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        # Prefetched, not joined: a join would hide the events whose trigger is deleted.
+        return super().get_queryset(request).defer("payload").prefetch_related("trigger")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        if not search_term:
+            return queryset, False
+        found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
+        return found | queryset.filter(by_key(search_term)), may_have_duplicates
+
+    @admin.display(description=gettext_lazy("event"))
+    def event_shown(self, event: Event) -> str:
+        return str(event)
+
+    @admin.display(description=gettext_lazy("status"))
+    def status_shown(self, event: Event) -> SafeString:
+        return status_badge(event)
+
+    @admin.display(description=gettext_lazy("trigger"))
+    def trigger_shown(self, event: Event) -> str:
+        return reference(self.admin_site, event, "trigger")
+
+    @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
+    def error_begun(self, event: Event) -> str:
+        return excerpt(event.last_error)
+
+    @admin.display(description=gettext_lazy("last error"))
+    def error_shown(self, event: Event) -> str:
+        return block(event.last_error, MAX_SHOWN) if event.last_error else NOTHING
+
+    @admin.display(description=gettext_lazy("deliveries"))
+    def deliveries_linked(self, event: Event) -> str:
+        return link(changelist_url(self.admin_site, Delivery, event=event.pk), _("show"))
+
+    @admin.display(description=gettext_lazy("payload"))
+    def payload_shown(self, event: Event) -> SafeString:
+        return block(readable(event.payload), MAX_SHOWN)
+
+    @admin.display(description=gettext_lazy("by status"))
+    def deliveries_counted(self, event: Event) -> str:
+        numbers = dict(event.deliveries.order_by().values_list("status").annotate(number=Count("pk")))
+        badges = [
+            badge(f"{status.label} {numbers[status]}", TONES[status]) for status in Delivery.Status if status in numbers
+        ]
+        return format_html_join(" ", "{}", ([item] for item in badges)) or _("none")
+
+    @admin.display(description=gettext_lazy("the latest"))
+    def deliveries_listed(self, event: Event) -> str:
+        found = event.deliveries.prefetch_related("user", "backend")[:MAX_LISTED]
+        rows = [
+            (
+                change_link(self.admin_site, delivery, f"#{delivery.pk}"),
+                status_badge(delivery),
+                reference(self.admin_site, delivery, "backend"),
+                receiver(self.admin_site, delivery),
+                excerpt(delivery.last_error, 60),
+            )
+            for delivery in found
+        ]
+        if not rows:
+            return NOTHING
+        heads = [[_("Delivery")], [_("Status")], [_("Backend")], [_("Receiver")], [_("Error")]]
+        return format_html(
+            '<table class="dsn-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table><p>{}</p>',
+            format_html_join("", "<th>{}</th>", heads),
+            format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
+            link(changelist_url(self.admin_site, Delivery, event=event.pk), _("All deliveries of this event")),
+        )
+
+
+def readable(payload: str) -> str:
+    """JSON with line breaks; the text as it is stored when it cannot be decoded."""
+    if len(payload) > MAX_DECODED:
+        return payload
+    try:
+        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return payload

@@ -1,0 +1,47 @@
+"""Filters for large tables: what they offer is looked up elsewhere, never by reading the table through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from dsn_core.models import MessengerState, Trigger
+from dsn_core.plugins.kinds import MESSENGERS
+from dsn_core.plugins.registry import registry
+
+
+class _NameFilter(SimpleListFilter):
+    def names(self) -> Iterable[str]:
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted(set(self.names()))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        return queryset.filter(**{str(self.parameter_name): chosen}) if chosen else queryset
+
+
+class MessengerFilter(_NameFilter):
+    """By messenger: those that are installed, and those that deliveries exist for."""
+
+    title = _("messenger")
+    parameter_name = "messenger"
+
+    def names(self) -> list[str]:
+        return [*registry.names(MESSENGERS), *MessengerState.objects.values_list("messenger", flat=True)]
+
+
+class VerbFilter(_NameFilter):
+    """By verb: those of the triggers there are."""
+
+    title = _("verb")
+    parameter_name = "verb"
+
+    def names(self) -> Iterable[str]:
+        return Trigger.objects.order_by("verb").values_list("verb", flat=True).distinct()

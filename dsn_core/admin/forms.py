@@ -1,0 +1,209 @@
+"""The forms. They refuse what the models refuse, each refusal at its field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dsn_core.admin import choices
+from dsn_core.admin.generic import BaseInlineFormSet, ModelForm
+from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+#: More than these are shown as a number, and edited by code or through a group: Django accepts a thousand
+#: form fields at most, and a page of a million users helps nobody.
+MAX_USERS = 400
+MAX_ADDRESSES = 100
+
+UNCHOSEN = "---------"
+
+
+class Names(NamedTuple):
+    """Where a field's names come from, and what the empty choice says."""
+
+    find: Callable[[], choices.Choices]
+    is_installed: Callable[[str], bool]
+    nothing: str | Promise = UNCHOSEN
+
+
+class ConfigurationForm(ModelForm[ModelT]):
+    """A form whose names are chosen from what is installed.
+
+    A stored name whose plugin is gone can still be chosen, and is not refused while nobody touches
+    it: such a row can be renamed, switched off and so on, and works again when the plugin is back.
+    """
+
+    #: The fields that hold names, and where those come from.
+    names: ClassVar[Mapping[str, Names]] = {}
+    #: For a field: what else has to stay as it was for its errors to be let pass.
+    goes_with: ClassVar[Mapping[str, Collection[str]]] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, source in self.names.items():
+            if name not in self.fields:
+                continue
+            field = self.fields[name]
+            field.widget = forms.Select(
+                choices=choices.offer(
+                    source.find(),
+                    getattr(self.instance, name),
+                    is_installed=source.is_installed,
+                    nothing=str(source.nothing),
+                )
+            )
+            field.widget.is_required = field.required
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """Add an error, also one that a model raised about a field that this form does not have."""
+        if field is not None or not hasattr(error, "error_dict"):
+            super().add_error(field, error)
+            return
+        for name, found in error.error_dict.items():
+            # A field that was refused already is empty in the model: what that says of it is beside the point.
+            if name in self.errors or self.lets_pass(name):
+                continue
+            super().add_error(name if name in self.fields else None, found)
+
+    def lets_pass(self, name: str) -> bool:
+        """Whether what is wrong with the field ``name`` was wrong before, and is left as it was."""
+        if self.instance.pk is None or name not in self.goes_with:
+            return False
+        return not {name, *self.goes_with[name]} & set(self.changed_data)
+
+
+class TriggerForm(ConfigurationForm[Trigger]):
+    names = {
+        "verb": Names(choices.verbs, choices.is_verb),
+        "action_object_model": Names(choices.models, choices.is_model, gettext_lazy("any")),
+        "actor_object_model": Names(choices.models, choices.is_model, gettext_lazy("anybody")),
+    }
+
+    class Meta:
+        model = Trigger
+        fields = [
+            "verb",
+            "action_object_model",
+            "action_object_pk",
+            "actor_object_model",
+            "actor_object_pk",
+            "target",
+            "enabled",
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "verb" in self.fields:
+            verb = self.fields["verb"]
+            verb.help_text = format_html("{} {}", verb.help_text, choices.verbs_explained())
+
+    def lets_pass(self, name: str) -> bool:
+        # What makes it the trigger that it is stays as it was: it is only switched on or off.
+        return self.instance.pk is not None and set(self.changed_data) <= {"enabled"}
+
+
+class BackendForm(ConfigurationForm[Backend]):
+    names = {
+        "messenger": Names(choices.messengers, choices.is_messenger),
+        "message_template": Names(choices.message_templates, choices.is_message_template),
+    }
+    goes_with = {"messenger": (), "message_template": ()}
+
+    class Meta:
+        model = Backend
+        fields = ["messenger", "message_template"]
+
+
+class SubscriptionForm(ConfigurationForm[Subscription]):
+    names = {
+        "resolver": Names(choices.receiver_resolvers, choices.is_receiver_resolver, gettext_lazy("none")),
+    }
+    goes_with = {"resolver": ("trigger", "argument"), "argument": ("trigger", "resolver")}
+
+    class Meta:
+        model = Subscription
+        fields = ["trigger", "name", "enabled", "backends", "users", "groups", "resolver", "argument", "priority"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        trigger, backends = cleaned.get("trigger"), cleaned.get("backends")
+        if trigger is None or backends is None:
+            return cleaned
+        chosen = list(backends)
+        if {"trigger", "backends"} & set(self.changed_data):
+            self._check_backends(trigger, chosen)
+        # For the formset of the addresses, which is cleaned after this form and knows only the subscription.
+        vars(self.instance)["chosen_backends"] = chosen
+        return self.cleaned_data
+
+    def _check_backends(self, trigger: Trigger, chosen: list[Backend]) -> None:
+        # The stored subscription still has the trigger and the backends from before.
+        wanted = Subscription(trigger=trigger)
+        for backend in chosen:
+            try:
+                wanted.check_backends([backend])
+            except ValidationError as error:
+                self.add_error("backends", error)
+        if has_many_addresses(self.instance):
+            # They are not on the page: nothing else looks at them.
+            messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
+            try:
+                Subscription.check_addresses(chosen, messengers)
+            except ValidationError as error:
+                self.add_error("backends", error)
+
+
+class AddressForm(ConfigurationForm[SubscriptionAddress]):
+    names = {"messenger": Names(choices.messengers, choices.is_messenger)}
+    goes_with = {"messenger": ()}
+
+    class Meta:
+        model = SubscriptionAddress
+        fields = ["messenger", "address"]
+
+
+class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, AddressForm]):
+    """The bare addresses of one subscription."""
+
+    def clean(self) -> None:
+        super().clean()
+        backends: list[Backend] | None = vars(self.instance).get("chosen_backends")
+        seen: set[tuple[str, str]] = set()
+        for form in self.forms:
+            if form in self.deleted_forms or not {"messenger", "address"} <= set(form.cleaned_data):
+                continue
+            messenger, address = form.cleaned_data["messenger"], form.cleaned_data["address"]
+            # MariaDB takes two addresses that differ in case only for the same.
+            if (key := (messenger, address.casefold())) in seen:
+                form.add_error("address", _("This address is there twice."))
+            seen.add(key)
+            if backends is not None:
+                try:
+                    Subscription.check_addresses(backends, [messenger])
+                except ValidationError as error:
+                    form.add_error("messenger", error)
+
+
+def has_many_users(subscription: Subscription | None) -> bool:
+    """Whether it names more users than a page can hold."""
+    if subscription is None or subscription.pk is None:
+        return False
+    through: Any = Subscription.users.through
+    rows = through._default_manager.filter(subscription=subscription)
+    return bool(rows[: MAX_USERS + 1].count() > MAX_USERS)
+
+
+def has_many_addresses(subscription: Subscription | None) -> bool:
+    """Whether it has more addresses than a page can hold."""
+    if subscription is None or subscription.pk is None:
+        return False
+    return subscription.addresses.order_by()[: MAX_ADDRESSES + 1].count() > MAX_ADDRESSES

@@ -1,0 +1,29 @@
+"""What operators paste into the search box: keys, and ids with and without dashes."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db.models import BigAutoField, Q
+
+#: No key is larger; a database would refuse the comparison.
+MAX_KEY = BigAutoField.MAX_BIGINT
+
+
+def by_key(term: str) -> Q:
+    """Rows whose key is ``term``, or whose occurrence, or that have it as their message id."""
+    condition = Q(pk__in=[])
+    head, _dot, tail = term.rpartition(".")
+    key = tail.removeprefix("#") if _as_uuid(head) or not head else ""
+    if key.isdecimal() and key.isascii() and len(key) <= len(str(MAX_KEY)) and int(key) <= MAX_KEY:
+        condition |= Q(pk=int(key))
+    if occurrence := _as_uuid(term):
+        condition |= Q(occurrence=occurrence)
+    return condition
+
+
+def _as_uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,61 @@
+"""Reading and filling in the pages of the admin."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import reverse
+
+
+def url(model: type[Any], page: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+def text(response: Any) -> str:
+    """What a person reads on a page: no tags, entities decoded, spaces squeezed."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
+
+
+def options(response: Any, field: str) -> dict[str, str]:
+    """The options of a select: value to label."""
+    select = re.search(rf'<select name="{field}".*?</select>', response.content.decode(), re.DOTALL)
+    assert select, f"there is no select {field}"
+    return {
+        html.unescape(value): html.unescape(label)
+        for value, label in re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', select[0])
+    }
+
+
+def errors(response: Any) -> dict[str, str]:
+    """The errors of a refused form: by field, and by prefix-and-field for inline forms."""
+    assert response.status_code == 200, f"the form was not shown again: {response.status_code}"
+    form = response.context["adminform"].form
+    found = {name: " ".join(list_) for name, list_ in form.errors.items()}
+    for formset in response.context["inline_admin_formsets"]:
+        for inline in formset.formset.forms:
+            found |= {f"{inline.prefix}-{name}": " ".join(list_) for name, list_ in inline.errors.items()}
+        if formset.formset.non_form_errors():
+            found[formset.formset.prefix] = " ".join(formset.formset.non_form_errors())
+    return found
+
+
+TRIGGER: Mapping[str, Any] = {
+    "verb": "",
+    "action_object_model": "",
+    "action_object_pk": "",
+    "actor_object_model": "",
+    "actor_object_pk": "",
+    "target": "",
+    "enabled": "on",
+}
+
+
+def addresses(*rows: tuple[str, str], stored: int = 0, **more: Any) -> dict[str, Any]:
+    """The POST data of the inline of bare addresses."""
+    data: dict[str, Any] = {"addresses-TOTAL_FORMS": len(rows), "addresses-INITIAL_FORMS": stored}
+    for number, (messenger, address) in enumerate(rows):
+        data |= {f"addresses-{number}-messenger": messenger, f"addresses-{number}-address": address}
+    return data | more

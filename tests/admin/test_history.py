@@ -1,0 +1,224 @@
+"""Events, deliveries and messengers: much of it, and much of what it refers to gone."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from dsn_core.admin.filters import MessengerFilter
+from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription, Trigger
+from tests.admin.pages import text, url
+from tests.testapp.models import Movie
+
+
+@pytest.fixture
+def fill(plain_backend: Backend, root: User) -> Callable[..., Event]:
+    """Make an event with ``number`` deliveries, each to a user of its own."""
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+
+    def make(number: int = 1, payload: str = "{}") -> Event:
+        event = Event.objects.create(trigger=trigger, verb="post_save", payload=payload)
+        first = User.objects.count()
+        users = User.objects.bulk_create(User(username=f"user{first + n}") for n in range(number))
+        Delivery.objects.bulk_create(
+            Delivery(
+                event=event,
+                backend=plain_backend,
+                user=user,
+                occurrence=event.occurrence,
+                messenger="pager",
+                status=list(Delivery.Status)[place % len(Delivery.Status)],
+                address=f"{user.username}@example.org",
+                provider_id=f"provider-{event.pk}-{place}",
+                last_error="it <failed>",
+            )
+            for place, user in enumerate(users)
+        )
+        return event
+
+    return make
+
+
+def queries(client: Client, address: str) -> int:
+    client.get(address)
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(address).status_code == 200
+    return len(captured)
+
+
+@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription])
+def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
+    client: Client, fill: Callable[..., Event], model: type[Any]
+) -> None:
+    def more(number: int) -> None:
+        for n in range(number):
+            fill(2)
+            trigger = Trigger.objects.define("post_save", action_object=Movie, target=f"{Trigger.objects.count()}.{n}")
+            backend = Backend.objects.create(messenger="pager", message_template=f"plain{Backend.objects.count()}")
+            trigger.subscribe("x", users=[User.objects.first()], backends=[backend])
+
+    more(2)
+    few = queries(client, url(model, "changelist"))
+    more(30)
+    assert queries(client, url(model, "changelist")) == few
+    assert few <= 12
+
+
+def test_the_page_of_an_event_with_many_deliveries_is_bounded(client: Client, fill: Callable[..., Event]) -> None:
+    small, large = fill(3), fill(300)
+    few = queries(client, url(Event, "change", small.pk))
+    assert queries(client, url(Event, "change", large.pk)) == few
+    page = client.get(url(Event, "change", large.pk))
+    content = page.content.decode()
+    assert content.count("/delivery/") <= 30
+    assert "sent 38" in text(page)
+    assert f"{url(Delivery, 'changelist')}?event={large.pk}" in content
+    listed = client.get(url(Delivery, "changelist"), {"event": large.pk})
+    assert listed.context["cl"].result_count == 300
+
+
+def test_the_lists_do_not_count_what_they_do_not_show(client: Client, fill: Callable[..., Event]) -> None:
+    fill(3)
+    with CaptureQueriesContext(connection) as captured:
+        client.get(url(Delivery, "changelist"), {"status__exact": "sent"})
+    counts = [query["sql"] for query in captured if "COUNT(" in query["sql"] and "dsn_core_delivery" in query["sql"]]
+    assert len(counts) == 1
+
+
+def test_lists_never_read_payloads(client: Client, fill: Callable[..., Event]) -> None:
+    fill(2, payload=json.dumps({"kwargs": {"x": "long" * 1000}}))
+    for model in (Event, Delivery):
+        with CaptureQueriesContext(connection) as captured:
+            client.get(url(model, "changelist"))
+        assert not [query for query in captured if "payload" in query["sql"]]
+
+
+def test_a_payload_is_shown_with_line_breaks_and_escaped(client: Client, fill: Callable[..., Event]) -> None:
+    payload = json.dumps({"kwargs": {"name": "<script>alert(1)</script>", "title": "Amélie \ud83d\ude00"}})
+    page = client.get(url(Event, "change", fill(1, payload).pk))
+    content = page.content.decode()
+    assert "<script>alert(1)" not in content
+    assert "  &quot;kwargs&quot;: {\n" in content
+    assert '"name": "<script>alert(1)</script>"' in page.content.decode().replace("&quot;", '"').replace(
+        "&lt;", "<"
+    ).replace("&gt;", ">")
+    assert "Amélie 😀" in text(page)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "no json <b>at all</b>",
+        '{"kwargs": ',
+        "[" * 50_000,
+        "1" * 6_000,
+        '{"half": "\\ud800"}',
+        '{"$": "instance", "model": "gone.model", "v": {}}',
+        '"' + "x" * 2_000_000 + '"',
+    ],
+)
+def test_any_payload_is_shown_somehow_and_bounded(client: Client, fill: Callable[..., Event], payload: str) -> None:
+    page = client.get(url(Event, "change", fill(1, payload).pk))
+    assert page.status_code == 200
+    assert "<b>at all" not in page.content.decode()
+    assert len(page.content) < 100_000
+    assert ("more characters" in text(page)) == (len(payload) > 20_000)
+
+
+def test_what_is_deleted_is_named_and_breaks_nothing(client: Client, fill: Callable[..., Event]) -> None:
+    event = fill(1)
+    delivery = event.deliveries.get()
+    user_id, backend_id = delivery.user_id, delivery.backend_id
+    User.objects.exclude(username="root").delete()
+    Backend.objects.all().delete()
+    Trigger.objects.all().delete()
+    for address in (url(Delivery, "changelist"), url(Delivery, "change", delivery.pk), url(Event, "change", event.pk)):
+        page = text(client.get(address))
+        assert f"user {user_id} (deleted)" in page
+        assert f"backend {backend_id} (deleted)" in page
+    for address in (url(Event, "changelist"), url(Event, "change", event.pk)):
+        assert f"trigger {event.trigger_id} (deleted)" in text(client.get(address))
+    # Not through the admin: another process.
+    Event.objects.filter(pk=event.pk)._raw_delete(using="default")
+    assert f"event {event.pk} (deleted)" in text(client.get(url(Delivery, "changelist")))
+    assert client.get(url(Delivery, "changelist")).context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize("find", ["pk", "address", "provider_id", "message_id", "occurrence"])
+def test_a_delivery_is_found_by_any_of_its_ids(client: Client, fill: Callable[..., Event], find: str) -> None:
+    fill(3)
+    wanted = fill(1).deliveries.get()
+    found = client.get(url(Delivery, "changelist"), {"q": str(getattr(wanted, find))}).context["cl"].queryset
+    assert wanted in found
+    # A number may be a part of an address as well.
+    assert find == "pk" or list(found) == [wanted]
+
+
+@pytest.mark.parametrize("find", ["pk", "occurrence", "verb"])
+def test_an_event_is_found(client: Client, fill: Callable[..., Event], find: str) -> None:
+    wanted = fill(1)
+    other = Event.objects.create(trigger=wanted.trigger, verb="other", payload="{}", occurrence=uuid.uuid4())
+    found = client.get(url(Event, "changelist"), {"q": str(getattr(wanted, find))}).context["cl"].queryset
+    assert list(found) == [wanted]
+    assert other not in found
+
+
+def test_lists_are_filtered(client: Client, fill: Callable[..., Event]) -> None:
+    event = fill(8)
+    MessengerState.objects.create(messenger="fax")
+    page = client.get(url(Delivery, "changelist"))
+    (filter_,) = [spec for spec in page.context["cl"].filter_specs if isinstance(spec, MessengerFilter)]
+    assert {"fax", "pager", "night"} <= {name for name, _label in filter_.lookup_choices}
+    for given, number in (({"messenger": "pager"}, 8), ({"messenger": "fax"}, 0), ({"status__exact": "failed"}, 1)):
+        assert client.get(url(Delivery, "changelist"), given).context["cl"].result_count == number
+    for verb, number in (("post_save", 1), ("other", 0)):
+        assert client.get(url(Event, "changelist"), {"verb": verb}).context["cl"].result_count == number
+    assert client.get(url(Event, "changelist"), {"trigger": event.trigger_id}).context["cl"].result_count == 1
+
+
+def test_every_status_has_its_badge(client: Client, fill: Callable[..., Event]) -> None:
+    fill(len(Delivery.Status))
+    content = client.get(url(Delivery, "changelist")).content.decode()
+    looks = {"pending": "busy", "sending": "busy", "sent": "good", "retry": "warning", "failed": "bad"}
+    looks |= {"skipped": "quiet", "unknown": "doubt", "cancelled": "quiet"}
+    for status, tone in looks.items():
+        assert f'<span class="dsn-badge dsn-badge-{tone}">{status}</span>' in content
+
+
+def test_a_pause_can_be_ended(client: Client, plugin: Any) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    paused = MessengerState.objects.create(messenger="pager", paused_until=later, pause_reason="429 <slow down>")
+    other = MessengerState.objects.create(messenger="night", paused_until=later)
+    assert "paused" in text(client.get(url(MessengerState, "changelist")))
+    data = {"action": "end_pause", "_selected_action": [paused.pk]}
+    response = client.post(url(MessengerState, "changelist"), data, follow=True)
+    assert "1 pause was ended" in text(response)
+    paused.refresh_from_db()
+    other.refresh_from_db()
+    assert (paused.paused_until, paused.pause_reason, other.paused_until) == (None, "", later)
+
+
+def test_deleting_much_is_confirmed_with_numbers(client: Client, fill: Callable[..., Event]) -> None:
+    event = fill(300)
+    page = url(Event, "delete", event.pk)
+    few = queries(client, page)
+    assert few <= 10
+    assert "Deliveries: 300" in text(client.get(page)).replace("deliveries", "Deliveries")
+    deliveries = Delivery.objects.values_list("pk", flat=True)
+    selected = {"action": "delete_selected", "_selected_action": list(deliveries[:100])}
+    assert "… and 75 more" in text(client.post(url(Delivery, "changelist"), selected))
+    client.post(url(Delivery, "changelist"), {**selected, "post": "yes"})
+    assert Delivery.objects.count() == 200

@@ -1,0 +1,122 @@
+"""Staff who may only look, and staff who may do only this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription, Trigger
+from tests.admin.pages import TRIGGER, addresses, text, url
+from tests.testapp.models import Movie
+
+
+@pytest.fixture
+def staff(db: None) -> Callable[..., Client]:
+    """A client of somebody who has just these permissions."""
+
+    def make(*codenames: str) -> Client:
+        user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
+        found = Permission.objects.filter(codename__in=codenames)
+        assert len(found) == len(codenames)
+        user.user_permissions.set(found)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def rows(plain_backend: Backend) -> dict[type[Any], Any]:
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    subscription = trigger.subscribe("x", addresses=[("pager", "110")], backends=[plain_backend])
+    event = Event.objects.create(trigger=trigger, verb="post_save", payload="{}")
+    delivery = Delivery.objects.create(
+        event=event, backend=plain_backend, occurrence=event.occurrence, messenger="pager", address="110"
+    )
+    state = MessengerState.objects.create(messenger="pager", paused_until=timezone.now() + timedelta(hours=1))
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state)}
+
+
+MODELS = [Trigger, Backend, Subscription, Event, Delivery, MessengerState]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_who_may_look_sees_and_changes_nothing(
+    staff: Callable[..., Client], rows: dict[type[Any], Any], model: type[Any]
+) -> None:
+    client = staff(f"view_{model._meta.model_name}")
+    row = rows[model]
+    assert client.get(url(model, "changelist")).status_code == 200
+    page = client.get(url(model, "change", row.pk))
+    assert page.status_code == 200
+    assert 'name="_save"' not in page.content.decode()
+    assert client.post(url(model, "change", row.pk), {**TRIGGER, **addresses()}).status_code == 403
+    assert client.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    for action in ("disable", "end_pause", "delete_selected"):
+        client.post(url(model, "changelist"), {"action": action, "_selected_action": [row.pk], "post": "yes"})
+    row.refresh_from_db()
+    assert getattr(row, "enabled", True)
+    assert model is not MessengerState or row.paused_until is not None
+
+
+def test_who_may_look_at_a_subscription_sees_its_addresses(
+    staff: Callable[..., Client], rows: dict[type[Any], Any]
+) -> None:
+    page = staff("view_subscription").get(url(Subscription, "change", rows[Subscription].pk))
+    assert "pager 110" in text(page)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_who_may_nothing_sees_nothing(
+    staff: Callable[..., Client], rows: dict[type[Any], Any], model: type[Any]
+) -> None:
+    client = staff()
+    assert client.get(url(model, "changelist")).status_code == 403
+    assert client.get(url(model, "change", rows[model].pk)).status_code == 403
+
+
+def test_who_may_change_subscriptions_only_can_do_so(staff: Callable[..., Client], rows: dict[type[Any], Any]) -> None:
+    """Neither triggers nor users may be searched by them: one is a short list, the other are keys."""
+    client = staff("change_subscription", "view_subscription")
+    row = rows[Subscription]
+    content = client.get(url(Subscription, "change", row.pk)).content.decode()
+    assert "admin-autocomplete" not in content
+    data = {
+        "trigger": row.trigger_id,
+        "name": "renamed",
+        "backends": [rows[Backend].pk],
+        "users": "",
+        "priority": "1",
+        **addresses(("pager", "112")),
+    }
+    assert client.post(url(Subscription, "change", row.pk), data).status_code == 302
+    row.refresh_from_db()
+    assert row.name == "renamed"
+    assert [address.address for address in row.addresses.all()] == ["110", "112"]
+
+
+def test_who_may_change_messenger_states_can_end_a_pause_and_nothing_else(
+    staff: Callable[..., Client], rows: dict[type[Any], Any]
+) -> None:
+    client = staff("change_messengerstate", "view_messengerstate")
+    row = rows[MessengerState]
+    assert client.post(url(MessengerState, "change", row.pk), {"messenger": "x"}).status_code == 403
+    client.post(url(MessengerState, "changelist"), {"action": "end_pause", "_selected_action": [row.pk]})
+    row.refresh_from_db()
+    assert row.paused_until is None
+
+
+def test_deleting_an_event_needs_the_permission_for_its_deliveries(
+    staff: Callable[..., Client], rows: dict[type[Any], Any]
+) -> None:
+    page = url(Event, "delete", rows[Event].pk)
+    assert staff("delete_event", "view_event").post(page, {"post": "yes"}).status_code == 403
+    assert staff("delete_event", "view_event", "delete_delivery").post(page, {"post": "yes"}).status_code == 302
+    assert not Delivery.objects.exists()
