@@ -30,7 +30,7 @@ class EmailMessenger(BaseMessenger):
 
     def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
         """The users' e-mail fields, or what ``DSN["ADDRESSES"]["email"]`` names."""
-        if self._address_path:
+        if self.path_to_address:
             return super().addresses(users)
         found = {user.pk: _email_of(user) for user in users}
         return {pk: address for pk, address in found.items() if address}

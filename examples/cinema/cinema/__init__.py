@@ -1,0 +1,1 @@
+"""A cinema that tells people which of its movies are out."""

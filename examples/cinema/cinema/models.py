@@ -1,0 +1,42 @@
+"""Movies, and who waits for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.utils import timezone
+
+from cinema.signals import movie_released
+
+
+class Movie(models.Model):
+    """A movie; its audiences are the users who want to see it."""
+
+    name = models.CharField(max_length=255)
+    about = models.CharField(max_length=255, blank=True)
+    released = models.DateField(null=True, blank=True, editable=False)
+    audiences = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="movies")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def release(self, by: Any = None) -> bool:
+        """Release the movie today and say so with the signal; ``by`` is the user who does it.
+
+        False, and nothing happens, when it is out already. Nothing is sent here: what the signal
+        sets off is recorded in this transaction and goes out after it, so that after a rollback
+        nobody is told.
+        """
+        with transaction.atomic():
+            self.refresh_from_db(fields=["released"])
+            if self.released is not None:
+                return False
+            self.released = timezone.localdate()
+            self.save(update_fields=["released"])
+            movie_released.send(sender=type(self), movie=self, actor_object=by)
+        return True

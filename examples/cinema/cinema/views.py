@@ -1,0 +1,43 @@
+"""The programme, with a button that releases a movie, and what the e-mail will look like."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin.views.decorators import staff_member_required
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from cinema.message_templates import MovieReleased
+from cinema.models import Movie
+from dsn_core.models import Delivery
+
+
+def programme(request: HttpRequest) -> HttpResponse:
+    """All movies; for staff also what became of the last messages."""
+    context = {
+        "cinema_name": settings.CINEMA_NAME,
+        "movies": Movie.objects.annotate(waiting=Count("audiences")).order_by("name"),
+        "deliveries": Delivery.objects.select_related("event", "user")[:12] if request.user.is_staff else (),
+    }
+    return render(request, "cinema/programme.html", context)
+
+
+@require_POST
+@staff_member_required
+def release(request: HttpRequest, pk: int) -> HttpResponse:
+    """Release a movie, which fires the signal."""
+    movie = get_object_or_404(Movie, pk=pk)
+    if movie.release(by=request.user):
+        messages.success(request, f"{movie} is released. Its messages went out right after the answer to your click.")
+    return redirect("cinema:programme")
+
+
+@staff_member_required
+def preview(request: HttpRequest, pk: int) -> HttpResponse:
+    """The e-mail about a movie, rendered as it would be for whoever looks at it."""
+    movie = get_object_or_404(Movie, pk=pk)
+    message = MovieReleased().render(user=request.user, signal_kwargs={"movie": movie})
+    return HttpResponse(message.html)

@@ -1,0 +1,1 @@
+"""The project around the app: its settings and its URLs."""

@@ -1,0 +1,98 @@
+"""``make serve``: the cinema and its admin, to click through. Ctrl-C ends it.
+
+Its database stays in this folder until ``--fresh`` makes a new one. E-mails go to a mail server of
+its own, which shows them here and delivers nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from local_smtp import LocalSMTP, Mail
+
+HOST: Final = "127.0.0.1"
+DATABASE: Final = Path(__file__).resolve().parent / "cinema.sqlite3"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.fresh:
+        for path in DATABASE.parent.glob(f"{DATABASE.name}*"):
+            path.unlink()
+    # As Ctrl-C, so that all ends in the same way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with LocalSMTP(on_mail=show_mail) as smtp:
+            serve(free_port(arguments.port), smtp.port)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Serve the cinema and its admin on this machine.")
+    parser.add_argument("--port", type=int, default=8000, help="another one is taken when it is in use (8000)")
+    parser.add_argument("--fresh", action="store_true", help="begin with a new database")
+    return parser.parse_args()
+
+
+def free_port(wanted: int) -> int:
+    """The port that is wanted, or any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as found:
+            # As the server will do it: what has only just been closed counts as free.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                found.bind((HOST, port))
+            except OSError:
+                print(f"--> Port {port} is in use; another one is taken.")
+            else:
+                return int(found.getsockname()[1])
+    raise SystemExit(f"There is no free port on {HOST}.")
+
+
+def serve(port: int, smtp_port: int) -> None:
+    """Bring the database up to date, and serve until somebody ends it."""
+    url = f"http://{HOST}:{port}"
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "cinema_project.settings",
+        "CINEMA_DATABASE": str(DATABASE),
+        "CINEMA_SMTP_PORT": str(smtp_port),
+        "CINEMA_URL": url,
+        "DJANGO_RUNSERVER_HIDE_WARNING": "true",
+    }
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    from cinema import example_data
+
+    print("--> The database: examples/cinema/cinema.sqlite3 (ARGS=--fresh makes a new one)", flush=True)
+    call_command("migrate", verbosity=0)
+    example_data.seed()
+    user, password = example_data.ADMIN
+    print(f"""
+    The cinema   {url}/
+    The admin    {url}/admin/
+    User         {user}
+    Password     {password}
+
+Log in, release a movie, and see its e-mails arrive below. Ctrl-C ends it.
+""")
+    call_command("runserver", f"{HOST}:{port}", use_reloader=False)
+
+
+def show_mail(mail: Mail) -> None:
+    """Print what somebody would have got."""
+    lines = [f"E-mail to {mail.to}: {mail.subject}", *(f"  | {line}" for line in mail.first_lines(3))]
+    # In one piece: the web server prints, too.
+    print("\n".join(line[:80] for line in lines), flush=True)
+
+
+if __name__ == "__main__":
+    main()
