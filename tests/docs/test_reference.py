@@ -1,0 +1,150 @@
+"""The reference is complete: whatever a user can name has its entry, and no entry is about nothing."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+
+import pytest
+from django.core.management import load_command_class
+from django.core.management.base import BaseCommand
+from django.dispatch import Signal
+
+import dsn_core
+from dsn_core import exceptions, hookspecs, models, signals
+from dsn_core.builtin import django_signals
+from dsn_core.conf import Settings
+from dsn_core.plugins.kinds import KINDS
+from tests.docs.literate import ROOT
+
+REFERENCE = ROOT / "docs/reference"
+
+
+def read(page: str) -> str:
+    return (REFERENCE / page).read_text(encoding="utf-8")
+
+
+def headings(page: str) -> set[str]:
+    return set(re.findall(r"^## (.+)$", read(page), re.MULTILINE))
+
+
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("dsn_"))
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_is_documented(hook: str) -> None:
+    assert hook in headings("hooks.md")
+
+
+def test_no_hook_is_documented_that_does_not_exist() -> None:
+    assert {name for name in headings("hooks.md") if name.startswith("dsn_")} == set(HOOKS)
+    assert {kind.hook for kind in KINDS} < set(HOOKS)
+
+
+def documented_settings() -> dict[str, str]:
+    """The settings that have an entry, with the default that it gives."""
+    return dict(re.findall(r"^`([A-Z_]+)`\n: Default `([^`]+)`", read("settings.md"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_setting_is_documented_with_its_default(field: dataclasses.Field[object]) -> None:
+    documented = documented_settings()
+    assert field.name in documented
+    default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    said = ast.literal_eval(documented[field.name])
+    assert said == (list(default) if isinstance(default, tuple) else default)
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    assert set(documented_settings()) == {field.name for field in dataclasses.fields(Settings)}
+
+
+def test_system_checks_and_their_entries_are_the_same() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "dsn_core/checks").glob("*.py")]
+    given = {found for source in sources for found in re.findall(r"""["'](dsn\.[EWI]\d{3})["']""", source)}
+    assert given, "the checks have ids"
+    assert set(re.findall(r"^\| `(dsn\.[EWI]\d{3})` \|", read("checks.md"), re.MULTILINE)) == given
+
+
+COMMANDS = sorted(
+    path.stem for path in (ROOT / "dsn_core/management/commands").glob("*.py") if not path.stem.startswith("_")
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_documented_with_its_options(name: str) -> None:
+    assert name in headings("commands.md")
+    _, _, section = read("commands.md").partition(f"## {name}\n")
+    section = section.partition("\n## ")[0]
+    ours = _options(load_command_class("dsn_core", name)) - _options(BaseCommand())
+    assert {option for option in ours if f"`{option}" not in section} == set()
+
+
+def _options(command: BaseCommand) -> set[str]:
+    parser = command.create_parser("manage.py", "command")
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    assert headings("commands.md") == set(COMMANDS)
+
+
+def test_verbs_are_documented_with_what_they_provide() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|([^|]*)\|$", read("verbs.md"), re.MULTILINE)
+    documented: dict[str, list[str] | None] = {}
+    previous: list[str] | None = None
+    for verb, cell in rows:
+        if cell.strip() != "the same":
+            previous = None if "not known" in cell else re.findall(r"`(\w+)`", cell)
+        documented[verb] = previous
+    registered = {
+        item.name: None if item.provides is None else list(item.provides) for item in django_signals.registrations()
+    }
+    assert documented == registered
+
+
+@pytest.mark.parametrize("name", dsn_core.__all__)
+def test_public_name_is_documented(name: str) -> None:
+    assert re.search(rf"^\.\. (autoclass|autofunction|data):: {name}$", read("contracts.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(name for name, item in vars(exceptions).items() if isinstance(item, type) and issubclass(item, Exception)),
+)
+def test_exception_is_documented(name: str) -> None:
+    assert re.search(rf":members:.*\b{name}\b", read("exceptions.md"))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, item in vars(signals).items() if isinstance(item, Signal)))
+def test_signal_that_we_send_is_documented(name: str) -> None:
+    assert f"`{name}`" in read("signals.md")
+
+
+@pytest.mark.parametrize("name", models.__all__)
+def test_model_is_documented(name: str) -> None:
+    assert name in headings("models.md")
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for model in (models.Event, models.Delivery) for field in model._meta.fields]
+)
+def test_column_of_what_happened_is_documented(name: str) -> None:
+    internal = {"id", "payload", "lease_token", "address_key"}
+    assert name in internal or f"`{name}`" in read("models.md")
+
+
+@pytest.mark.parametrize("status", models.Delivery.Status.values)
+def test_status_is_explained(status: str) -> None:
+    explained = (ROOT / "docs/explanation/delivery.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| `{status}` \|", explained, re.MULTILINE)
+    drawn = (ROOT / "docs/images/states.svg").read_text(encoding="utf-8")
+    assert f">{status}</text>" in drawn
+
+
+def test_glossary_has_the_kinds_of_plugin_classes_and_is_sorted() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^([a-z][a-z -]*)$", text, re.MULTILINE)
+    assert {kind.singular for kind in KINDS} <= set(terms)
+    assert terms == sorted(terms)
