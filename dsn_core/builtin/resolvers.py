@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
@@ -78,28 +78,44 @@ class ActorResolver(BaseReceiverResolver):
         return () if event.actor_object is None else (event.actor_object,)
 
 
-class SuperusersResolver(BaseReceiverResolver):
+class _ActiveUsers(BaseReceiverResolver):
+    """Active users, all of them or those with a flag."""
+
+    #: The field of the user model that must be true; empty: all.
+    flag: ClassVar[str] = ""
+
+    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
+        # is_active is no column of every user model: AbstractBaseUser has it as a plain attribute.
+        active = ["is_active"] if _has_field("is_active") else []
+        wanted = [*active, self.flag] if self.flag else active
+        return get_user_model()._default_manager.filter(**dict.fromkeys(wanted, True))
+
+    def check_argument(self, argument: str, trigger: Any) -> None:
+        if self.flag and not _has_field(self.flag):
+            raise ValueError(
+                f"The resolver {self.name!r} needs the field {self.flag!r}, which {get_user_model()._meta.label} lacks."
+            )
+
+
+def _has_field(name: str) -> bool:
+    return any(field.name == name for field in get_user_model()._meta.concrete_fields)
+
+
+class SuperusersResolver(_ActiveUsers):
     """All active superusers."""
 
     name = "superusers"
-
-    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        return get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
+    flag = "is_superuser"
 
 
-class StaffResolver(BaseReceiverResolver):
+class StaffResolver(_ActiveUsers):
     """All active users who may enter the admin."""
 
     name = "staff"
-
-    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        return get_user_model()._default_manager.filter(is_staff=True, is_active=True)
+    flag = "is_staff"
 
 
-class EveryoneResolver(BaseReceiverResolver):
-    """All users."""
+class EveryoneResolver(_ActiveUsers):
+    """All active users."""
 
     name = "everyone"
-
-    def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        return get_user_model()._default_manager.all()

@@ -45,4 +45,5 @@ class BaseCodec(Named):
         require_override(cls, BaseCodec, "encode")
         require_override(cls, BaseCodec, "decode")
         if not isinstance(cls.python_type, type):
-            raise ContractError(f"{cls.__module__}.{cls.__qualname__}.python_type is {cls.python_type!r}; it is a class.")
+            where = f"{cls.__module__}.{cls.__qualname__}"
+            raise ContractError(f"{where}.python_type is {cls.python_type!r}; it is a class.")

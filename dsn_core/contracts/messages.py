@@ -134,4 +134,3 @@ def html_to_text(html: str) -> str:
 def looks_like_html(source: str) -> bool:
     """Whether a template's source is HTML: it closes a tag, or breaks a line as HTML does."""
     return bool(re.search(r"</[a-zA-Z][a-zA-Z0-9]*\s*>|<br\s*/?>|<!doctype html", source, re.IGNORECASE))
-

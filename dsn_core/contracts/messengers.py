@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.naming import Named
-from dsn_core.contracts.options import Options
+from dsn_core.contracts.options import Options as AnyOptions
 from dsn_core.contracts.overriding import not_overridden, overrides, require_override
 from dsn_core.contracts.paths import follow
 from dsn_core.contracts.receipts import Receipt
@@ -56,22 +56,27 @@ class BaseMessenger(Named):
     #: users of an event at once unless its class sets this.
     batch_size: ClassVar[int] = 100
     #: The frozen dataclass of its options.
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[AnyOptions]] = AnyOptions
     #: Where a user's address is, as a path from the user, e.g. ``"profile.phone"``. The setting
     #: ``DSN["ADDRESSES"]`` overrides it. Empty: users need no address (in-site, console).
     address_path: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
 
-    def __init__(self, alias: str = "", options: Options | None = None, address_path: str | None = None) -> None:
+    def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
         self.alias = alias or self.name
         self.options: Any = self.Options() if options is None else options
         self._address_path = self.address_path if address_path is None else address_path
 
     @property
+    def path_to_address(self) -> str:
+        """Where a user's address is: the path of ``DSN["ADDRESSES"]``, else that of the class."""
+        return self._address_path
+
+    @property
     def needs_address(self) -> bool:
         """Whether a user without an address cannot be reached."""
-        return bool(self._address_path) or overrides(type(self), BaseMessenger, "addresses")
+        return bool(self.path_to_address) or overrides(type(self), BaseMessenger, "addresses")
 
     def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
         """Return ``{user.pk: address}`` for those of ``users`` that have one.
@@ -79,9 +84,9 @@ class BaseMessenger(Named):
         Called once per batch; the default follows the address path. Override it to fetch the
         addresses of all of them with one query. A user that is left out is *skipped*.
         """
-        if not self._address_path:
+        if not self.path_to_address:
             return {}
-        found = {user.pk: follow(user, self._address_path) for user in users}
+        found = {user.pk: follow(user, self.path_to_address) for user in users}
         return {pk: str(address) for pk, address in found.items() if address not in (None, "")}
 
     def send_messages(self, messages: Sequence[Message]) -> Iterable[Receipt]:
@@ -107,7 +112,7 @@ class BaseMessenger(Named):
         raise not_overridden(self, "send")
 
     @classmethod
-    def check(cls, options: Options) -> list[CheckMessage]:
+    def check(cls, options: AnyOptions) -> list[CheckMessage]:
         """Return what is wrong with ``options``, for ``manage.py check`` and ``dsn_plugins``.
 
         Called with options whose names and types are right; the default has nothing to say.
@@ -121,6 +126,11 @@ class BaseMessenger(Named):
         return overrides(cls, BaseMessenger, "send")
 
     @classmethod
+    def sets_batch_size(cls) -> bool:
+        """Whether the class sets ``batch_size`` itself, be it to the default."""
+        return any("batch_size" in vars(base) for base in cls.__mro__[: cls.__mro__.index(BaseMessenger)])
+
+    @classmethod
     def check_contract(cls) -> None:
         super().check_contract()
         where = f"{cls.__module__}.{cls.__qualname__}"
@@ -130,6 +140,13 @@ class BaseMessenger(Named):
             raise ContractError(f"{where}.parts is {cls.parts!r}; it lists one or more of {', '.join(PARTS)}.")
         if not isinstance(cls.batch_size, int) or cls.batch_size < 1:
             raise ContractError(f"{where}.batch_size is {cls.batch_size!r}; it is a whole number from 1.")
+        if not (isinstance(cls.Options, type) and issubclass(cls.Options, AnyOptions)):
+            raise ContractError(f"{where}.Options is {cls.Options!r}; it is a subclass of dsn_core.Options.")
+        if "__dataclass_fields__" not in vars(cls.Options):
+            raise ContractError(
+                f"{where}.Options ({cls.Options.__qualname__}) is no dataclass, so that its own options would not be "
+                "seen. Write @dataclass(frozen=True, kw_only=True) above it."
+            )
         if cls.sends_itself():
             _check_send_signature(cls, where)
 
@@ -157,5 +174,6 @@ def _check_send_signature(cls: type[BaseMessenger], where: str) -> None:
     ]
     if strange:
         raise ContractError(
-            f"{where}.send() asks for {', '.join(strange)}; it can be given {', '.join(SEND_ARGUMENTS)}, by these names."
+            f"{where}.send() asks for {', '.join(strange)}; "
+            f"it can be given {', '.join(SEND_ARGUMENTS)}, by these names."
         )

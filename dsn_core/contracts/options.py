@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from dsn_core.exceptions import ConfigurationError, nearest
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
-_SECRET = "dsn_secret"
+_SECRET = "dsn_secret"  # noqa: S105 - the name of a mark
 
 
 def secret(*, default: Any = dataclasses.MISSING) -> Any:
@@ -59,15 +60,34 @@ class Options:
                 found.append(f"{name} must be {_spell(hints[name])}, not {type(values[name]).__name__}")
             elif field.metadata.get(_SECRET) and values[name] == "":
                 found.append(f"{name} is empty")
+            elif name == "TIMEOUT" and not values[name] > 0:
+                found.append(
+                    "TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"
+                )
         return found
 
     def mask(self, text: str) -> str:
         """``text`` without the values of secret options: for what providers and libraries raise."""
+        secrets: set[str] = set()
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.metadata.get(_SECRET) and value:
-                text = text.replace(str(value), "***")
+            if field.metadata.get(_SECRET):
+                secrets.update(_texts(getattr(self, field.name)))
+        # As it is, and as it stands in an address; the longest first, since one may hold another.
+        spellings = {spelling for text in secrets for spelling in (text, quote(text), quote(text, safe=""))}
+        for spelling in sorted(spellings, key=len, reverse=True):
+            text = text.replace(spelling, "***")
         return text
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts that a secret value consists of."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
+        for item in value:
+            yield from _texts(item)
+    elif value not in (None, "", b"", True, False):
+        yield value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _fits(value: object, hint: Any) -> bool:

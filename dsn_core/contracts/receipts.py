@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from dsn_core.contracts.messages import Message
+from dsn_core.contracts.messages import Message
+
+#: Seconds. A pause uses up no attempt, so that one of no time at all would go round for ever.
+SHORTEST_PAUSE: Final = 1.0
+#: Seconds. Whoever asks for more has another unit in mind, or a date.
+LONGEST_WAIT: Final = 30 * 86_400.0
 
 
 class Outcome(enum.Enum):
@@ -36,6 +41,20 @@ class Receipt:
     provider_id: str = ""
     message: Message | None = None
 
+    def __post_init__(self) -> None:
+        # What libraries give as ids and reasons are often numbers and exceptions.
+        for name in ("reason", "provider_id"):
+            value = getattr(self, name)
+            if isinstance(value, Message):
+                raise TypeError(
+                    f"A receipt's {name} is a text, not the message; write message=... to name the message."
+                )
+            object.__setattr__(self, name, "" if value is None else str(value))
+        if self.after is not None:
+            object.__setattr__(self, "after", _seconds(self.after))
+        if self.outcome is Outcome.PAUSE:
+            object.__setattr__(self, "after", max(self.after or 0.0, SHORTEST_PAUSE))
+
     @classmethod
     def sent(cls, provider_id: str = "", *, message: Message | None = None) -> Receipt:
         """The provider took it. ``provider_id`` is its own name for the message, if it gives one."""
@@ -43,7 +62,7 @@ class Receipt:
 
     @classmethod
     def retry(cls, after: float | None = None, reason: str = "", *, message: Message | None = None) -> Receipt:
-        """Not sent, may work later. ``after`` is in seconds; None lets the back-off decide."""
+        """Not sent, may work later. ``after`` is in seconds, at most 30 days; None lets the back-off decide."""
         return cls(Outcome.RETRY, reason=reason, after=after, message=message)
 
     @classmethod
@@ -63,9 +82,15 @@ class Receipt:
 
     @classmethod
     def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
-        """Not sent; the whole messenger rests for ``after`` seconds, in all workers.
+        """Not sent; the whole messenger rests for ``after`` seconds (at least one), in all workers.
 
         Uses up no attempt, neither of this message nor of those of the batch that are still
         unanswered.
         """
         return cls(Outcome.PAUSE, reason=reason, after=after, message=message)
+
+
+def _seconds(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise TypeError(f"after is {value!r}; it is a number of seconds.")
+    return min(max(float(value), 0.0), LONGEST_WAIT)

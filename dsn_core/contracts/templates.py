@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from dsn_core.contracts.engines import CompiledTemplate, engine
+from dsn_core.contracts.engines import CompiledTemplate, engine, engines
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.naming import Named
 from dsn_core.contracts.overriding import overrides
@@ -91,8 +91,9 @@ class BaseMessageTemplate(Named):
         self, user: Any, trigger_context: Mapping[str, Any], signal_kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
         """All that the template can name, ``get_template_context`` included."""
-        context = {"signal_kwargs": signal_kwargs, **signal_kwargs, **trigger_context, "user": user}
-        context["trigger_context"] = trigger_context
+        # Last what must be reachable whatever the signal calls its arguments.
+        context = {**signal_kwargs, **trigger_context, "user": user}
+        context |= {"signal_kwargs": signal_kwargs, "trigger_context": trigger_context}
         given = self.get_template_context(context)
         if not isinstance(given, dict):
             raise RenderingError(
@@ -131,6 +132,8 @@ class BaseMessageTemplate(Named):
         where = f"{cls.__module__}.{cls.__qualname__}"
         if not any(sources) and not overrides(cls, BaseMessageTemplate, "render"):
             raise ContractError(f"{where} has no source: set file_name or template_string (or subject, text, html).")
+        if engines and cls.engine not in engines:
+            raise ContractError(f"{where}.engine is {cls.engine!r}; it is one of {', '.join(sorted(engines))}.")
         if isinstance(cls.required_signal_args, str):
             raise ContractError(
                 f"{where}.required_signal_args is the text {cls.required_signal_args!r}; "

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils.timezone import get_default_timezone
 
 
 class DatabaseNow(Func):
@@ -23,14 +23,20 @@ class DatabaseNow(Func):
     output_field = DateTimeField()
 
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        function = "UTC_TIMESTAMP(6)" if connection.timezone is datetime.UTC else "CURRENT_TIMESTAMP(6)"
+        # Not CURRENT_TIMESTAMP: that is in the session's time zone, which Django leaves as it is.
+        function = f"(UTC_TIMESTAMP(6) + INTERVAL {_offset(connection)} SECOND)"
         return self.as_sql(compiler, connection, template=function, **context)
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        local = "" if settings.USE_TZ else ", 'localtime'"
-        return self.as_sql(
-            compiler, connection, template=f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW'{local})", **context
-        )
+        function = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{_offset(connection)} seconds')"
+        return self.as_sql(compiler, connection, template=function, **context)
+
+
+def _offset(connection: BaseDatabaseWrapper) -> int:
+    """Seconds from UTC to the time in which ``connection`` stores moments without a time zone."""
+    zone = connection.timezone or get_default_timezone()
+    offset = datetime.datetime.now(zone).utcoffset()
+    return round(offset.total_seconds()) if offset else 0
 
 
 @dataclass(frozen=True)

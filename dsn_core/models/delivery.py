@@ -16,6 +16,16 @@ from dsn_core.models.claimable import Claimable
 from dsn_core.models.event import Event
 from dsn_core.models.subscription import Priority
 
+#: Characters of an address, of a provider's id, and of an error that are kept.
+ADDRESS_LENGTH: Final = 500
+PROVIDER_ID_LENGTH: Final = 255
+ERROR_LENGTH: Final = 2_000
+
+
+#: The address of a delivery to nobody in particular, which carries the call of a messenger that chooses
+#: its users itself.
+NOBODY: Final = ""
+
 
 class Status(models.TextChoices):
     """What has become of a delivery."""
@@ -78,12 +88,12 @@ class Delivery(Claimable):
     )
     occurrence = models.UUIDField(_("occurrence"))
     messenger = models.CharField(_("messenger"), max_length=MAX_NAME_LENGTH)
-    address = models.CharField(_("address"), max_length=500, blank=True)
+    address = models.CharField(_("address"), max_length=ADDRESS_LENGTH, blank=True)
     # Text compares differently from database to database; a hash in hex does not.
     address_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
-    provider_id = models.CharField(_("provider's id"), max_length=255, blank=True)
+    provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 

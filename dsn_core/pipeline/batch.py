@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError
-from django.db.models import QuerySet
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model, QuerySet
+from django.db.utils import Error as DatabaseTrouble
 
 from dsn_core import conf
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
-from dsn_core.exceptions import ConfigurationError, PayloadError
+from dsn_core.contracts.templates import BaseMessageTemplate
+from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
-from dsn_core.pipeline import context
 from dsn_core.pipeline.claiming import Claim
-from dsn_core.pipeline.rendering import locale_of
+from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.settling import Verdict
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
@@ -42,12 +43,23 @@ class Batch:
     def end_open(self, verdict: Verdict) -> None:
         self.verdicts.update({row.pk: verdict for row in self.open})
 
+    @property
+    def depth(self) -> int:
+        """How deep the deepest of its events stands in a chain of messages that caused one another."""
+        return max((row.event.depth for row in self.rows if Delivery.event.is_cached(row)), default=0)
+
     def drop_exhausted(self) -> None:
-        """End the rows whose attempts are used up although none of them was settled: their worker died each time."""
+        """End the rows whose attempts are used up, and whose last attempt was never settled: its worker died."""
         limit = conf.current().MAX_ATTEMPTS
         for row in self.open:
             if row.attempts > limit:
-                self.end(row, Status.FAILED, f"Given up: {limit} workers ended while they were sending this.")
+                before = f" Before that: {row.last_error}" if row.last_error else ""
+                self.end(
+                    row,
+                    Status.FAILED,
+                    f"Given up after {limit} attempts. The worker of the last one ended, or lost its lease, before it "
+                    f"said what became of the message: it may have been sent, or it may be what ends workers.{before}",
+                )
 
     def load_events(self) -> None:
         """Attach each row's event with its payload decoded, once per event."""
@@ -55,7 +67,7 @@ class Batch:
         for row in self.open:
             event = events.get(row.event_id)
             if event is None:
-                self.end(row, Status.FAILED, "Its event was purged before it was sent.")
+                self.end(row, Status.FAILED, "Its event was purged before it was sent: nothing is left to send.")
                 continue
             row.event = event
             try:
@@ -70,13 +82,19 @@ class Batch:
             if row.backend_id in backends:
                 row.backend = backends[row.backend_id]
             else:
-                self.end(row, Status.FAILED, "Its backend was deleted before it was sent.")
+                self.end(
+                    row,
+                    Status.FAILED,
+                    "Its backend was deleted before it was sent. Subscribe another backend, and retry the event.",
+                )
 
-    def load_users(self) -> None:
-        """Attach each row's user, all with one query."""
+    def load_users(self, *paths: str) -> None:
+        """Attach each row's user, all with one query, which also gets what ``paths`` from the user lead through."""
         keys = {row.user_id for row in self.open if row.user_id is not None}
-        users: QuerySet[Any] = get_user_model()._base_manager.using(self.using).filter(pk__in=keys)
-        found = {user.pk: user for user in users} if keys else {}
+        users: QuerySet[Any] = get_user_model()._base_manager.using(self.using)
+        if related := {name for path in paths if (name := relations_of(get_user_model(), path))}:
+            users = users.select_related(*related)
+        found = users.in_bulk(keys) if keys else {}
         for row in self.open:
             if row.user_id is None:
                 continue
@@ -108,43 +126,58 @@ class Batch:
         if not rows or not messenger.needs_address:
             return
         try:
-            found = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
+            given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
+            found = {key: str(address) for key, address in given.items() if address}
         except Exception as error:
             status = Status.FAILED if isinstance(error, ConfigurationError) else Status.RETRY
+            why = messenger.options.mask(describe(error))
             for row in rows:
-                self.end(row, status, f"The addresses of the users could not be found: {describe(error)}")
+                self.end(row, status, f"The addresses of the users could not be found: {why}")
             return
         for row in rows:
-            row.address = str(found.get(row.user_id) or "")
+            row.address = found.get(row.user_id, "")
             if not row.address:
                 self.end(row, Status.SKIPPED, f"The user has no address for {messenger.alias}.")
 
     def render(self) -> list[Message]:
         """Render the open rows; one that fails is its own failure. Returns the messages, with who gets them."""
         messages = []
+        templates: dict[str, BaseMessageTemplate] = {}
+        locales = Locales()
         for row in self.open:
+            name, event = row.backend.message_template, row.event
             try:
-                template = registry.message_template(row.backend.message_template)
-            except ConfigurationError as error:
+                if name not in templates:
+                    templates[name] = registry.message_template(name)
+                with locales.of(row.user):
+                    message = templates[name].render(row.user, event.trigger_context, event.signal_kwargs)
+                messages.append(addressed(message, row))
+            except UnknownName as error:
                 self.end(row, Status.FAILED, f"{error} Then retry the delivery.")
-                continue
-            event = row.event
-            try:
-                with context.working_on(event.depth), locale_of(row.user):
-                    message = template.render(row.user, event.trigger_context, event.signal_kwargs)
-            except DatabaseError as error:
-                self.end(row, Status.RETRY, f"Rendering {template.name!r} failed: {describe(error)}")
-                continue
+            except DatabaseTrouble as error:
+                self.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
             except Exception as error:
-                self.end(row, Status.FAILED, f"Rendering {template.name!r} failed: {describe(error)}")
-                continue
-            messages.append(addressed(message, row))
+                self.end(row, Status.FAILED, f"Rendering {name!r} failed: {describe(error)}")
         return messages
 
 
-def addressed(message: Any, row: Delivery) -> Message:
-    """``message`` as one of this delivery. A template may return any text."""
-    if not isinstance(message, Message):
-        message = Message(str(message))
+def addressed(rendered: Any, row: Delivery) -> Message:
+    """``rendered`` as the message of this delivery. A template may return any text."""
+    message = rendered if isinstance(rendered, Message) else Message(str(rendered))
     message.id, message.address, message.user = row.message_id, row.address, row.user
     return message
+
+
+def relations_of(model: type[Model], path: str) -> str:
+    """The relations to one object each with which ``path`` from a ``model`` instance begins, for ``select_related``."""
+    names: list[str] = []
+    for name in path.split("."):
+        try:
+            field = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            break
+        if not (field.many_to_one or field.one_to_one) or not isinstance(field.related_model, type):
+            break
+        names.append(name)
+        model = field.related_model
+    return "__".join(names)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import time
 import uuid
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from django.db import connections, transaction
 from django.db.models import F, QuerySet
@@ -16,14 +18,29 @@ from dsn_core.models.clock import DatabaseClock, DatabaseNow
 
 RowT = TypeVar("RowT", bound=Claimable)
 
+#: Rows of one UPDATE. Databases bound the parameters of a statement.
+ROWS_PER_STATEMENT = 500
 
-@dataclass(frozen=True)
+
+@dataclass
 class Claim(Generic[RowT]):
     """Rows that belong to whoever knows the token, until the lease ends."""
 
     rows: list[RowT]
     token: uuid.UUID
     clock: DatabaseClock
+    _renewed: float = field(default_factory=time.monotonic)
+
+    def keep(self, rows: Sequence[RowT], using: str) -> None:
+        """Begin the lease of ``rows`` anew when a third of it is over, so that long work stays ours."""
+        lease = conf.current().LEASE_SECONDS
+        if time.monotonic() - self._renewed < lease / 3:
+            return
+        self._renewed = time.monotonic()
+        for some in chunks(rows):
+            type(some[0])._base_manager.using(using).filter(
+                pk__in=[row.pk for row in some], lease_token=self.token
+            ).update(not_before=self.clock.now(lease))
 
 
 def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Claim[RowT] | None:
@@ -39,22 +56,38 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
     if not features.has_select_for_update and not due.exists():
         # Looking does not take SQLite's only write lock.
         return None
+    everything = candidates.model._base_manager.using(using)
     with transaction.atomic(using=using):
         if features.has_select_for_update:
             due = due.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
         else:
             # Writing first waits for the write lock; a transaction that has read before would fail at once.
-            candidates.model._base_manager.using(using).filter(pk=-1).update(attempts=0)
+            everything.filter(pk=-1).update(attempts=0)
         rows = list(due.annotate(database_now=DatabaseNow())[:limit])
         if not rows:
             return None
         clock = DatabaseClock(rows[0].database_now)  # type: ignore[attr-defined]
+        if limit is not None:
+            rows = _apart(rows)
         token = uuid.uuid4()
         lease_end = clock.read + datetime.timedelta(seconds=conf.current().LEASE_SECONDS)
-        candidates.model._base_manager.using(using).filter(pk__in=[row.pk for row in rows]).update(
-            status=status, lease_token=token, not_before=lease_end, attempts=F("attempts") + 1
-        )
+        for some in chunks(rows):
+            everything.filter(pk__in=[row.pk for row in some]).update(
+                status=status, lease_token=token, not_before=lease_end, attempts=F("attempts") + 1
+            )
     for row in rows:
         row.lease_token, row.not_before = token, lease_end
         row.attempts += 1
     return Claim(rows, token, clock)
+
+
+def _apart(rows: list[RowT]) -> list[RowT]:
+    """Let a row that was abandoned again and again go alone: if it kills its workers, then no others with it."""
+    harmless = [row for row in rows if row.lease_token is None or row.attempts < 2]
+    return rows[:1] if rows[0] not in harmless else harmless
+
+
+def chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """``rows``, as many at a time as one statement takes."""
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        yield rows[start : start + ROWS_PER_STATEMENT]

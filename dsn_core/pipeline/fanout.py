@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Manager, QuerySet
+from django.db.models import QuerySet
 
 from dsn_core import conf
 from dsn_core.contracts.receivers import Receiver
-from dsn_core.exceptions import ConfigurationError, DSNError, PayloadError
+from dsn_core.exceptions import ConfigurationError, PayloadError
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock
-from dsn_core.models.delivery import address_key
+from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
 from dsn_core.pipeline import context, inserting
 from dsn_core.pipeline.claiming import Claim, claim
+from dsn_core.pipeline.receivers import Chunk, chunks_of
 from dsn_core.pipeline.settling import backoff
+from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.fanout")
 
-#: Events of one claim, and receivers of one INSERT.
 EVENTS_PER_CLAIM = 50
-RECEIVERS_PER_INSERT = 1_000
 
 
 def expand_due(using: str) -> int:
@@ -36,8 +35,9 @@ def expand_due(using: str) -> int:
     if claimed is None:
         return 0
     plans = _Plans(using)
-    for event in claimed.rows:
-        _settle(event, claimed, _expand(event, plans, claimed.clock, using), using)
+    for number, event in enumerate(claimed.rows):
+        expansion = _Expansion(event, claimed, claimed.rows[number:], using)
+        _settle(event, claimed, expansion.run(plans.of(event.trigger_id)), using)
     return len(claimed.rows)
 
 
@@ -64,35 +64,51 @@ class _Plans:
             rows.get_or_create(messenger=name)
 
 
-def _expand(event: Event, plans: _Plans, clock: DatabaseClock, using: str) -> list[Exception]:
-    """Make the event's deliveries. One subscription that fails does not keep the others from theirs."""
-    errors: list[Exception] = []
-    for subscription in plans.of(event.trigger_id):
-        try:
-            with context.working_on(event.depth):
-                _expand_subscription(event, subscription, clock, using)
-        except Exception as error:
-            logger.warning("Event %s, %s: the fan-out failed: %s", event.pk, subscription, describe(error))
-            errors.append(error)
-    return errors
+@dataclass
+class _Expansion:
+    """One event's fan-out. ``held`` are the event and those of its claim that come after it."""
 
+    event: Event
+    claimed: Claim[Event]
+    held: Sequence[Event]
+    using: str
 
-def _expand_subscription(event: Event, subscription: Subscription, clock: DatabaseClock, using: str) -> None:
-    backends = list(subscription.backends.all())
-    if not backends:
-        return
-    patterns = {backend.pk: _pattern(event, backend, subscription, clock) for backend in backends}
-    for pattern in patterns.values():
-        inserting.insert_for_users(pattern, subscription.users.using(using).all(), using)
-        if groups := [group.pk for group in subscription.groups.all()]:
-            inserting.insert_for_users(pattern, _members(groups, using), using)
-    bare = [Receiver(messenger=row.messenger, address=row.address) for row in subscription.addresses.all()]
-    _insert_receivers(bare, backends, patterns, using)
-    if subscription.resolver:
-        resolved = registry.receiver_resolver(subscription.resolver).resolve(event, subscription.argument)
-        for chunk in receivers_of(resolved, subscription.resolver):
-            _insert_receivers(chunk, backends, patterns, using)
-    _add_calls(event, backends, patterns, using)
+    def run(self, subscriptions: Sequence[Subscription]) -> list[Exception]:
+        """Make the event's deliveries. One subscription that fails does not keep the others from theirs."""
+        limit = conf.current().MAX_ATTEMPTS
+        if self.event.attempts > limit:
+            return [ConfigurationError(f"Given up: {limit} workers ended, or lost the event, during its fan-out.")]
+        errors: list[Exception] = []
+        for subscription in subscriptions:
+            try:
+                with context.working_on(self.event.depth):
+                    self._expand(subscription)
+            except Exception as error:
+                logger.warning("Event %s, %s: the fan-out failed: %s", self.event.pk, subscription, describe(error))
+                errors.append(error)
+        return errors
+
+    def _expand(self, subscription: Subscription) -> None:
+        backends = list(subscription.backends.all())
+        patterns = {backend.pk: _pattern(self.event, backend, subscription, self.claimed.clock) for backend in backends}
+        if not backends:
+            return
+        for pattern in patterns.values():
+            self._keep()
+            inserting.insert_for_users(pattern, subscription.users.using(self.using).all(), self.using)
+            if groups := [group.pk for group in subscription.groups.all()]:
+                inserting.insert_for_users(pattern, _members(groups, self.using), self.using)
+        bare = [Receiver(messenger=row.messenger, address=row.address) for row in subscription.addresses.all()]
+        _insert_chunk(Chunk([], bare), backends, patterns, self.using)
+        if subscription.resolver:
+            resolved = registry.receiver_resolver(subscription.resolver).resolve(self.event, subscription.argument)
+            for chunk in chunks_of(resolved, subscription.resolver):
+                self._keep()
+                _insert_chunk(chunk, backends, patterns, self.using)
+        _add_calls(self.event, backends, patterns, self.using)
+
+    def _keep(self) -> None:
+        self.claimed.keep(self.held, self.using)
 
 
 def _pattern(event: Event, backend: Backend, subscription: Subscription, clock: DatabaseClock) -> Delivery:
@@ -118,17 +134,16 @@ def _members(groups: Sequence[int], using: str) -> QuerySet[Any]:
     return users.filter(groups__in=groups)
 
 
-def _insert_receivers(
-    receivers: Iterable[Receiver], backends: Sequence[Backend], patterns: dict[int, Delivery], using: str
-) -> None:
+def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: dict[int, Delivery], using: str) -> None:
     rows = []
-    for receiver in receivers:
-        for backend in backends:
-            if receiver.user is not None:
-                rows.append(_like(patterns[backend.pk], user_id=getattr(receiver.user, "pk", receiver.user)))
-            elif backend.accepts(receiver.messenger):
-                key = address_key(receiver.address)
-                rows.append(_like(patterns[backend.pk], address=receiver.address, address_key=key))
+    for backend in backends:
+        pattern = patterns[backend.pk]
+        rows += [_like(pattern, user_id=key) for key in chunk.users]
+        rows += [
+            _like(pattern, address=receiver.address, address_key=address_key(receiver.address))
+            for receiver in chunk.addresses
+            if backend.accepts(receiver.messenger)
+        ]
     inserting.insert(rows, using)
 
 
@@ -144,69 +159,13 @@ def _add_calls(event: Event, backends: Sequence[Backend], patterns: dict[int, De
             itself = registry.messenger_class(backend.messenger).sends_itself()
         except ConfigurationError:
             continue
-        made = Delivery.objects.using(using).filter(occurrence=event.occurrence, backend=backend)
+        made = Delivery.objects.using(using).filter(occurrence=event.occurrence, backend=backend, address="")
         if itself and not made.exists():
-            inserting.insert([_like(patterns[backend.pk], address_key=address_key(""))], using)
-
-
-def receivers_of(resolved: Any, resolver: str) -> Iterator[list[Receiver]]:
-    """What a resolver returned, as chunks of receivers; raises when it is neither users nor receivers."""
-    if isinstance(resolved, Manager):
-        resolved = resolved.all()
-    if resolved is None:
-        return
-    if isinstance(resolved, QuerySet) and resolved._fields is None:  # type: ignore[attr-defined]
-        if not issubclass(resolved.model, get_user_model()):
-            raise _nonsense(resolver, f"a queryset of {resolved.model._meta.label}")
-        for keys in pages_of_keys(resolved, RECEIVERS_PER_INSERT):
-            yield [Receiver(user=key) for key in keys]
-        return
-    if isinstance(resolved, Receiver | get_user_model()):
-        resolved = [resolved]
-    if isinstance(resolved, str) or not isinstance(resolved, Iterable):
-        raise _nonsense(resolver, repr(resolved))
-    items = iter(resolved)
-    while chunk := list(islice(items, RECEIVERS_PER_INSERT)):
-        yield [_receiver(item, resolver) for item in chunk if not getattr(item, "is_anonymous", False)]
-
-
-def _receiver(item: Any, resolver: str) -> Receiver:
-    if isinstance(item, Receiver):
-        return item
-    if isinstance(item, get_user_model()) and item.pk is not None:
-        return Receiver(user=item)
-    raise _nonsense(resolver, repr(item))
-
-
-def _nonsense(resolver: str, what: str) -> DSNError:
-    return ConfigurationError(
-        f"The receiver resolver {resolver!r} gave {what}; it gives users ({get_user_model()._meta.label}) or Receiver objects."
-    )
-
-
-def pages_of_keys(queryset: QuerySet[Any], size: int) -> Iterator[list[Any]]:
-    """The primary keys of ``queryset``, page by page, each found by key.
-
-    Not an open cursor: over a million rows that costs hundreds of MB on MariaDB and blocks
-    writers on SQLite.
-    """
-    if queryset.query.is_sliced or queryset.query.combinator:
-        # Cannot be filtered any more, and is bounded by whoever sliced it.
-        keys = iter(queryset.values_list("pk", flat=True))
-        while page := list(islice(keys, size)):
-            yield page
-        return
-    ordered = queryset.order_by("pk").values_list("pk", flat=True)
-    page = list(ordered[:size])
-    while page:
-        yield page
-        if len(page) < size:
-            return
-        page = list(ordered.filter(pk__gt=page[-1])[:size])
+            inserting.insert([_like(patterns[backend.pk], address_key=address_key(NOBODY))], using)
 
 
 def _settle(event: Event, claimed: Claim[Event], errors: list[Exception], using: str) -> None:
-    text = "; ".join(describe(error) for error in errors)
+    text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH)
     values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}
     if errors:
         lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)

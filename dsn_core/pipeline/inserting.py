@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, QuerySet
@@ -17,27 +18,27 @@ from dsn_core.models import Delivery
 from dsn_core.pipeline.sql import literal
 
 
-def insert(deliveries: Sequence[Delivery], using: str) -> int:
-    """Insert those of ``deliveries`` that are not there yet; return how many were."""
+def insert(deliveries: Sequence[Delivery], using: str) -> None:
+    """Insert those of ``deliveries`` that are not there yet."""
     connection = connections[using]
-    fields = _fields()
-    size = connection.ops.bulk_batch_size(fields, list(deliveries)) if deliveries else 1
-    made = 0
-    for start in range(0, len(deliveries), max(size, 1)):
+    size = max(connection.ops.bulk_batch_size(_fields(), list(deliveries)), 1)
+    for start in range(0, len(deliveries), size):
         rows, params = [], []
         for delivery in deliveries[start : start + size]:
             values = [literal(value) for value in _values(delivery, connection)]
             rows.append(f"({', '.join(sql for sql, _ in values)})")
             params += [param for _, given in values for param in given]
-        made += _execute(connection, f"VALUES {', '.join(rows)}", params)
-    return made
+        _execute(connection, f"VALUES {', '.join(rows)}", params)
 
 
-def insert_for_users(pattern: Delivery, users: QuerySet[Any], using: str) -> int:
-    """Insert a delivery like ``pattern`` for each of ``users``, by the database alone; return how many were new."""
+def insert_for_users(pattern: Delivery, users: QuerySet[Any], using: str) -> None:
+    """Insert a delivery like ``pattern`` for each of ``users`` that has none yet, by the database alone."""
     connection = connections[using]
     chosen = users.order_by().annotate(dsn_receiver=F("pk")).values("dsn_receiver")
-    selected, selected_params = chosen.query.get_compiler(using).as_sql()
+    try:
+        selected, selected_params = chosen.query.get_compiler(using).as_sql()
+    except EmptyResultSet:
+        return
     columns, params = [], []
     for field, value in zip(_fields(), _values(pattern, connection), strict=True):
         if field.attname == "user_id":
@@ -46,9 +47,10 @@ def insert_for_users(pattern: Delivery, users: QuerySet[Any], using: str) -> int
         sql, given = literal(value)
         columns.append(sql)
         params += given
-    # The WHERE tells SQLite that what follows is no join condition.
-    source = f"SELECT {', '.join(columns)} FROM ({selected}) receivers WHERE 1 = 1"
-    return _execute(connection, source, [*params, *selected_params])
+    # The WHERE tells SQLite that what follows is no join condition. In the order of the keys, so that two
+    # workers that insert the same receivers wait for each other instead of dying in a deadlock.
+    source = f"SELECT {', '.join(columns)} FROM ({selected}) receivers WHERE 1 = 1 ORDER BY dsn_receiver"  # noqa: S608 - names and our own SQL; values are parameters
+    _execute(connection, source, [*params, *selected_params])
 
 
 def _fields() -> list[Any]:
@@ -59,12 +61,11 @@ def _values(delivery: Delivery, connection: BaseDatabaseWrapper) -> list[Any]:
     return [field.get_db_prep_save(getattr(delivery, field.attname), connection) for field in _fields()]
 
 
-def _execute(connection: BaseDatabaseWrapper, source: str, params: Sequence[Any]) -> int:
+def _execute(connection: BaseDatabaseWrapper, source: str, params: Sequence[Any]) -> None:
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in _fields())
     table = quote(Delivery._meta.db_table)
-    key = f"{table}.{quote(Delivery._meta.pk.column)}"
+    key = f"{table}.{quote('id')}"
     ignoring = f"ON DUPLICATE KEY UPDATE {key} = {key}" if connection.vendor == "mysql" else "ON CONFLICT DO NOTHING"
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} ({columns}) {source} {ignoring}", params)
-        return max(cursor.rowcount, 0)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger, send_arguments
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.models import Delivery
+from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.models.delivery import Status
-from dsn_core.pipeline import context, inserting
+from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
+from dsn_core.pipeline import inserting
 from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.rendering import locale_of
+from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.settling import Verdict
+from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 
@@ -30,26 +30,30 @@ logger = logging.getLogger("dsn_core.sending")
 def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Delivery] | None:
     """Claim what one call of the messenger is about: all users of one event and backend.
 
-    A class that sets ``batch_size`` itself gets its users in batches of that size.
+    A class that sets ``batch_size`` itself gets its users in batches of that size. An event that is
+    still being expanded waits, so that its call has all of them.
     """
+    expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
     first = (
-        rows.filter(not_before__lte=DatabaseNow())
+        rows.filter(~Exists(expanding), not_before__lte=DatabaseNow())
         .order_by("not_before", "id")
         .values("event_id", "backend_id")
         .first()
     )
     if first is None:
         return None
-    limit = cls.batch_size if cls.batch_size is not BaseMessenger.batch_size else None
+    limit = cls.batch_size if cls.sets_batch_size() else None
     return claim(rows.filter(**first), limit=limit, status=Status.SENDING)
 
 
 class RecordingTemplate:
     """Stands for the message template, and remembers for whom it was rendered."""
 
-    def __init__(self, template: BaseMessageTemplate, rows: Mapping[Any, Delivery]) -> None:
+    def __init__(self, template: BaseMessageTemplate, rows: Mapping[Any, Delivery], first: Delivery) -> None:
         self._template = template
         self._rows = rows
+        self._first = first
+        self._locales = Locales()
         self.rendered: dict[Any, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -62,24 +66,29 @@ class RecordingTemplate:
         signal_kwargs: Mapping[str, Any] | None = None,
     ) -> Message:
         """As :meth:`BaseMessageTemplate.render`, in the user's language and time zone."""
-        with locale_of(user):
+        with self._locales.of(user):
             message = self._template.render(user, trigger_context, signal_kwargs)
         key = getattr(user, "pk", None)
         self.rendered[key] = user
         if isinstance(message, Message):
             message.user = user
-            if (row := self._rows.get(key)) is not None:
-                message.id = row.message_id
+            message.id = self._message_id(key)
         return message
+
+    def _message_id(self, key: Any) -> str:
+        if (row := self._rows.get(key)) is not None:
+            return row.message_id
+        return f"{self._first.occurrence.hex}.{self._first.backend_id}-{key}"
 
 
 def call(batch: Batch, messenger: BaseMessenger) -> None:
     """Call the messenger's ``send`` once for the batch, which is of one event and backend."""
     for row in batch.open:
-        if row.address_key is not None and row.address:
+        if row.address:
             batch.end(row, Status.SKIPPED, f"{messenger.alias} chooses among users; it takes no bare address.")
     rows = batch.open
     if not rows:
+        _carry_on(batch)
         return
     try:
         template = registry.message_template(rows[0].backend.message_template)
@@ -87,15 +96,16 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         batch.end_open(Verdict(Status.FAILED, f"{error} Then retry the delivery."))
         return
     by_user = {row.user_id: row for row in rows}
-    recorder = RecordingTemplate(template, by_user)
+    recorder = RecordingTemplate(template, by_user, rows[0])
     error_text = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
     left = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
+    call_only = Verdict(Status.SKIPPED, "It carried the call: the messenger chose its receivers itself.")
     if error_text:
         done = Verdict(Status.RETRY if messenger.retry_unknown else Status.UNKNOWN, error_text)
-        left = Verdict(Status.RETRY, error_text)
+        left = call_only = Verdict(Status.RETRY, error_text)
     for key, row in by_user.items():
-        batch.verdicts[row.pk] = done if key in recorder.rendered else left
+        batch.verdicts[row.pk] = done if key in recorder.rendered else call_only if key is None else left
     chosen = [key for key in recorder.rendered if key is not None and key not in by_user]
     _record_chosen(chosen, rows[0], done, batch)
 
@@ -111,8 +121,7 @@ def _send(messenger: BaseMessenger, template: RecordingTemplate, users: Sequence
         "signal_kwargs": dict(activity.signal_kwargs),
     }
     try:
-        with context.working_on(row.event.depth):
-            messenger.send(**{name: given[name] for name in send_arguments(messenger)})
+        messenger.send(**{name: given[name] for name in send_arguments(messenger)})
     except Exception as error:
         text: str = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)
@@ -120,20 +129,43 @@ def _send(messenger: BaseMessenger, template: RecordingTemplate, users: Sequence
     return ""
 
 
-def _record_chosen(keys: Sequence[Any], row: Delivery, verdict: Verdict, batch: Batch) -> None:
-    """Users that the messenger chose itself get their deliveries, for the record."""
-    now = batch.clock.now()
-    make = functools.partial(
-        Delivery,
+def _carry_on(batch: Batch) -> None:
+    """Nobody of the receivers is left: the call is made all the same, carried by a delivery to nobody in particular.
+
+    Not after a call that reached somebody: a messenger that chooses its users itself would reach them again.
+    """
+    row = batch.rows[0]
+    others = Delivery.objects.using(batch.using).filter(event=row.event_id, backend=row.backend_id)
+    others = others.exclude(pk__in=[row.pk for row in batch.rows]).exclude(status=Status.SKIPPED)
+    skipped = all(verdict.status is Status.SKIPPED for verdict in batch.verdicts.values())
+    if skipped and not others.exists():
+        now = batch.clock.now()
+        carrier = _delivery_like(row, address_key=address_key(NOBODY), not_before=now, created_at=now)
+        inserting.insert([carrier], batch.using)
+
+
+def _delivery_like(row: Delivery, **values: Any) -> Delivery:
+    return Delivery(
         event_id=row.event_id,
         backend_id=row.backend_id,
         occurrence=row.occurrence,
         messenger=row.messenger,
         priority=row.priority,
-        status=Status.UNKNOWN if verdict.status is Status.RETRY else verdict.status,
-        attempts=1,
-        last_error=verdict.error,
-        created_at=now,
-        finished_at=now,
+        **values,
     )
-    inserting.insert([make(user_id=key) for key in keys], batch.using)
+
+
+def _record_chosen(keys: Sequence[Any], row: Delivery, verdict: Verdict, batch: Batch) -> None:
+    """Users that the messenger chose itself get their deliveries, for the record."""
+    now = batch.clock.now()
+    status = Status.UNKNOWN if verdict.status is Status.RETRY else verdict.status
+    error = storable(verdict.error, ERROR_LENGTH)
+    inserting.insert(
+        [
+            _delivery_like(
+                row, user_id=key, status=status, attempts=1, last_error=error, created_at=now, finished_at=now
+            )
+            for key in keys
+        ],
+        batch.using,
+    )

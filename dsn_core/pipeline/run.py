@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from dataclasses import dataclass
 
-from django.db.models import Q
-
 from dsn_core.models import MessengerState
-from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import fanout, sending
 from dsn_core.plugins.loading import describe
 
 logger = logging.getLogger("dsn_core.run")
+
+_draining: ContextVar[bool] = ContextVar("dsn_draining", default=False)
 
 
 @dataclass
@@ -32,13 +32,23 @@ class Progress:
         self.deliveries += other.deliveries
 
 
-def run_once(using: str, messengers: Collection[str] | None = None) -> Progress:
+def is_draining() -> bool:
+    """Whether a loop of ours is at work below: it finds by itself what is recorded meanwhile."""
+    return _draining.get()
+
+
+def run_once(
+    using: str, messengers: Collection[str] | None = None, stop: Callable[[], bool] = lambda: False
+) -> Progress:
     """One claim of events, and one batch of every messenger that has due deliveries.
 
-    ``messengers`` limits the sending to these. One messenger's trouble is its own.
+    ``messengers`` limits the sending to these; ``stop()`` is asked before each further claim.
+    One messenger's trouble is its own.
     """
     progress = Progress(events=fanout.expand_due(using))
-    for alias in _awake(using):
+    for alias in MessengerState.objects.using(using).values_list("messenger", flat=True):
+        if stop():
+            break
         if messengers is None or alias in messengers:
             try:
                 progress.deliveries += sending.send_due(alias, using)
@@ -58,15 +68,17 @@ def drain(
     """Work until nothing is due, ``seconds`` have passed, or ``stop()`` says so."""
     total = Progress()
     end = None if seconds is None else time.monotonic() + seconds
-    while not stop() and (end is None or time.monotonic() < end):
-        progress = run_once(using, messengers)
-        total.add(progress)
-        if not progress:
-            break
+
+    def is_over() -> bool:
+        return stop() or (end is not None and time.monotonic() >= end)
+
+    token = _draining.set(True)
+    try:
+        while not is_over():
+            progress = run_once(using, messengers, is_over)
+            total.add(progress)
+            if not progress:
+                break
+    finally:
+        _draining.reset(token)
     return total
-
-
-def _awake(using: str) -> list[str]:
-    """The messengers that deliveries exist for and that do not rest."""
-    rested = Q(paused_until__isnull=True) | Q(paused_until__lte=DatabaseNow())
-    return list(MessengerState.objects.using(using).filter(rested).values_list("messenger", flat=True))

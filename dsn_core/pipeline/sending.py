@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.db.models import Q
 
+from dsn_core import conf
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Delivery, MessengerState
-from dsn_core.models.delivery import Status
+from dsn_core.models.clock import DatabaseNow
+from dsn_core.models.delivery import ERROR_LENGTH, Status
 from dsn_core.models.subscription import Priority
 from dsn_core.pipeline import context, itself
-from dsn_core.pipeline.batch import Batch, addressed
+from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.settling import Verdict, settle, verdict_of
+from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.signals import messenger_paused
@@ -30,11 +33,25 @@ DEFAULT_BATCH = 100
 
 def send_due(alias: str, using: str) -> int:
     """Claim one batch of the messenger ``alias``, send it and settle it; return its size."""
+    if is_resting(alias, using):
+        return 0
     claimed = _claim(alias, using)
     if claimed is None:
         return 0
-    settle(claimed, send(claimed, alias, using), using)
+    batch = Batch(claimed, using)
+    try:
+        send(batch, alias)
+    except Exception as error:
+        logger.exception("A batch of the messenger %s broke off", alias)
+        batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
+    with context.working_on(batch.depth):
+        settle(claimed, batch.verdicts, using)
     return len(claimed.rows)
+
+
+def is_resting(alias: str, using: str) -> bool:
+    """Whether the messenger asked for a pause that is not over. Asked right before each claim: any worker may have."""
+    return MessengerState.objects.using(using).filter(messenger=alias, paused_until__gt=DatabaseNow()).exists()
 
 
 def _claim(alias: str, using: str) -> Claim[Delivery] | None:
@@ -53,49 +70,49 @@ def _claim(alias: str, using: str) -> Claim[Delivery] | None:
     return None
 
 
-def send(claimed: Claim[Delivery], alias: str, using: str) -> dict[int, Verdict]:
-    """Send what was claimed, and return the verdict on every row."""
-    batch = Batch(claimed, using)
+def send(batch: Batch, alias: str) -> None:
+    """Send what was claimed, and put the verdict on every row into ``batch.verdicts``."""
+    batch.drop_exhausted()
     try:
         messenger = registry.messenger(alias)
     except ConfigurationError as error:
-        batch.end_open(Verdict(Status.FAILED, f"{error} Then retry the delivery."))
-        return batch.verdicts
-    batch.drop_exhausted()
+        batch.end_open(Verdict(Status.FAILED, f"{str(error).rstrip('.')}. Then retry the delivery."))
+        return
+    except Exception as error:
+        batch.end_open(Verdict(Status.RETRY, f"The messenger {alias!r} could not be made: {describe(error)}"))
+        return
     batch.load_events()
-    batch.load_backends()
-    batch.load_users()
-    batch.apply_filters()
-    if messenger.sends_itself():
-        itself.call(batch, messenger)
-    else:
-        batch.find_addresses(messenger)
-        messages = batch.render()
-        batch.verdicts.update(deliver(messenger, messages, claimed, using))
-    return batch.verdicts
+    # What plugins do from here on, they do because of these events.
+    with context.working_on(batch.depth):
+        batch.load_backends()
+        chosen = conf.current()
+        batch.load_users(chosen.LANGUAGE_PATH, chosen.TIME_ZONE_PATH, messenger.path_to_address)
+        batch.apply_filters()
+        if messenger.sends_itself():
+            itself.call(batch, messenger)
+        else:
+            batch.find_addresses(messenger)
+            deliver(batch, messenger, batch.render())
 
 
-def deliver(
-    messenger: BaseMessenger, messages: Sequence[Message], claimed: Claim[Delivery], using: str
-) -> dict[int, Verdict]:
-    """Hand ``messages`` to the messenger, and return the verdicts that its receipts mean."""
+def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
+    """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
     if not messages:
-        return {}
-    rows = {row.message_id: row for row in claimed.rows}
-    receipts, error = collect(messenger, messages, max(rows[message.id].event.depth for message in messages))
-    pause = next((receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE), None)
-    if pause is not None:
-        pause_messenger(messenger.alias, pause, claimed, using)
-    verdicts = {}
+        return
+    receipts, error = collect(messenger, messages)
+    pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
+    pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
+    rows = {row.message_id: row for row in batch.open}
     for message in messages:
         receipt = receipts.get(message.id)
         if receipt is None:
             receipt = pause or Receipt.retry(reason=error or "The messenger gave no answer about this message.")
-        verdicts[rows[message.id].pk] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
-    return verdicts
+        batch.verdicts[rows[message.id].pk] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
+    if pause is not None:
+        pause_messenger(messenger.alias, pause, batch)
 
 
-def collect(messenger: BaseMessenger, messages: Sequence[Message], depth: int) -> tuple[dict[str, Receipt], str]:
+def collect(messenger: BaseMessenger, messages: Sequence[Message]) -> tuple[dict[str, Receipt], str]:
     """The receipts by message id, and what the messenger raised, if it did.
 
     A receipt that names its message is that one's; others are taken in the order of the messages
@@ -104,16 +121,17 @@ def collect(messenger: BaseMessenger, messages: Sequence[Message], depth: int) -
     receipts: dict[str, Receipt] = {}
     waiting = iter(messages)
     try:
-        with context.working_on(depth):
-            answers: Iterable[Receipt] | None = messenger.send_messages(messages)
-            for receipt in answers or ():
-                if not isinstance(receipt, Receipt):
-                    raise TypeError(f"send_messages() answered with {receipt!r}; it answers with Receipt objects.")
-                about = receipt.message
-                if about is None:
-                    about = next((message for message in waiting if message.id not in receipts), None)
-                if about is not None:
-                    receipts[about.id] = receipt
+        answers: Iterable[Receipt] | None = messenger.send_messages(messages)
+        for receipt in answers or ():
+            if not isinstance(receipt, Receipt):
+                raise TypeError(f"send_messages() answered with {receipt!r}; it answers with Receipt objects.")
+            about = receipt.message
+            if about is None:
+                about = next((message for message in waiting if message.id not in receipts), None)
+            if about is not None:
+                # The first answer about a message counts: what was sent is not to be sent again.
+                masked = dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))
+                receipts.setdefault(about.id, masked)
     except Exception as error:
         text = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)
@@ -121,13 +139,14 @@ def collect(messenger: BaseMessenger, messages: Sequence[Message], depth: int) -
     return receipts, ""
 
 
-def pause_messenger(alias: str, receipt: Receipt, claimed: Claim[Delivery], using: str) -> None:
+def pause_messenger(alias: str, receipt: Receipt, batch: Batch) -> None:
     """Let the messenger rest in all workers, as its receipt asks."""
     seconds = receipt.after or 0.0
-    until = claimed.clock.now(seconds)
-    states = MessengerState.objects.using(using)
+    until = batch.clock.now(seconds)
+    states = MessengerState.objects.using(batch.using)
     states.get_or_create(messenger=alias)
     shorter = Q(paused_until__isnull=True) | Q(paused_until__lt=until)
-    states.filter(shorter, messenger=alias).update(paused_until=until, pause_reason=receipt.reason)
-    logger.warning("The messenger %s pauses for %g s: %s", alias, seconds, receipt.reason)
-    messenger_paused.send_robust(sender=MessengerState, messenger=alias, seconds=seconds, reason=receipt.reason)
+    reason = storable(receipt.reason, ERROR_LENGTH)
+    states.filter(shorter, messenger=alias).update(paused_until=until, pause_reason=reason)
+    logger.warning("The messenger %s pauses for %g s: %s", alias, seconds, reason)
+    messenger_paused.send_robust(sender=MessengerState, messenger=alias, seconds=seconds, reason=reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,10 @@ from django.db import connections
 from dsn_core import conf
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
-from dsn_core.models.delivery import FINAL, TRANSITIONS, Status
-from dsn_core.pipeline.claiming import Claim
-from dsn_core.pipeline.sql import literal
+from dsn_core.models.clock import DatabaseClock
+from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
+from dsn_core.pipeline.claiming import Claim, chunks
+from dsn_core.pipeline.sql import literal, storable
 from dsn_core.signals import delivery_finished
 
 logger = logging.getLogger("dsn_core.settling")
@@ -58,7 +60,7 @@ def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
 def backoff(attempts: int) -> float:
     """Seconds to wait after ``attempts`` attempts: doubling, with jitter so that not all come back at once."""
     longest = min(FIRST_RETRY * 2 ** max(attempts - 1, 0), LONGEST_RETRY)
-    return random.uniform(longest / 2, longest)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
 def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str) -> int:
@@ -67,11 +69,10 @@ def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str
     A row whose lease was taken over by another worker is left to that one.
     """
     rows = [row for row in claimed.rows if row.pk in verdicts]
-    if not rows:
-        return 0
+    moment = claimed.clock.now()
     for row in rows:
-        _apply(row, verdicts[row.pk], claimed)
-    settled = _update(rows, claimed, using)
+        _apply(row, verdicts[row.pk], claimed.clock, moment)
+    settled = sum(_update(some, claimed, using) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
             "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
@@ -79,30 +80,42 @@ def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str
             len(rows) - settled,
             len(rows),
         )
-    if delivery_finished.has_listeners(Delivery):
-        for row in rows:
-            if row.status in FINAL:
-                delivery_finished.send_robust(sender=Delivery, delivery=row)
+    _tell([row for row in rows if row.status in FINAL], moment, using, all_ours=settled == len(rows))
     return settled
 
 
-def _apply(row: Delivery, verdict: Verdict, claimed: Claim[Delivery]) -> None:
+def _tell(finished: Sequence[Delivery], moment: datetime.datetime, using: str, *, all_ours: bool) -> None:
+    """Send ``delivery_finished`` for those that this worker finished."""
+    if not finished or not delivery_finished.has_listeners(Delivery):
+        return
+    if not all_ours:
+        # Another worker took some over; what is in the database says which.
+        keys = [row.pk for row in finished]
+        ours = Delivery.objects.using(using).filter(pk__in=keys, finished_at=moment).values_list("pk", flat=True)
+        finished = [row for row in finished if row.pk in set(ours)]
+    for row in finished:
+        delivery_finished.send_robust(sender=Delivery, delivery=row)
+
+
+def _apply(row: Delivery, verdict: Verdict, clock: DatabaseClock, moment: datetime.datetime) -> None:
     """The one place where a delivery that was claimed gets its next status."""
     status, error = verdict.status, verdict.error
     if not verdict.counts:
         row.attempts -= 1
     if status is Status.RETRY and row.attempts >= conf.current().MAX_ATTEMPTS:
-        status, error = Status.FAILED, f"Given up after {row.attempts} attempts. The last one: {error or 'no reason given'}"
+        status = Status.FAILED
+        error = f"Given up after {row.attempts} attempts. The last one: {error or 'no reason given'}"
     if status not in TRANSITIONS[Status.SENDING]:
         raise AssertionError(f"A delivery cannot go from {Status.SENDING} to {status}.")
     row.status = status
-    row.last_error = error.replace("\0", "")
-    row.provider_id = verdict.provider_id[:255]
+    row.address = storable(row.address, ADDRESS_LENGTH)
+    row.last_error = storable(error, ERROR_LENGTH)
+    row.provider_id = storable(verdict.provider_id, PROVIDER_ID_LENGTH)
     row.lease_token = None
     if status in FINAL:
-        row.not_before, row.finished_at = None, claimed.clock.now()
+        row.not_before, row.finished_at = None, moment
     else:
-        row.not_before = claimed.clock.now(backoff(row.attempts) if verdict.after is None else verdict.after)
+        row.not_before = clock.now(backoff(row.attempts) if verdict.after is None else verdict.after)
 
 
 _SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
@@ -112,26 +125,25 @@ def _update(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> i
     """One UPDATE for the batch; only what differs from row to row becomes a CASE."""
     connection = connections[using]
     quote = connection.ops.quote_name
-    meta = Delivery._meta
-    key = quote(meta.pk.column)
+    key = quote("id")
     sets: list[str] = []
     params: list[Any] = []
     for name in _SETTLED:
-        field = meta.get_field(name)
+        field: Any = Delivery._meta.get_field(name)
         values = [field.get_db_prep_save(getattr(row, name), connection) for row in rows]
         sql, given = literal(values[0])
         if any(value != values[0] for value in values):
             cases = [(row.pk, *literal(value)) for row, value in zip(rows, values, strict=True)]
-            sql = f"CASE {key} {' '.join(f'WHEN %s THEN {literal}' for _, literal, _ in cases)} END"
+            sql = f"CASE {key} {' '.join(f'WHEN %s THEN {then}' for _, then, _ in cases)} END"
             given = [param for pk, _, value in cases for param in (pk, *value)]
         sets.append(f"{quote(field.column)} = {sql}")
         params += given
-    token = meta.get_field("lease_token")
+    token: Any = Delivery._meta.get_field("lease_token")
     params += [row.pk for row in rows]
     params.append(token.get_db_prep_value(claimed.token, connection))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {quote(meta.db_table)} SET {', '.join(sets)} "
+            f"UPDATE {quote(Delivery._meta.db_table)} SET {', '.join(sets)} "  # noqa: S608 - values are parameters
             f"WHERE {key} IN ({', '.join(['%s'] * len(rows))}) AND {quote(token.column)} = %s",
             params,
         )

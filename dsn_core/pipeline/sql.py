@@ -11,3 +11,13 @@ def literal(value: Any) -> tuple[str, list[Any]]:
     NULL is spelled out: a parameter that is NULL has no type, and PostgreSQL takes it for text.
     """
     return ("NULL", []) if value is None else ("%s", [value])
+
+
+def storable(text: Any, limit: int) -> str:
+    """``text`` as every database takes it: without NUL and lone surrogates, at most ``limit`` characters.
+
+    Errors, provider's ids and addresses come from outside; one of them must not make the statement
+    fail that writes down what became of a whole batch.
+    """
+    clean = str(text)[:limit].replace("\0", "")
+    return clean.encode("utf-8", "replace").decode("utf-8")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
@@ -15,10 +18,11 @@ from dsn_core.plugins.loading import describe
 
 logger = logging.getLogger("dsn_core.runners")
 
-
 #: The databases that the request at hand owes a drain; None outside of a request.
 _owed: ContextVar[set[str] | None] = ContextVar("dsn_owed", default=None)
-_draining: ContextVar[bool] = ContextVar("dsn_draining", default=False)
+#: The same under ASGI, where Django may send ``request_started`` in a task whose context variables the
+#: view does not see. What both see is asgiref's object for the request.
+_owed_in_asgi: WeakKeyDictionary[ThreadSensitiveContext, set[str]] = WeakKeyDictionary()
 
 
 class ImmediateRunner(BaseRunner):
@@ -31,30 +35,46 @@ class ImmediateRunner(BaseRunner):
         request_finished.connect(_on_request_finished, dispatch_uid="dsn_core.immediate.finished")
 
     def wake(self, using: str) -> None:
-        owed = _owed.get()
+        owed = _owed_by_this_request()
         if owed is not None:
             owed.add(using)
-        elif not _draining.get():
+        elif not run.is_draining():
             _drain(using)
 
 
+def _asgi_request() -> ThreadSensitiveContext | None:
+    return SyncToAsync.thread_sensitive_context.get(None)
+
+
+def _owed_by_this_request() -> set[str] | None:
+    request = _asgi_request()
+    return _owed.get() if request is None else _owed_in_asgi.get(request)
+
+
 def _on_request_started(**kwargs: Any) -> None:
-    _owed.set(set())
+    if (request := _asgi_request()) is not None:
+        _owed_in_asgi[request] = set()
+    else:
+        # What an earlier request of this thread still owes: its server never closed the response.
+        _owed.set(_owed.get() or set())
 
 
 def _on_request_finished(**kwargs: Any) -> None:
-    owed = _owed.get()
-    _owed.set(None)
-    for using in owed or ():
-        _drain(using)
+    owed = _owed_by_this_request()
+    if (request := _asgi_request()) is not None:
+        _owed_in_asgi.pop(request, None)
+    else:
+        _owed.set(None)
+    if owed:
+        for using in sorted(owed):
+            _drain(using)
+        # Django has closed the request's connections before we opened one again.
+        close_old_connections()
 
 
 def _drain(using: str) -> None:
     """Work for a bounded time. What a message causes meanwhile is found by the same loop."""
-    token = _draining.set(True)
     try:
         run.drain(using, seconds=conf.current().IMMEDIATE_SECONDS)
     except Exception as error:
         logger.exception("Sending right after the commit failed (%s); a worker will find the work.", describe(error))
-    finally:
-        _draining.reset(token)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Collection
 
@@ -18,6 +17,8 @@ logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds between two looks at the tables while there is nothing to do.
 POLL_SECONDS = 1.0
+#: The same while the database is away, where each look in vain doubles the wait.
+LONGEST_WAIT = 30.0
 
 
 class WorkerRunner(BaseRunner):
@@ -35,22 +36,25 @@ class Worker:
     def __init__(self, using: str, messengers: Collection[str] | None = None) -> None:
         self.using = using
         self.messengers = messengers
-        self._stopping = threading.Event()
+        self._stopping = False
 
     def stop(self) -> None:
-        """Finish the batch at hand, then end."""
-        self._stopping.set()
+        """Finish the batch at hand, then end. Safe in a signal handler: it takes no lock."""
+        self._stopping = True
+
+    def is_stopping(self) -> bool:
+        return self._stopping
 
     def drain(self) -> run.Progress:
         """Work until nothing is due, or until asked to stop."""
         dispatcher.look()
-        return run.drain(self.using, messengers=self.messengers, stop=self._stopping.is_set)
+        return run.drain(self.using, messengers=self.messengers, stop=self.is_stopping)
 
     def watch(self) -> run.Progress:
         """Work whenever something is due. A database that is away is waited for."""
         total = run.Progress()
         trouble = 0
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 close_old_connections()
                 started = time.monotonic()
@@ -67,5 +71,10 @@ class Worker:
             except Exception as error:
                 trouble += 1
                 logger.error("The worker could not go on, and tries again: %s", describe(error))
-            self._stopping.wait(POLL_SECONDS * min(2**trouble, 30) if trouble else POLL_SECONDS)
+            self._wait(min(POLL_SECONDS * 2**trouble, LONGEST_WAIT))
         return total
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))

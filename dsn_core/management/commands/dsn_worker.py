@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,7 +15,19 @@ from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 from dsn_core.runners.worker import Worker
 
-logger = logging.getLogger("dsn_core.worker")
+
+@contextlib.contextmanager
+def _stopped_by_signals(worker: Worker) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end ``worker`` in good order. Only the main thread can; others end with their process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: worker.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Command(BaseCommand):
@@ -33,16 +47,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         messengers = self._messengers(options["messenger"])
         worker = Worker(outbox(), messengers)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
         for plugin in registry.plugins:
             if plugin.state == "broken":
                 self.stderr.write(self.style.WARNING(f"Plugin {plugin.candidate.label} is broken: {plugin.reason}"))
-        if options["once"]:
-            done = worker.drain()
-        else:
-            self.stdout.write("Watching for work. Stop with Ctrl-C or SIGTERM: the batch at hand is finished first.")
-            done = worker.watch()
+        with _stopped_by_signals(worker):
+            if options["once"]:
+                done = worker.drain()
+            else:
+                self.stdout.write(
+                    "Watching for work. Stop with Ctrl-C or SIGTERM: the batch at hand is finished first."
+                )
+                self.stdout.flush()
+                done = worker.watch()
         self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
 
     @staticmethod

@@ -1,0 +1,141 @@
+"""Message templates in Jinja2."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import decimal
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from django.urls import reverse
+from django.utils.formats import localize
+from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
+from django.utils.translation import gettext, ngettext, npgettext, pgettext
+from jinja2 import nodes
+
+from dsn_core.contracts import engines
+from dsn_core.contracts.messages import looks_like_html
+from dsn_core.contracts.messengers import PARTS
+from dsn_core.exceptions import RenderingError
+from dsn_core.pipeline.template_files import not_found, template_dirs, whole_part
+from dsn_core.plugins.registry import registry
+
+FOLDERS = ("templates", "jinja2")
+
+
+class Jinja2Engine:
+    """Jinja2, in two environments: escaping is decided when a template is compiled."""
+
+    @cached_property
+    def html(self) -> jinja2.Environment:
+        return _environment(autoescape=True)
+
+    @cached_property
+    def text(self) -> jinja2.Environment:
+        return _environment(autoescape=False)
+
+    def from_string(self, source: str, part: str) -> engines.CompiledTemplate:
+        whole = part or ("html" if looks_like_html(source) else "text")
+        with _explained("The template"):
+            pair = (self.html.from_string(source), self.text.from_string(source))
+            return _Jinja2Template(*pair, whole, blocks=not part, tree=self.text.parse(source))
+
+    def from_file(self, file_name: str) -> engines.CompiledTemplate:
+        with _explained(f"The file {file_name!r}"):
+            pair = (self.html.get_template(file_name), self.text.get_template(file_name))
+            source = Path(str(pair[1].filename)).read_text(encoding="utf-8")
+            return _Jinja2Template(*pair, whole_part(file_name), blocks=True, tree=self.text.parse(source))
+
+
+def _environment(*, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        autoescape=autoescape,  # noqa: S701 - text and subjects are no HTML
+        loader=jinja2.FileSystemLoader(template_dirs(*FOLDERS)),
+        extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
+        finalize=_present,
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        gettext, ngettext, newstyle=True, pgettext=pgettext, npgettext=npgettext
+    )
+    environment.globals["url"] = _url
+    registry.prepare_jinja2(environment)
+    return environment
+
+
+class _Jinja2Template:
+    def __init__(
+        self, html: jinja2.Template, text: jinja2.Template, whole: str, *, blocks: bool, tree: nodes.Template
+    ) -> None:
+        self._templates = {"html": html, "text": text, "subject": text}
+        self._whole = whole
+        extends = tree.find(nodes.Extends) is not None
+        self._has_blocks = blocks and (extends or any(name in text.blocks for name in PARTS))
+        # Statements outside of the blocks: the layout, and what is set, imported or defined for the blocks.
+        self._prepares = any(not isinstance(node, nodes.Block | nodes.Output) for node in tree.body)
+
+    def parts(self, variables: Mapping[str, Any]) -> dict[str, str]:
+        with _explained("A file that the template extends or includes"):
+            if self._has_blocks:
+                text = self._context("text", variables)
+                if found := [name for name in PARTS if name in text.blocks]:
+                    html = self._context("html", variables) if "html" in found else text
+                    return {name: _block(html if name == "html" else text, name) for name in found}
+            return {self._whole: self._templates[self._whole].render(variables)}
+
+    def _context(self, kind: str, variables: Mapping[str, Any]) -> jinja2.runtime.Context:
+        template = self._templates[kind]
+        context = template.new_context(dict(variables))
+        if self._prepares:
+            # Running the whole collects the blocks of the layouts and what the blocks may use. The parts
+            # themselves stay out of it: each is rendered once, below.
+            mine = {name: context.blocks[name] for name in PARTS if name in context.blocks}
+            context.blocks.update((name, [_nothing]) for name in mine)
+            for _output in template.root_render_func(context):
+                pass
+            context.blocks.update((name, [*stack, *context.blocks[name][1:]]) for name, stack in mine.items())
+        return context
+
+
+def _nothing(context: jinja2.runtime.Context) -> Iterator[str]:
+    return iter(())
+
+
+def _block(context: jinja2.runtime.Context, name: str) -> str:
+    return "".join(context.blocks[name][0](context))
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn what Jinja2 says of a template's source into a sentence for its author."""
+    try:
+        yield
+    except jinja2.TemplatesNotFound as error:
+        raise not_found(" or ".join(map(str, error.templates)), *FOLDERS) from error
+    except jinja2.TemplateNotFound as error:
+        raise not_found(str(error.name), *FOLDERS) from error
+    except jinja2.TemplateSyntaxError as error:
+        where = f"The file {error.name!r}" if error.name else what
+        raise RenderingError(
+            f"{where} is no valid Jinja2 at line {error.lineno}: {error.message} "
+            'If it is written in the Django template language, set engine = "django".'
+        ) from error
+
+
+@jinja2.pass_context
+def _present(context: jinja2.runtime.Context, value: Any) -> Any:
+    """What a variable shows: dates and numbers as the receiver's language and time zone write them.
+
+    With the context, although it is not used: without, Jinja2 would do it once for constants, when it compiles.
+    """
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time | float | decimal.Decimal):
+        return localize(template_localtime(value))
+    return value
+
+
+def _url(name: str, *args: Any, **kwargs: Any) -> str:
+    return reverse(name, args=args, kwargs=kwargs)

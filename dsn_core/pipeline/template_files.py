@@ -1,0 +1,32 @@
+"""Where template files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+
+from dsn_core.exceptions import RenderingError
+from dsn_core.plugins.registry import registry
+
+
+def template_dirs(*app_folders: str) -> list[Path]:
+    """Where template files are looked for: the project's folders, then apps, then plugins that are no apps."""
+    templates: list[dict[str, Any]] = settings.TEMPLATES
+    project = [Path(folder) for config in templates for folder in config.get("DIRS") or ()]
+    of_apps = [Path(config.path) / name for config in apps.get_app_configs() for name in app_folders]
+    return [*dict.fromkeys(project), *(folder for folder in of_apps if folder.is_dir()), *registry.template_dirs()]
+
+
+def whole_part(file_name: str) -> str:
+    """Which part a file without blocks is, by its name."""
+    plain = file_name.removesuffix(".jinja2").removesuffix(".jinja").removesuffix(".j2")
+    return "html" if plain.endswith((".html", ".htm", ".xhtml")) else "text"
+
+
+def not_found(name: str, *app_folders: str) -> RenderingError:
+    """The error that says where the file ``name`` was looked for."""
+    folders = ", ".join(str(folder) for folder in template_dirs(*app_folders))
+    return RenderingError(f"There is no template file {name!r}. The template folders are: {folders or 'none'}.")

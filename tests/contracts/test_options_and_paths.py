@@ -1,0 +1,93 @@
+"""Options of messengers, and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+from dsn_core import Options, secret
+from dsn_core.contracts.paths import follow
+from dsn_core.exceptions import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BotOptions(Options):
+    TOKEN: str = secret()
+    KEYS: Mapping[str, str] = secret(default=None)
+    MODE: Literal["html", "plain"] = "html"
+    RETRIES: int = 3
+    NAMES: list[str] = field(default_factory=list)
+    LIMIT: int | None = None
+
+
+def test_all_that_is_wrong_is_said_at_once_and_no_value_is_shown() -> None:
+    problems = BotOptions.problems(
+        {"TOKENS": "canary", "RETRIES": "canary", "MODE": "canary", "LIMIT": None, "TIMEOUT": 5}
+    )
+    assert problems == [
+        "TOKENS is not an option (did you mean 'TOKEN'?)",
+        "TOKEN is missing",
+        "MODE must be one of 'html', 'plain', not str",
+        "RETRIES must be int, not str",
+    ]
+    with pytest.raises(ConfigurationError, match="TOKEN is missing"):
+        BotOptions.from_mapping({})
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_time_out_is_required(timeout: float) -> None:
+    assert "TIMEOUT must be more than 0 seconds" in Options.problems({"TIMEOUT": timeout})[0]
+    assert Options().TIMEOUT > 0
+
+
+def test_true_is_no_number_and_an_empty_secret_is_none() -> None:
+    assert BotOptions.problems({"TOKEN": "", "RETRIES": True}) == ["TOKEN is empty", "RETRIES must be int, not bool"]
+
+
+def test_secrets_show_neither_in_repr_nor_in_what_others_raise() -> None:
+    options = BotOptions(TOKEN="12:AB/C", KEYS={"eu": "12:AB/C-and-more"})
+    assert "AB" not in repr(options)
+    text = "GET https://api/bot12:AB/C/send or bot12%3AAB/C or bot12%3AAB%2FC or key 12:AB/C-and-more failed"
+    assert options.mask(text) == "GET https://api/bot***/send or bot*** or bot*** or key *** failed"
+    assert Options().mask("nothing to hide") == "nothing to hide"
+
+
+class Person:
+    name = "ann"
+    friend = None
+    _secret = "canary"
+
+    @property
+    def broken(self) -> str:
+        return self.nothing  # type: ignore[attr-defined,no-any-return]
+
+    def method(self) -> str:
+        raise AssertionError("nothing is called")
+
+
+def test_paths_lead_through_mappings_and_attributes() -> None:
+    start: dict[str, Any] = {"movie": SimpleNamespace(owner=Person()), "none": None}
+    assert follow(start, "movie.owner.name") == "ann"
+    assert follow(start, "movie.owner.friend.name") is None
+    assert follow(start, "none.name") is None
+    assert callable(follow(start, "movie.owner.method"))
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("movie.director", "has no attribute 'director'"),
+        ("film", "there is no 'film'"),
+        ("movie._secret", "begins with an underscore"),
+        ("movie..name", "a step is empty"),
+        ("", "a step is empty"),
+        ("movie.owner.broken", "cannot be followed"),
+    ],
+)
+def test_what_cannot_be_followed_is_said(path: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        follow({"movie": SimpleNamespace(owner=Person())}, path)

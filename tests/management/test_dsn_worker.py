@@ -1,0 +1,149 @@
+"""``manage.py dsn_worker``: once, and watching, as real processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from dsn_core.models import Delivery, Trigger
+from dsn_core.pipeline import run
+from dsn_core.runners.worker import Worker
+from tests.testapp.models import Movie
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMAND = [sys.executable, "-m", "django", "dsn_worker"]
+
+
+@pytest.fixture(autouse=True)
+def _workers_runner(settings: Any) -> None:
+    settings.DSN = {"RUNNER": "worker"}
+
+
+@pytest.fixture
+def subscribed(transactional_db: None) -> None:
+    ann = User.objects.create_user("ann")
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    trigger.subscribe(users=[ann], backends=[("console", "simple")])
+
+
+def wait_for(what: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def watching(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Watching for work.")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_once_sends_what_is_due_and_ends(subscribed, child_environment) -> None:
+    Movie.objects.create(name="Brazil")
+    done = subprocess.run([*COMMAND, "--once"], env=child_environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Action object: Brazil" in done.stdout
+    assert "Done: 1 events, 1 deliveries." in done.stdout
+    assert Delivery.objects.get().status == "sent"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_watching_sends_what_comes_and_ends_in_good_order(number, subscribed, child_environment) -> None:
+    with watching(child_environment) as process:
+        Movie.objects.create(name="Brazil")
+        wait_for(lambda: Delivery.objects.filter(status="sent").exists())
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert "Action object: Brazil" in out
+    assert "Done: 1 events, 1 deliveries." in out
+
+
+def test_watching_comes_back_after_its_connection_was_lost(subscribed, child_environment) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("a file is not lost like a server")
+    with watching(child_environment) as process:
+        Movie.objects.create(name="Brazil")
+        wait_for(lambda: Delivery.objects.filter(status="sent").exists())
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            else:
+                cursor.execute(
+                    "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+                )
+                for (number,) in cursor.fetchall():
+                    cursor.execute(f"KILL {int(number)}")
+        Movie.objects.create(name="Alien")
+        wait_for(lambda: Delivery.objects.filter(status="sent").count() == 2)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "Action object: Alien" in out
+
+
+def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, caplog, capsys) -> None:
+    Movie.objects.create(name="Brazil")
+    worker = Worker("default")
+    troubles = [OperationalError("server closed the connection")] * 2
+    expand_due = run.fanout.expand_due
+
+    def expand(using: str) -> int:
+        if troubles:
+            raise troubles.pop()
+        worker.stop()
+        return expand_due(using)
+
+    monkeypatch.setattr(run.fanout, "expand_due", expand)
+    monkeypatch.setattr("dsn_core.runners.worker.POLL_SECONDS", 0.01)
+    assert worker.watch().events == 1
+    assert caplog.text.count("The worker could not go on, and tries again: OperationalError") == 2
+
+
+def test_only_the_named_messengers_are_sent_by(subscribed, child_environment, dsn, capsys) -> None:
+    Trigger.objects.get().subscribe("more", users=User.objects.all(), backends=[("memory", "simple")])
+    Movie.objects.create(name="Brazil")
+    call_command("dsn_worker", "--once", "--messenger", "memory")
+    assert sorted(Delivery.objects.values_list("messenger", "status")) == [("console", "pending"), ("memory", "sent")]
+    with pytest.raises(CommandError, match=r"No such messenger: pigeon\. There are console, memory"):
+        call_command("dsn_worker", "--once", "--messenger", "pigeon")
+
+
+def test_a_call_in_this_process_leaves_the_handlers_of_signals_as_they_were(subscribed, capsys) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    call_command("dsn_worker", "--once")
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert "Done: 0 events, 0 deliveries." in capsys.readouterr().out
+
+
+def test_a_worker_that_was_asked_to_stop_claims_no_further_batch(subscribed, dsn) -> None:
+    Movie.objects.create(name="Brazil")
+    worker = Worker("default")
+    worker.stop()
+    assert not worker.drain()
+    assert not worker.watch()
+    assert Delivery.objects.count() == 0

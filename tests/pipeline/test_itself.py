@@ -1,0 +1,288 @@
+"""The seed's way: messengers that override ``send``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.dispatch import Signal
+
+from dsn_core import BaseMessenger, Message, SignalRegistration
+from dsn_core.models import Delivery, Event, Trigger
+from dsn_core.models.clock import DatabaseNow
+from dsn_core.pipeline import fanout, sending
+from dsn_core.pipeline.intake import outbox
+from tests.testapp.models import Movie
+
+pytestmark = pytest.mark.django_db
+
+notify_audiences = Signal()
+
+
+def rows() -> list[Delivery]:
+    return list(Delivery.objects.order_by("id"))
+
+
+def summary() -> list[tuple[Any, str]]:
+    names = dict(User.objects.values_list("pk", "username"))
+    return [(names.get(row.user_id), row.status) for row in rows()]
+
+
+class Recorder(BaseMessenger):
+    """Remembers its calls, renders for whom the test says."""
+
+    name = "recorder"
+    calls: list[dict[str, Any]] = []
+    chosen: Any = staticmethod(lambda users: users)
+    after: Any = staticmethod(lambda rendered: None)
+
+    def send(self, template, sender, users, trigger_context, signal_kwargs) -> None:
+        type(self).calls.append({"sender": sender, "users": list(users), "context": trigger_context, **signal_kwargs})
+        rendered: list[Message] = []
+        for user in type(self).chosen(users):
+            rendered.append(template.render(user=user, trigger_context=trigger_context, signal_kwargs=signal_kwargs))
+            type(self).after(rendered)
+
+
+@pytest.fixture
+def recorder(signals: Any) -> type[Recorder]:
+    cls = type("Recorder1", (Recorder,), {"name": "recorder", "calls": []})
+    signals.add(cls)
+    return cls
+
+
+BACKENDS = [("recorder", "plain")]
+
+
+def test_called_once_with_all_users_and_with_the_arguments_that_it_takes(
+    signals, recorder, subscribe, fire, people
+) -> None:
+    subscribe("a", users=people[:2], backends=BACKENDS)
+    subscribe("b", users=people[1:], backends=BACKENDS)
+    fire(value="x")
+    signals.run()
+    (call,) = recorder.calls
+    assert call["users"] == people
+    assert (call["value"], call["context"]["verb"], call["sender"]) == ("x", "happened", None)
+    assert summary() == [("ann", "sent"), ("bob", "sent"), ("cyd", "sent")]
+
+
+@pytest.mark.parametrize("kind", ["class", "instance", "static"])
+def test_the_seeds_simple_messenger_in_every_form(kind, signals, subscribe, fire, people) -> None:
+    sent: list[str] = []
+
+    def deliver(template: Any, users: Any, trigger_context: Any, signal_kwargs: Any) -> None:
+        for user in users:
+            sent.append(template.render(user=user, trigger_context=trigger_context, signal_kwargs=signal_kwargs))
+
+    def bound(self: Any, template: Any, users: Any, trigger_context: Any, signal_kwargs: Any) -> None:
+        deliver(template, users, trigger_context, signal_kwargs)
+
+    send = {"class": classmethod(bound), "instance": bound, "static": staticmethod(deliver)}[kind]
+    signals.add(type("simple_Messenger", (BaseMessenger,), {"send": send}))
+    subscribe(users=people, backends=[("simple_Messenger", "plain")])
+    fire(value=1)
+    signals.run()
+    assert sent == ["happened 1"] * 3
+    assert summary() == [("ann", "sent"), ("bob", "sent"), ("cyd", "sent")]
+
+
+def test_without_users_it_is_called_once(signals, recorder, subscribe, fire) -> None:
+    subscribe(backends=BACKENDS)
+    fire()
+    signals.run()
+    signals.run(retries=True)
+    assert [call["users"] for call in recorder.calls] == [[]]
+    (row,) = rows()
+    assert (row.user_id, row.address, row.status) == (None, "", "skipped")
+    assert row.last_error == "It carried the call: the messenger chose its receivers itself."
+
+
+def test_the_seeds_dynamic_users_get_their_deliveries(signals, recorder, people) -> None:
+    signals.add(SignalRegistration("notify_audiences", notify_audiences, provides=["movie"]))
+    movie = Movie.objects.create(name="Brazil")
+    movie.audiences.set(people[1:])
+    recorder.chosen = staticmethod(lambda users: movie.audiences.order_by("pk"))
+    Trigger.objects.define("notify_audiences").subscribe(users=people[:1], backends=BACKENDS)
+    notify_audiences.send(sender=Movie, movie=movie)
+    signals.run()
+    assert recorder.calls[0]["movie"] == movie
+    assert recorder.calls[0]["sender"] is Movie
+    assert summary() == [("ann", "skipped"), ("bob", "sent"), ("cyd", "sent")]
+    assert rows()[0].last_error == "The messenger rendered no message for this receiver."
+    assert [(row.attempts, row.messenger, row.not_before) for row in rows()[1:]] == [(1, "recorder", None)] * 2
+
+
+def test_raising_half_way_leaves_the_rendered_ones_unknown_and_the_others_for_later(
+    signals, recorder, subscribe, fire, people
+) -> None:
+    def after(rendered: list[Message]) -> None:
+        if len(rendered) == 2 and len(recorder.calls) == 1:
+            raise ConnectionError("gone")
+
+    recorder.after = staticmethod(after)
+    subscribe(users=people, backends=BACKENDS)
+    fire()
+    signals.run()
+    assert [(row.status, row.last_error) for row in rows()] == [
+        ("unknown", "ConnectionError: gone"),
+        ("unknown", "ConnectionError: gone"),
+        ("retry", "ConnectionError: gone"),
+    ]
+    signals.run(retries=True)
+    assert recorder.calls[1]["users"] == people[2:]
+    assert [row.status for row in rows()] == ["unknown", "unknown", "sent"]
+
+
+def test_dynamic_users_of_a_call_that_raised_are_unknown(signals, recorder, subscribe, fire, people) -> None:
+    def after(rendered: list[Message]) -> None:
+        raise ConnectionError("gone")
+
+    recorder.chosen = staticmethod(lambda users: people)
+    recorder.after = staticmethod(after)
+    subscribe(backends=BACKENDS)
+    fire()
+    signals.run()
+    assert summary() == [(None, "retry"), ("ann", "unknown")]
+
+
+def test_retry_unknown_makes_a_retry_of_the_rendered_ones(signals, recorder, subscribe, fire, people) -> None:
+    def after(rendered: list[Message]) -> None:
+        raise ConnectionError("gone")
+
+    recorder.after = staticmethod(after)
+    recorder.retry_unknown = True
+    subscribe(users=people, backends=BACKENDS)
+    fire()
+    signals.run()
+    assert summary() == [("ann", "retry"), ("bob", "retry"), ("cyd", "retry")]
+
+
+@pytest.mark.parametrize(("size", "calls"), [(1, [1, 1, 1]), (2, [2, 1]), (100, [3])])
+def test_a_class_that_sets_batch_size_is_called_in_batches(
+    size, calls, signals, recorder, subscribe, fire, people
+) -> None:
+    recorder.batch_size = size
+    subscribe(users=people, backends=BACKENDS)
+    fire()
+    signals.run()
+    assert [len(call["users"]) for call in recorder.calls] == calls
+
+
+def test_batch_size_100_is_a_limit_and_the_default_is_none(signals, recorder, subscribe, fire) -> None:
+    users = User.objects.bulk_create(User(username=f"u{n}") for n in range(150))
+    subscribe(users=users, backends=BACKENDS)
+    fire()
+    signals.run()
+    recorder.batch_size = 100
+    fire()
+    signals.run()
+    assert [len(call["users"]) for call in recorder.calls] == [150, 100, 50]
+
+
+def test_bare_addresses_are_skipped_and_the_call_is_made(signals, recorder, subscribe, fire) -> None:
+    subscribe(backends=BACKENDS, addresses=[("recorder", "a@b.c")])
+    fire()
+    signals.run()
+    assert [call["users"] for call in recorder.calls] == [[]]
+    assert {(row.address, row.status) for row in rows()} == {("a@b.c", "skipped"), ("", "skipped")}
+    assert rows()[0].last_error == "recorder chooses among users; it takes no bare address."
+
+
+def test_rendering_for_nobody_counts_for_the_call(signals, recorder, subscribe, fire) -> None:
+    recorder.chosen = staticmethod(lambda users: [None])
+    subscribe(backends=BACKENDS)
+    fire()
+    signals.run()
+    assert [(row.user_id, row.status) for row in rows()] == [(None, "sent")]
+
+
+def test_when_all_its_users_are_excluded_the_call_is_made_all_the_same(
+    signals, recorder, subscribe, fire, people
+) -> None:
+    User.objects.filter(username="ann").update(is_active=False)
+    recorder.chosen = staticmethod(lambda users: people[1:])
+    subscribe(users=people[:1], backends=BACKENDS)
+    fire()
+    signals.run()
+    assert [call["users"] for call in recorder.calls] == [[]]
+    assert summary() == [("ann", "skipped"), (None, "skipped"), ("bob", "sent"), ("cyd", "sent")]
+
+
+def test_a_call_that_reached_somebody_is_not_made_again_for_nobody(signals, recorder, subscribe, fire, people) -> None:
+    def after(rendered: list[Message]) -> None:
+        raise ConnectionError("gone")
+
+    recorder.chosen = staticmethod(lambda users: people[1:])
+    recorder.after = staticmethod(after)
+    subscribe(users=people[:1], backends=BACKENDS)
+    fire()
+    signals.run()
+    assert summary() == [("ann", "retry"), ("bob", "unknown")]
+    User.objects.filter(username="ann").update(is_active=False)
+    signals.run(retries=True)
+    assert len(recorder.calls) == 1
+    assert summary() == [("ann", "skipped"), ("bob", "unknown")]
+
+
+def test_an_event_that_is_still_expanded_waits(signals, recorder, subscribe, fire, people) -> None:
+    subscribe(users=people, backends=BACKENDS)
+    fire()
+    fanout.expand_due(outbox())
+    Event.objects.update(status="expanding")
+    assert sending.send_due("recorder", outbox()) == 0
+    Event.objects.update(status="expanded")
+    assert sending.send_due("recorder", outbox()) == 3
+
+
+def test_messages_know_their_receiver_and_keep_their_id(signals, recorder, subscribe, fire, people) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def after(rendered: list[Message]) -> None:
+        seen.append((rendered[-1].user.username, rendered[-1].id))
+        if len(seen) in (2, 4):
+            raise ConnectionError("gone")
+
+    recorder.retry_unknown = True
+    recorder.chosen = staticmethod(lambda users: people[:2])
+    recorder.after = staticmethod(after)
+    subscribe(users=people[:1], backends=BACKENDS)
+    fire()
+    signals.run()
+    signals.run(retries=True)
+    assert [name for name, _ in seen] == ["ann", "bob", "ann", "bob"]
+    assert seen[0] == seen[2]
+    assert seen[1] == seen[3]
+    assert all(identity for _, identity in seen)
+
+
+def test_the_template_is_rendered_in_each_users_language(signals, recorder, subscribe, fire, people, settings) -> None:
+    from dsn_core import BaseMessageTemplate
+    from tests.testapp.models import Profile
+
+    settings.DSN = {"RUNNER": "worker", "LANGUAGE_PATH": "profile.language"}
+    Profile.objects.create(user=people[0], language="de")
+    texts: list[str] = []
+    recorder.after = staticmethod(lambda rendered: texts.append(str(rendered[-1])))
+    signals.add(type("Yes", (BaseMessageTemplate,), {"text": "{{ _('Yes') }}"}))
+    subscribe(users=people[:2], backends=[("recorder", "Yes")])
+    fire()
+    signals.run()
+    assert texts == ["Ja", "Yes"]
+
+
+def test_a_template_that_is_not_installed_fails_the_call(signals, recorder, subscribe, fire, people) -> None:
+    from dsn_core.models import Backend
+
+    subscribe(users=people[:1], backends=BACKENDS)
+    fire()
+    Backend.objects.update(message_template="gone")
+    signals.run()
+    assert rows()[0].status == "failed"
+    assert "There is no message template 'gone'" in rows()[0].last_error
+    assert recorder.calls == []
+    Backend.objects.update(message_template="plain")
+    Delivery.objects.update(status="pending", not_before=DatabaseNow(), finished_at=None)
+    signals.run()
+    assert rows()[0].status == "sent"
