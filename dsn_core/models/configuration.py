@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
@@ -41,15 +41,18 @@ class ConfigurationVersion(models.Model):
     @classmethod
     def bump(cls, using: str) -> None:
         """Raise the number, in the transaction that is open on ``using``."""
-        rows = cls.objects.using(using).filter(pk=cls.ROW)
-        if rows.update(number=F("number") + 1):
+        rows = ConfigurationVersion.objects.using(using)
+        if rows.filter(pk=cls.ROW).update(number=F("number") + 1):
             return
-        try:
-            with transaction.atomic(using=using):
-                # The clock, so that a number never comes back after the table was emptied.
-                cls.objects.using(using).create(pk=cls.ROW, number=time.time_ns() // 1_000)
-        except IntegrityError:
-            rows.update(number=F("number") + 1)
+        # The clock, so that a number never comes back after the table was emptied. An upsert, since two that
+        # fail to insert and go on to update block each other on MariaDB.
+        targeted = connections[using].features.supports_update_conflicts_with_target
+        rows.bulk_create(
+            [ConfigurationVersion(pk=cls.ROW, number=time.time_ns() // 1_000)],
+            update_conflicts=True,
+            update_fields=["number"],
+            unique_fields=["pk"] if targeted else None,
+        )
 
 
 def announce(model: type[models.Model], using: str, trigger_ids: Collection[int] | None) -> None:
@@ -62,21 +65,27 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
     """A queryset whose bulk changes are noticed: Django sends no signal for them."""
 
     def update(self, **kwargs: Any) -> int:
-        with transaction.atomic(using=self.db):
+        using = self._writes_to()
+        with transaction.atomic(using=using):
             rows = super().update(**kwargs)
-            announce(self.model, self.db, None)
+            announce(self.model, using, None)
         return rows
 
     update.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_create(self, objs: Iterable[ModelT], *args: Any, **kwargs: Any) -> list[ModelT]:
-        using = router.db_for_write(self.model) if self._db is None else self._db
+        using = self._writes_to()
         with transaction.atomic(using=using):
             created = super().bulk_create(objs, *args, **kwargs)
             announce(self.model, using, None)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def _writes_to(self) -> str:
+        # As Django does itself, but before the transaction: reading may be another database's task.
+        self._for_write = True
+        return self.db
 
 
 class ConfigurationModel(models.Model):

@@ -11,13 +11,20 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db.models import Model
+from django.db.models import CompositePrimaryKey, Model
 from django.utils.translation import gettext as _
 
 
 def pk_text(instance: Model) -> str:
-    """The key of ``instance`` as rows store it; an empty string while it has none."""
-    return key_text(instance.pk)
+    """The key of ``instance`` as rows store it; an empty string while it has none.
+
+    The field's own form of the key counts: an instance that was made with the text ``"5"`` for an
+    integer key, or with a UUID in hex, has the same key as one that was read.
+    """
+    try:
+        return key_text(_typed(instance.__class__, instance.pk))
+    except (ValueError, TypeError, ValidationError):
+        return key_text(instance.pk)
 
 
 def key_text(key: Any) -> str:
@@ -51,15 +58,20 @@ def find_model(label: str) -> type[Model] | None:
 
 def clean_key(model: type[Model], text: str) -> str:
     """``text`` as the key of a ``model`` instance is stored, or a ``ValidationError``."""
-    key = model._meta.pk
-    if key is None:
-        raise ValidationError(_("%s has no primary key.") % model._meta.label)
     try:
-        if text.startswith("[") and hasattr(key, "fields"):
-            parts = json.loads(text)
-            return key_text(tuple(field.to_python(part) for field, part in zip(key.fields, parts, strict=True)))
-        return key_text(key.to_python(text))
-    except (ValueError, TypeError, ValidationError) as error:
-        raise ValidationError(
-            _("%(text)r is not a key of %(model)s.") % {"text": text, "model": model._meta.label}
-        ) from error
+        key = json.loads(text) if isinstance(model._meta.pk, CompositePrimaryKey) else text
+        cleaned = key_text(_typed(model, tuple(key) if isinstance(key, list) else key))
+    except (ValueError, TypeError, ValidationError):
+        cleaned = ""
+    if not cleaned:
+        raise ValidationError(_("%(text)r is not a key of %(model)s.") % {"text": text, "model": model._meta.label})
+    return cleaned
+
+
+def _typed(model: type[Model], key: Any) -> Any:
+    """``key`` as the model's field has it. Raises what ``Field.to_python`` raises."""
+    field = model._meta.pk
+    if isinstance(field, CompositePrimaryKey):
+        parts: list[Any] = list(field.fields)
+        return tuple(part.to_python(value) for part, value in zip(parts, key, strict=True))
+    return key if field is None else field.to_python(key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Field
 
 from dsn_core.contracts.activities import Activity
+from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.exceptions import DSNError, PayloadError
 from dsn_core.payload import snapshots
 from dsn_core.plugins.registry import registry
@@ -27,21 +29,24 @@ def load(verb: str, text: str) -> Activity:
     """
     try:
         data = json.loads(text)
-        kwargs = {name: _decode(value) for name, value in data["kwargs"].items()}
+        kwargs: dict[str, Any] = {}
+        for name, value in data["kwargs"].items():
+            kwargs[name] = _part(value, kwargs, None)
         sender = _part(data["sender"], kwargs, None)
         return Activity(
             verb=verb,
             sender=sender,
             action_object=_part(data["action_object"], kwargs, sender),
             actor_object=_part(data["actor_object"], kwargs, sender),
-            target=data["target"],
+            target=str(data["target"]),
             signal_kwargs=kwargs,
         )
     except DSNError:
         raise
     except Exception as error:
         raise PayloadError(
-            f"The payload cannot be read ({type(error).__name__}: {error}); it was written by another version or damaged."
+            f"The payload cannot be read ({type(error).__name__}: {error}): it was damaged, "
+            "or written by another version. Update this process, or purge the event."
         ) from error
 
 
@@ -59,16 +64,22 @@ def _decode(value: Any) -> Any:
         return [_decode(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if "$codec" in value:
+        return _codec(value["$codec"]).decode(value["v"])
     kind = value.get("$")
     if kind is None:
         return {key: _decode(item) for key, item in value.items()}
-    if kind in _DECODERS:
-        return _DECODERS[kind](value)
+    return _DECODERS[kind](value)
+
+
+def _codec(name: str) -> BaseCodec:
     try:
-        codec = registry.codec(kind)
-    except DSNError as error:
-        raise PayloadError(f"A value was stored by the codec {kind!r}, which is not installed (any more).") from error
-    return codec.decode(value["v"])
+        return registry.codec(name)
+    except DSNError:
+        raise PayloadError(
+            f"A value was stored by the codec {name!r}, which is not installed (any more). "
+            "Install its plugin again, or purge the event."
+        ) from None
 
 
 def _field(value: Any, field: Field[Any, Any]) -> Any:
@@ -78,10 +89,11 @@ def _field(value: Any, field: Field[Any, Any]) -> Any:
 
 
 def _queryset(value: dict[str, Any]) -> Any:
-    return snapshots.find_model(value["model"])._base_manager.filter(pk__in=[_decode(key) for key in value["v"]])
+    rows = snapshots.find_model(value["model"])._base_manager.using(value["db"])
+    return rows.filter(pk__in=[_decode(key) for key in value["v"]])
 
 
-_DECODERS = {
+_DECODERS: dict[str, Callable[[Any], Any]] = {
     "float": lambda value: float(value["v"]),
     "dict": lambda value: {_hashable(_decode(key)): _decode(item) for key, item in value["v"]},
     "tuple": lambda value: tuple(_decode(item) for item in value["v"]),
@@ -94,6 +106,9 @@ _DECODERS = {
 
 
 def _hashable(value: Any) -> Any:
-    if isinstance(value, list):
+    """``value`` as it was before it was stored, when it stands where only what has a hash can stand."""
+    if isinstance(value, list | tuple):
         return tuple(_hashable(item) for item in value)
-    return value if value.__hash__ is not None else str(value)
+    if isinstance(value, set):
+        return frozenset(value)
+    return str(value) if isinstance(value, dict) else value

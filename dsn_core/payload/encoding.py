@@ -6,54 +6,71 @@ import dataclasses
 import enum
 import json
 import math
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from django.db.models import Field, Manager, Model, QuerySet
+from django.db.models import Field, Model, QuerySet
+from django.db.models.manager import BaseManager
 from django.utils.functional import LazyObject, Promise, empty
 
 from dsn_core import conf
 from dsn_core.contracts.activities import Activity
-from dsn_core.payload import snapshots
+from dsn_core.payload import sensitive, snapshots
 from dsn_core.plugins.registry import registry
 
-#: Nesting beyond this, and items beyond this in one collection, become placeholders.
-MAX_NESTING = 8
-MAX_ITEMS = 1_000
+#: Nesting beyond this becomes a placeholder.
+MAX_NESTING: Final = 20
+#: A queryset of more rows becomes a placeholder: its keys are read in the caller.
+MAX_ROWS: Final = 1_000
+#: Characters of a target that are stored when all is too large; triggers compare at most 255.
+MAX_TARGET: Final = 255
 
-#: The model attribute that names more fields whose values are never stored.
-SENSITIVE_ATTRIBUTE = "dsn_sensitive_fields"
+
+#: Types (exactly these) whose values are JSON already.
+_SIMPLE: Final = frozenset({type(None), bool, int, float, str})
+
+
+class _TooLarge(Exception):
+    """An argument that would not fit however the others shrink."""
 
 
 def dump(activity: Activity) -> str:
     """``activity`` as ASCII JSON text of at most ``MAX_PAYLOAD_BYTES``.
 
-    A part that is one of the signal's arguments is stored once and referred to. Whatever cannot
-    be stored, or is too large, becomes a placeholder that says what it was.
+    An object that plays several parts, or is several arguments, is stored once and referred to. Whatever cannot
+    be stored, or is too large, becomes a placeholder that says what it was. Raises nothing for
+    any value; a queryset, and an argument that is computed on access, may run queries.
     """
-    settings = conf.current()
-    encoder = _Encoder({"password", *(name.lower() for name in settings.SENSITIVE_FIELDS)})
-    kwargs = activity.signal_kwargs
-    pieces = {f"kwargs.{name}": encoder.argument(name, value) for name, value in kwargs.items()}
+    limit = conf.current().MAX_PAYLOAD_BYTES
+    encoder = _Encoder(sensitive.names(), limit)
+    texts = {f"kwargs.{name}": encoder.argument(name, activity) for name in activity.signal_kwargs}
     for part in ("sender", "action_object", "actor_object"):
-        pieces[part] = encoder.part(getattr(activity, part), activity, is_sender=part == "sender")
-    pieces["target"] = activity.target
-    texts = {name: json.dumps(piece, ensure_ascii=True, separators=(",", ":")) for name, piece in pieces.items()}
-    _shrink(texts, activity, settings.MAX_PAYLOAD_BYTES)
-    arguments = ",".join(f"{json.dumps(name)}:{texts[f'kwargs.{name}']}" for name in kwargs)
+        texts[part] = encoder.part(part, activity)
+    texts["target"] = _json(activity.target)
+    _shrink(texts, activity, limit)
+    arguments = ",".join(f"{_json(name)}:{texts[f'kwargs.{name}']}" for name in activity.signal_kwargs)
     parts = ",".join(f'"{name}":{texts[name]}' for name in ("sender", "action_object", "actor_object", "target"))
     return f'{{"kwargs":{{{arguments}}},{parts}}}'
 
 
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+
+
 def _shrink(texts: dict[str, str], activity: Activity, limit: int) -> None:
     """Replace the largest pieces until all fit."""
-    while sum(map(len, texts.values())) > limit:
-        name = max(texts, key=lambda key: len(texts[key]))
-        value = activity.signal_kwargs[name[7:]] if name.startswith("kwargs.") else getattr(activity, name)
-        smaller = json.dumps(placeholder(value, f"too large to store, {len(texts[name])} bytes"))
-        if len(smaller) >= len(texts[name]):
+    size = sum(map(len, texts.values()))
+    for name in sorted(texts, key=lambda key: len(texts[key]), reverse=True):
+        if size <= limit:
             return
-        texts[name] = smaller
+        size -= len(texts[name])
+        if name == "target":
+            texts[name] = _json(activity.target[:MAX_TARGET])
+        else:
+            value = getattr(activity, name, None) if "." not in name else activity.signal_kwargs[name[7:]]
+            smaller = _json(placeholder(value, f"too large to store, {len(texts[name])} bytes"))
+            texts[name] = min(smaller, texts[name], key=len)
+        size += len(texts[name])
 
 
 def placeholder(value: object, why: str) -> dict[str, str]:
@@ -62,92 +79,138 @@ def placeholder(value: object, why: str) -> dict[str, str]:
 
 
 class _Encoder:
-    def __init__(self, sensitive: Collection[str]) -> None:
-        self.sensitive = sensitive
+    """Encodes one activity; what one argument may have of the text is bounded while it is encoded."""
 
-    def argument(self, name: str, value: Any) -> Any:
-        return "" if name.lower() in self.sensitive else self.encode(value)
+    def __init__(self, secrets: frozenset[str], limit: int) -> None:
+        self.secrets = secrets
+        self.limit = limit
+        self.left = limit
 
-    def part(self, value: Any, activity: Activity, *, is_sender: bool) -> Any:
-        if value is None:
-            return None
-        for name, argument in activity.signal_kwargs.items():
-            if argument is value:
-                return {"$": "argument", "v": name}
-        if value is activity.sender and not is_sender:
-            return {"$": "sender"}
-        return self.encode(value)
+    def argument(self, name: str, activity: Activity) -> str:
+        """The JSON text of the signal's argument ``name``, which may be the object that an earlier one is."""
+        value = activity.signal_kwargs[name]
+        if name.lower() in self.secrets:
+            return '""'
+        if type(value) not in _SIMPLE:
+            first = next(other for other, argument in activity.signal_kwargs.items() if argument is value)
+            if first != name:
+                return _json({"$": "argument", "v": first})
+        return self._text(value)
+
+    def part(self, part: str, activity: Activity) -> str:
+        """The JSON text of one part of the activity, which may be one of its arguments or its sender."""
+        value = getattr(activity, part)
+        if value is not None:
+            for name, argument in activity.signal_kwargs.items():
+                if argument is value:
+                    return _json({"$": "argument", "v": name})
+            if value is activity.sender and part != "sender":
+                return '{"$":"sender"}'
+        return self._text(value)
+
+    def _text(self, value: Any) -> str:
+        self.left = self.limit
+        try:
+            return _json(self.encode(value))
+        except _TooLarge:
+            return _json(placeholder(value, f"too large to store, more than {self.limit} bytes"))
+        except Exception as error:
+            # A codec's data that is no JSON, a number of more digits than Python writes.
+            return _json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
     def encode(self, value: Any, nesting: int = 0) -> Any:
+        """``value`` as JSON data. What raises on the way becomes a placeholder."""
+        self.left -= len(value) if type(value) is str else 1
+        if self.left < 0:
+            raise _TooLarge
         kind = type(value)
-        if value is None or kind is bool or kind is int or kind is str:
+        if kind in _SIMPLE and kind is not float:
             return value
         if kind is float:
             return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
-        if isinstance(value, LazyObject):
-            return self.encode(_unwrapped(value), nesting)
-        if isinstance(value, Model):
-            return {"$": "instance", **snapshots.take(value, self._is_sensitive_field, self._field_value)}
-        if (codec := registry.codec_for(value)) is not None:
-            return {"$": codec.name, "v": codec.encode(value)}
         if nesting >= MAX_NESTING:
             return placeholder(value, "nested too deeply to store")
-        return self._structure(value, nesting)
+        try:
+            return self._object(value, nesting)
+        except _TooLarge:
+            raise
+        except Exception as error:
+            return placeholder(value, f"cannot be stored, {type(error).__name__}")
 
-    def _structure(self, value: Any, nesting: int) -> Any:
+    def _object(self, value: Any, nesting: int) -> Any:
+        if isinstance(value, LazyObject):
+            return self.encode(_unwrapped(value), nesting)
+        if isinstance(value, Model) and snapshots.is_known(value._meta.label_lower):
+            return self._instance(value, nesting)
+        if (codec := registry.codec_for(value)) is not None:
+            data = codec.encode(value)
+            self.left -= len(_json(data))
+            return {"$codec": codec.name, "v": data}
         if isinstance(value, enum.Enum):
             return self.encode(value.value, nesting + 1)
         if isinstance(value, type):
             return _class(value)
         if isinstance(value, str | Promise):
-            return str(value)
-        if isinstance(value, int):
-            return int(value)
-        if isinstance(value, Manager):
-            value = value.all()
-        if isinstance(value, QuerySet):
-            keys = [instance.pk for instance in value] if _is_loaded(value) else value.values_list("pk", flat=True)
-            return {"$": "queryset", "model": value.model._meta.label_lower, "v": self._items(list(keys[:MAX_ITEMS]), nesting)}
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self.encode(str.__str__(value) if isinstance(value, str) else str(value), nesting)
+        if isinstance(value, int | float):
+            return self.encode(int(value) if isinstance(value, int) else float(value), nesting)
+        if isinstance(value, bytearray | memoryview):
+            return self.encode(bytes(value), nesting)
+        if isinstance(value, BaseManager | QuerySet):
+            return self._queryset(value.all(), nesting)
+        if dataclasses.is_dataclass(value):
             value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):
             return self._mapping(value, nesting)
-        if isinstance(value, list | tuple | set | frozenset):
-            if len(value) > MAX_ITEMS:
-                return placeholder(value, f"{len(value)} items are too many to store")
-            items = self._items(value, nesting)
-            if isinstance(value, list):
-                return items
-            return {"$": "tuple" if isinstance(value, tuple) else "set", "v": items}
+        if isinstance(value, list):
+            return self._items(value, nesting)
+        if isinstance(value, tuple | set | frozenset):
+            return {"$": "tuple" if isinstance(value, tuple) else "set", "v": self._items(value, nesting)}
         return placeholder(value, "cannot be stored")
 
-    def _items(self, values: Any, nesting: int) -> list[Any]:
+    def _items(self, values: Iterable[Any], nesting: int) -> list[Any]:
         return [self.encode(item, nesting + 1) for item in values]
 
     def _mapping(self, value: Mapping[Any, Any], nesting: int) -> Any:
-        if len(value) > MAX_ITEMS:
-            return placeholder(value, f"{len(value)} items are too many to store")
+        if (summary := sensitive.request_summary(value)) is not None:
+            return summary
         pairs = [
-            (key, "" if isinstance(key, str) and key.lower() in self.sensitive else self.encode(item, nesting + 1))
+            (key, "" if isinstance(key, str) and key.lower() in self.secrets else self.encode(item, nesting + 1))
             for key, item in value.items()
         ]
-        if all(type(key) is str for key, _ in pairs) and "$" not in value:
+        if all(type(key) is str and not key.startswith("$") for key, _ in pairs):
+            self.left -= sum(len(key) for key, _ in pairs)
             return dict(pairs)
         return {"$": "dict", "v": [[self.encode(key, nesting + 1), item] for key, item in pairs]}
 
-    def _is_sensitive_field(self, instance: Model, name: str) -> bool:
-        return name.lower() in self.sensitive or name in getattr(instance, SENSITIVE_ATTRIBUTE, ())
+    def _queryset(self, value: QuerySet[Any], nesting: int) -> Any:
+        if value._fields is not None:  # type: ignore[attr-defined]
+            # Of values() and values_list(): rows that are no instances.
+            rows = list(value[: MAX_ROWS + 1])
+        else:
+            rows = list(value.values_list("pk", flat=True)[: MAX_ROWS + 1])
+        if len(rows) > MAX_ROWS:
+            return placeholder(value, f"more than {MAX_ROWS} rows are too many to store")
+        items = self._items(rows, nesting)
+        if value._fields is not None:  # type: ignore[attr-defined]
+            return items
+        return {"$": "queryset", "model": value.model._meta.label_lower, "db": value.db, "v": items}
 
-    def _field_value(self, value: Any, field: Field[Any, Any]) -> Any:
-        encoded = self.encode(value)
-        if isinstance(encoded, dict) and encoded.get("$") == "placeholder":
-            # A field's own type, say Money: the field knows how to write it, as it does for fixtures.
-            return {"$": "field", "v": field.get_prep_value(value)} if _is_plain(field.get_prep_value(value)) else encoded
-        return encoded
+    def _instance(self, instance: Model, nesting: int) -> dict[str, Any]:
+        def encode(value: Any, field: Field[Any, Any]) -> Any:
+            encoded = self.encode(value, nesting + 1)
+            if isinstance(encoded, dict) and encoded.get("$") == "placeholder":
+                # A field's own type, say Money: the field knows how to write it.
+                prepared = field.get_prep_value(value)
+                if type(prepared) in (str, int, bool):
+                    return {"$": "field", "v": self.encode(prepared)}
+            return encoded
+
+        return {"$": "instance", **snapshots.take(instance, self.secrets, encode)}
 
 
 def _class(value: type) -> Any:
-    if issubclass(value, Model) and not value._meta.abstract:
+    if issubclass(value, Model) and value is not Model and snapshots.is_known(value._meta.label_lower):
         return {"$": "model", "v": value._meta.label_lower}
     return placeholder(value, f"the class {value.__qualname__}")
 
@@ -156,11 +219,3 @@ def _unwrapped(value: Any) -> Any:
     if value._wrapped is empty:
         value._setup()
     return value._wrapped
-
-
-def _is_loaded(queryset: QuerySet[Any]) -> bool:
-    return queryset._result_cache is not None
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, str | int | bool)

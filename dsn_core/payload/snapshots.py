@@ -8,9 +8,11 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Field, Model
 
 from dsn_core.exceptions import PayloadError, SnapshotError
+from dsn_core.payload import sensitive
 
 _rebuilding: ContextVar[bool] = ContextVar("dsn_rebuilding", default=False)
 
@@ -29,27 +31,23 @@ def _quietly() -> Iterator[None]:
         _rebuilding.reset(token)
 
 
-def take(
-    instance: Model, is_sensitive: Callable[[Model, str], bool], encode: Callable[[Any, Field[Any, Any]], Any]
-) -> dict[str, Any]:
+def take(instance: Model, secrets: frozenset[str], encode: Callable[[Any, Field[Any, Any]], Any]) -> dict[str, Any]:
     """JSON data for ``instance``: its loaded concrete fields, without a query.
 
     Deferred fields stay deferred, expressions that the database has yet to answer as well;
     sensitive fields are named, and their values left out.
     """
+    blank = sensitive.attnames(instance.__class__, secrets)
     values: dict[str, Any] = {}
-    blank: list[str] = []
     for field in instance._meta.concrete_fields:
-        if field.attname not in instance.__dict__:
+        if field.attname in blank or field.attname not in instance.__dict__:
             continue
         value = instance.__dict__[field.attname]
-        if is_sensitive(instance, field.name):
-            blank.append(field.attname)
-        elif not hasattr(value, "resolve_expression"):
+        if not hasattr(value, "resolve_expression"):
             values[field.attname] = encode(value, field)
     data: dict[str, Any] = {"model": instance._meta.label_lower, "db": instance._state.db, "v": values}
     if blank:
-        data["blank"] = blank
+        data["blank"] = sorted(blank)
     return data
 
 
@@ -57,11 +55,11 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
     """The instance that :func:`take` saw, made without a query. It refuses ``save()`` and ``delete()``.
 
     Columns that the model has lost since are dropped; ones that it has gained are read from the
-    database when somebody asks for them.
+    database when somebody asks for them, unless they are sensitive.
     """
     model = find_model(data["model"])
     values = data["v"]
-    blank = set(data.get("blank", ()))
+    blank = sensitive.attnames(model, sensitive.names()).union(data.get("blank", ()))
     names, row = [], []
     for field in model._meta.concrete_fields:
         if field.attname in blank:
@@ -72,9 +70,17 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
             names.append(field.attname)
             row.append(decode(values[field.attname], field))
     with _quietly():
-        instance = model.from_db(data.get("db") or "default", names, row)
+        instance = model.from_db(data.get("db") or DEFAULT_DB_ALIAS, names, row)
     instance.__dict__.update(save=_refuse, save_base=_refuse, delete=_refuse)
     return instance
+
+
+def is_known(label: str) -> bool:
+    """Whether there is a model called ``label``, so that what is stored of it can be read back."""
+    try:
+        return bool(apps.get_model(label))
+    except LookupError:
+        return False
 
 
 def find_model(label: str) -> type[Model]:
@@ -93,3 +99,7 @@ def _refuse(*args: object, **kwargs: object) -> NoReturn:
         "This instance was rebuilt from an event: it shows what the object was when the signal fired. "
         "Read the object again from the database before you save or delete it."
     )
+
+
+# As on Django's own methods: a template that names one calls nothing.
+_refuse.alters_data = True  # type: ignore[attr-defined]

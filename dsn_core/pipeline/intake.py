@@ -9,16 +9,19 @@ and without the caller's data.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.core.exceptions import SynchronousOnlyOperation
+from django.db.transaction import TransactionManagementError
 
 from dsn_core import conf, payload
 from dsn_core.contracts.activities import Activity
@@ -54,33 +57,35 @@ def record(matches: Sequence[Match], activity: Activity, *, source: str | None =
 
     ``source`` is the alias of the database in which the signal's change was made. When that is not
     the outbox, recording waits for the commit there: never after a rollback, though not atomic
-    with it. Returns the occurrence's id, or None when nothing was recorded (yet).
+    with it. Returns the occurrence's id, or None when nothing was recorded.
     """
     using = outbox()
-    deep = context.depth()
-    if deep > conf.current().MAX_DEPTH:
+    label = matches[0].label
+    depth = context.depth()
+    if depth > conf.current().MAX_DEPTH:
         errors["depth"] += 1
         logger.error(
             "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
             "mend the triggers, or raise DSN['MAX_DEPTH'].",
-            matches[0].label,
-            deep,
+            label,
+            depth,
         )
         return None
     occurrence = uuid.uuid4()
 
-    def write() -> None:
-        text = payload.dump(activity)
-        _insert(matches, activity.verb, text, occurrence, deep, using)
+    def insert(text: str) -> bool:
+        _insert(matches, activity.verb, text, occurrence, depth, using)
+        return True
 
-    if source is not None and source != using and connections[source].in_atomic_block:
-        frozen = shielded(lambda: payload.dump(activity), label=matches[0].label, using=source)
-        if frozen is not None:
-            later = functools.partial(_insert, matches, activity.verb, frozen, occurrence, deep, using)
-            transaction.on_commit(lambda: shielded(later, label=matches[0].label, using=using), using=source, robust=True)
-        return occurrence if frozen is not None else None
-    done = shielded(lambda: write() or True, label=matches[0].label, using=using)
-    return occurrence if done else None
+    if source is None or source == using or source not in connections or not connections[source].in_atomic_block:
+        return occurrence if shielded(lambda: insert(payload.dump(activity)), label=label, using=using) else None
+    # The instance may be changed until that commit comes: what it is now is what counts.
+    text = shielded(lambda: payload.dump(activity), label=label, using=source)
+    if text is None:
+        return None
+    later = functools.partial(shielded, functools.partial(insert, text), label=label, using=using)
+    transaction.on_commit(later, using=source, robust=True)
+    return occurrence
 
 
 def shielded(work: Callable[[], T], *, label: str, using: str) -> T | None:
@@ -91,47 +96,69 @@ def shielded(work: Callable[[], T], *, label: str, using: str) -> T | None:
         return None
     try:
         with transaction.atomic(using=using):
-            return work()
-    except Exception as error:
-        errors["intake"] += 1
-        if _is_lost(connection) or conf.current().STRICT:
+            result = work()
+            if connection.needs_rollback:
+                # Somebody whom the work called (a codec, who hears of events) swallowed an error of the
+                # database. Without one of ours, atomic() would roll back and say nothing.
+                raise TransactionManagementError("An error of the database was swallowed while the event was recorded.")
+            return result
+    except SynchronousOnlyOperation:
+        # Nothing has been asked of the database, so the caller's transaction is as it was.
+        errors["async"] += 1
+        if conf.current().STRICT:
             raise
-        _log(error, label)
-        return None
-
-
-def _is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
-    return connection.in_atomic_block and (connection.needs_rollback or connection.connection is None)
-
-
-def _log(error: Exception, label: str) -> None:
-    if isinstance(error, SynchronousOnlyOperation):
         logger.error(
             "Trigger %s: its event is not recorded, because the signal was sent with send() in an async "
             "context, from which the database cannot be reached. Use 'await signal.asend()'.",
             label,
         )
-        return
-    logger.error("Trigger %s: its event is not recorded; the code that fired the signal goes on.", label, exc_info=error)
+    except Exception as error:
+        errors["intake"] += 1
+        if conf.current().STRICT or _is_lost(connection):
+            raise
+        logger.error(
+            "Trigger %s: its event is not recorded; the code that fired the signal goes on.", label, exc_info=error
+        )
+    return None
 
 
-def _insert(
-    matches: Sequence[Match], verb: str, text: str, occurrence: uuid.UUID, deep: int, using: str
-) -> None:
+def _is_lost(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
+    if not connection.in_atomic_block:
+        return False
+    return connection.needs_rollback or connection.connection is None or not connection.is_usable()
+
+
+def _insert(matches: Sequence[Match], verb: str, text: str, occurrence: uuid.UUID, depth: int, using: str) -> None:
     events = Event.objects.using(using).bulk_create(
         Event(
             trigger_id=match.trigger_id,
             occurrence=occurrence,
             verb=verb,
             payload=text,
-            depth=deep,
+            depth=depth,
             not_before=DatabaseNow(),
         )
         for match in matches
     )
-    event_recorded.send_robust(sender=Event, events=events, using=using)
-    transaction.on_commit(functools.partial(wake, using), using=using, robust=True)
+    if event_recorded.has_listeners(Event):
+        # Whose failing query must not take the event along.
+        with transaction.atomic(using=using):
+            event_recorded.send_robust(sender=Event, events=events, using=using)
+    transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
+
+
+_numbers = itertools.count()
+#: By connection, the number up to which its events have had their wake-up.
+_woken: weakref.WeakKeyDictionary[BaseDatabaseWrapper, int] = weakref.WeakKeyDictionary()
+
+
+def _wake_once(using: str, number: int) -> None:
+    """Wake the runner once for all events of a transaction: the first of their calls does it."""
+    connection = connections[using]
+    if number > _woken.get(connection, -1):
+        _woken[connection] = next(_numbers)
+        wake(using)
 
 
 def wake(using: str) -> None:

@@ -7,22 +7,23 @@ which vanishes with the transaction or savepoint.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django.core.signals import request_started
-from django.db import connections, router
+from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 from dsn_core import conf
 from dsn_core.contracts.activities import Activity
+from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
 from dsn_core.models import ConfigurationVersion, Trigger
 from dsn_core.pipeline import intake
@@ -42,15 +43,21 @@ def home() -> str:
 
 
 class Dispatcher:
-    """What this process knows of the triggers. One per process: :data:`dispatcher`."""
+    """What this process knows of the triggers. One per process: :data:`dispatcher`.
+
+    Two locks, taken in this order: ``_reading`` while what was committed is read and becomes the
+    shared index, ``_lock`` for views and connected signals. No query runs under the second, so that
+    nobody whose transaction holds locks of the database waits for a thread that waits for those.
+    """
 
     def __init__(self) -> None:
+        self._reading = threading.RLock()
         self._lock = threading.RLock()
         self._shared: Index | None = None
         self._version: int | None = None
         self._looked_at = float("-inf")
-        self._views = Views()
-        self._switchboard = listening.Switchboard(self.handle)
+        self._views = Views(self._rolled_back)
+        self._switchboard = listening.Switchboard(self._receive)
 
     # Matching
 
@@ -58,8 +65,14 @@ class Dispatcher:
         """The index that holds for this thread's connection."""
         return self._views.of(connections[home()], self._shared) if self._views else self._shared
 
-    def handle(self, verb: str, sender: Any, kwargs: Mapping[str, Any]) -> uuid.UUID | None:
-        """Record what ``verb`` matches. Raises only what :mod:`~dsn_core.pipeline.intake` must raise."""
+    def handle(
+        self, verb: str, sender: Any, kwargs: Mapping[str, Any], *, source: str | None = None
+    ) -> uuid.UUID | None:
+        """Record what ``verb`` matches; return the occurrence's id, or None when nothing was recorded.
+
+        ``source`` is the database in which the change was made. Raises only what
+        :mod:`~dsn_core.pipeline.intake` must raise.
+        """
         index = self.index()
         registration = catalogue.find(verb)
         if index is None or registration is None:
@@ -75,70 +88,106 @@ class Dispatcher:
         if not entries:
             return None
         activity = Activity(verb, action_object, actor_object, target, sender, kwargs)
-        matches = [intake.Match(entry.trigger_id, entry.label) for entry in entries]
-        return intake.record(matches, activity, source=kwargs.get("using") if registration.needs_model else None)
+        return intake.record(
+            [intake.Match(entry.trigger_id, entry.label) for entry in entries], activity, source=source
+        )
+
+    def _receive(self, registration: SignalRegistration, sender: Any, kwargs: Mapping[str, Any]) -> None:
+        # Only signals of models say with "using" where the change was made; elsewhere it may mean anything.
+        self.handle(registration.name, sender, kwargs, source=kwargs.get("using") if registration.needs_model else None)
 
     # Knowing
 
     def look(self, *, force: bool = False) -> None:
         """See whether the triggers changed, at most once per ``REFRESH_SECONDS`` unless ``force``.
 
-        Quietly does nothing where the database cannot or must not be asked now: inside a
-        transaction, and as long as the tables are not there.
+        Quietly does nothing where the database cannot be asked: no tables yet, or a test that
+        forbids queries. Inside a transaction nothing is read unless ``force``, and then it holds
+        for that transaction only: it may see what will be rolled back.
         """
-        now = time.monotonic()
-        if not force and self._shared is not None and now - self._looked_at < conf.current().REFRESH_SECONDS:
-            return
         using = home()
-        if connections[using].in_atomic_block and not force:
-            return
+        try:
+            if connections[using].in_atomic_block:
+                if force:
+                    with transaction.atomic(using=using):
+                        self.edited(using, None)
+            elif force or self._is_due():
+                with self._reading:
+                    # Whoever waited here for another thread's look has its result.
+                    if force or self._is_due():
+                        self._look(using, force=force)
+        except Exception as error:
+            logger.debug("The triggers could not be read: %s", describe(error))
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._looked_at >= conf.current().REFRESH_SECONDS
+
+    def _look(self, using: str, *, force: bool) -> None:
+        try:
+            version = ConfigurationVersion.look(using)
+            if force or self._shared is None or version != self._version:
+                self._share(Index(read(using)))
+                self._version = version
+        finally:
+            self._looked_at = time.monotonic()
+
+    def _share(self, index: Index | None) -> None:
         with self._lock:
-            self._looked_at = now
-            try:
-                version = ConfigurationVersion.look(using)
-                if self._shared is None or version != self._version or force:
-                    shared = Index(read(using))
-                    self._shared, self._version = shared, version
-            except Exception as error:
-                # No table or column yet, or a test that forbids queries: no triggers yet, and another look later.
-                logger.debug("The triggers could not be read: %s", describe(error))
-                return
+            self._shared = index
             self.connect()
 
     def connect(self) -> None:
         """Listen to just what the shared index and the views of transactions name."""
         with self._lock:
-            indexes = [*self._views.all(), *([self._shared] if self._shared is not None else [])]
+            indexes = [*self._views.all(self._shared), *([self._shared] if self._shared is not None else [])]
             self._switchboard.connect({pair for index in indexes for pair in index.connections(catalogue.find)})
 
+    # Edits
+
     def edited(self, using: str, trigger_ids: Collection[int] | None) -> None:
-        """Triggers were edited in the transaction that is open on ``using``: they hold for it at once."""
+        """Triggers (None: any) were edited in the transaction that is open on ``using``: they hold for it at once."""
         if using != home():
             return
-        with self._lock:
+        connection = connections[using]
+        if self._shared is None and connection not in self._views:
             # A process that never read the triggers reads them all now.
-            ids = None if self._shared is None else trigger_ids
-            edit = Edit(ids, read(using, ids), self._committed)
-            self._views.add(connections[using], edit, self._shared)
-            self.connect()
-
-    def _committed(self, using: str, trigger_ids: Collection[int] | None) -> None:
-        """An edit was committed: from now on it holds for all connections."""
+            trigger_ids = None
+        edit = Edit(trigger_ids, read(using, trigger_ids), functools.partial(self._committed, using))
         with self._lock:
-            if self._shared is None or trigger_ids is None:
-                shared = Index(read(using))
-            else:
-                shared = self._shared.copy()
-                shared.replace(trigger_ids, read(using, trigger_ids))
-            self._shared = shared
+            self._views.add(connection, edit, self._shared)
             self.connect()
+        transaction.on_commit(edit, using=using, robust=True)
+
+    def _committed(self, using: str, edit: Edit) -> None:
+        """``edit`` was committed: from now on it holds for all connections."""
+        if connections[using].in_atomic_block:
+            # A test runs what is to be done on commit, in a transaction that goes on.
+            return
+        with self._reading:
+            with self._lock:
+                edits = self._views.end(connections[using], edit)
+            if not edits:
+                return
+            if self._shared is None or any(item.trigger_ids is None for item in edits):
+                self._share(Index(read(using)))
+                return
+            trigger_ids = {trigger_id for item in edits for trigger_id in item.trigger_ids or ()}
+            entries = read(using, trigger_ids)
+            shared = self._shared.copy()
+            shared.replace(trigger_ids, entries)
+            self._share(shared)
+
+    def _rolled_back(self) -> None:
+        # Should it have been no rollback, but an earlier callback that raised after the commit: look again soon.
+        self._looked_at = float("-inf")
+        self.connect()
 
     def forget(self) -> None:
         """Know nothing again, as at the start of a process."""
-        with self._lock:
-            self._shared, self._version, self._looked_at = None, None, float("-inf")
-            self._views = Views()
-            self.connect()
+        with self._reading, self._lock:
+            self._version, self._looked_at = None, float("-inf")
+            self._views = Views(self._rolled_back)
+            self._share(None)
 
 
 dispatcher = Dispatcher()
@@ -169,7 +218,7 @@ def emit(
     kwargs = {**{name: value for name, value in named.items() if value is not None}, **signal_kwargs}
     if using is not None:
         kwargs["using"] = using
-    return dispatcher.handle(verb, _sender_of(action_object), kwargs)
+    return dispatcher.handle(verb, _sender_of(action_object), kwargs, source=using)
 
 
 def _sender_of(action_object: Any) -> Any:

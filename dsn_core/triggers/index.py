@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,9 @@ class Index:
         """Let ``entries`` be what is there of ``trigger_ids``."""
         for trigger_id in trigger_ids:
             if (old := self._entries.pop(trigger_id, None)) is not None:
-                self._buckets[old.key] = tuple(entry for entry in self._buckets[old.key] if entry is not old)
+                left = tuple(entry for entry in self._buckets.pop(old.key) if entry is not old)
+                if left:
+                    self._buckets[old.key] = left
                 self._asked.subtract(_asks(old))
             if (new := entries.get(trigger_id)) is not None:
                 self._add(new)
@@ -98,12 +100,12 @@ class Index:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def connections(self, find: Any) -> Iterator[tuple[str, type[Model] | None]]:
+    def connections(self, find: Callable[[str], SignalRegistration | None]) -> Iterator[tuple[str, type[Model] | None]]:
         """The verbs and senders (None: all) that must be listened to. ``find`` gives a verb's registration or None."""
         for (verb, asked), count in self._asked.items():
             if count <= 0 or not (asked is None or isinstance(asked, type)):
                 continue
-            registration: SignalRegistration | None = find(verb)
+            registration = find(verb)
             if registration is None:
                 continue
             if not registration.needs_model:
@@ -122,7 +124,9 @@ class Index:
         if self._asked[verb, "actor"]:
             actors += _references([(actor_object.__class__, _key_of(actor_object))], inherits=True)
         targets = ["", target] if target and self._asked[verb, "target"] else [""]
-        actions: list[tuple[type[Model] | None, str]] = [(None, "")] if self._asked[verb, None] else []
+        actions: list[tuple[type[Model] | None, str]] = []
+        if self._asked[verb, None] and not registration.needs_model:
+            actions.append((None, ""))
         if self._asked[verb, "model"]:
             actions += _references(concerned(registration, action_object, kwargs), inherits=registration.inherits)
         found: dict[int, Entry] = {}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.apps import apps
 from django.db.models import ManyToManyField, ManyToManyRel, Model
+from django.db.models.signals import class_prepared
 
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.models.references import key_text, pk_text
-
-#: The app whose own rows never trigger anything: a delivery that fires a delivery would not end.
-OWN_APP = "dsn_core"
+from dsn_core.models.trigger import OWN_APP
 
 
 @functools.cache
@@ -32,33 +31,47 @@ def counts_as(model: type[Model], inherits: bool) -> tuple[type[Model], ...]:
     return tuple(found)
 
 
-def _is_concrete(cls: type) -> bool:
+def _is_concrete(cls: type) -> TypeGuard[type[Model]]:
     return issubclass(cls, Model) and cls is not Model and hasattr(cls, "_meta") and not cls._meta.abstract
 
 
-def senders(registration: SignalRegistration, model: type[Model]) -> set[type[Model]]:
-    """The senders whose signals can concern a trigger on ``model``."""
-    if registration.senders == "through":
-        return set(_through_models(model))
-    return {
-        other
-        for other in apps.get_models(include_auto_created=True)
-        if model in counts_as(other, registration.inherits) and other._meta.app_label != OWN_APP
-    }
+def senders(registration: SignalRegistration, model: type[Model]) -> frozenset[type[Model]]:
+    """The senders whose signals can concern a trigger on ``model``. Never our own models."""
+    found = _through_models(model) if registration.senders == "through" else _kin(model, registration.inherits)
+    return frozenset(sender for sender in found if sender._meta.app_label != OWN_APP)
 
 
-def _through_models(model: type[Model]) -> Iterator[type[Model]]:
+@functools.cache
+def _kin(model: type[Model], inherits: bool) -> frozenset[type[Model]]:
+    return frozenset(
+        other for other in apps.get_models(include_auto_created=True) if model in counts_as(other, inherits)
+    )
+
+
+@functools.cache
+def _through_models(model: type[Model]) -> frozenset[type[Model]]:
     """Those of the model's own many-to-many relations and of the incoming ones."""
+    found = set()
     for relation in model._meta.get_fields(include_hidden=True):
         if isinstance(relation, ManyToManyField):
-            yield relation.remote_field.through
+            found.add(relation.remote_field.through)
         elif isinstance(relation, ManyToManyRel):
-            yield relation.through
+            found.add(relation.through)
+    return frozenset(through for through in found if through is not None)
+
+
+def _forget(**kwargs: object) -> None:
+    _kin.cache_clear()
+    _through_models.cache_clear()
+
+
+# A model that comes late, as in a test, has kin too.
+class_prepared.connect(_forget, dispatch_uid="dsn_core.kinship")
 
 
 def concerned(
     registration: SignalRegistration, action_object: Any, kwargs: Mapping[str, Any]
-) -> Iterable[tuple[type[Model], str]]:
+) -> Iterator[tuple[type[Model], str]]:
     """The models, each with a key's text (or none), that a sent signal is about."""
     if isinstance(action_object, type):
         if _is_concrete(action_object):
@@ -67,7 +80,7 @@ def concerned(
         yield action_object.__class__, pk_text(action_object)
     if registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
         # The change of a relation is about both sides; here, the one that instance is not.
-        keys = kwargs.get("pk_set") or ()
+        keys: Iterable[Any] = kwargs.get("pk_set") or ()
         yield other, ""
         for key in keys:
             yield other, key_text(key)

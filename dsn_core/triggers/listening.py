@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
+import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.dispatch import Signal
 
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.payload import rebuilding
 from dsn_core.plugins.catalogue import catalogue
 
-Handler = Callable[[str, Any, Mapping[str, Any]], uuid.UUID | None]
+logger = logging.getLogger("dsn_core.triggers")
+
+Handler = Callable[[SignalRegistration, Any, Mapping[str, Any]], None]
 #: A verb, and the sender to listen to (None: any).
 Pair = tuple[str, type[Model] | None]
 
@@ -28,36 +30,49 @@ class Listener:
         self.handle = handle
 
     def __call__(self, sender: Any, **kwargs: Any) -> None:
-        if self.counts(kwargs):
-            self.handle(self.registration.name, sender, kwargs)
+        # The models of migrations are made anew for each state; they are nobody's rows.
+        if self.counts(kwargs) and not (isinstance(sender, type) and sender.__module__ == "__fake__"):
+            self.handle(self.registration, sender, kwargs)
 
     def counts(self, kwargs: dict[str, Any]) -> bool:
         """Whether the signal is news: not a fixture being loaded, nor an instance rebuilt from an event."""
         kwargs.pop("signal", None)
-        if kwargs.get("raw") or rebuilding():
+        if self.registration.removes and isinstance(origin := kwargs.get("origin"), QuerySet):
+            # To store its rows would be a query for each of them; of which model it was must do.
+            kwargs["origin"] = origin.model
+        if rebuilding() or (self.registration.needs_model and kwargs.get("raw")):
             return False
-        only = self.registration.only
-        return only is None or all(kwargs.get(name) in values for name, values in only.items())
+        only = self.registration.only or {}
+        return all(any(kwargs.get(name) == value for value in values) for name, values in only.items())
 
 
 class Announcement(Listener):
     """Receives a signal that comes before its fact (``pre_save``): it waits on the instance."""
 
     def __call__(self, sender: Any, **kwargs: Any) -> None:
+        waiting = _waiting_on(kwargs)
+        # An earlier one, whose fact never came, is over.
+        waiting.pop(self.registration.name, None)
         if self.counts(kwargs):
-            kwargs["instance"]._state.__dict__.setdefault(_WAITING, {})[self.registration.name] = kwargs
+            waiting[self.registration.name] = kwargs
 
 
 class Confirmation(Listener):
     """Receives the signal that says the fact has come, and handles what was announced."""
 
     def __call__(self, sender: Any, **kwargs: Any) -> None:
-        waiting = kwargs["instance"]._state.__dict__.pop(_WAITING, {})
+        waiting = _waiting_on(kwargs)
         announced = waiting.pop(self.registration.name, None)
-        if waiting:
-            kwargs["instance"]._state.__dict__[_WAITING] = waiting
-        if announced is not None:
-            self.handle(self.registration.name, sender, announced)
+        if not waiting:
+            kwargs["instance"]._state.__dict__.pop(_WAITING, None)
+        if announced is not None and not kwargs.get("raw"):
+            self.handle(self.registration, sender, announced)
+
+
+def _waiting_on(kwargs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was announced of the signal's instance, by verb."""
+    waiting: dict[str, dict[str, Any]] = kwargs["instance"]._state.__dict__.setdefault(_WAITING, {})
+    return waiting
 
 
 class Switchboard:
@@ -90,8 +105,15 @@ class Switchboard:
         uid = f"dsn_core:{registration.name}"
         if not registration.recorded_by:
             return [(registration.signal, uid, Listener(registration, self._handle))]
-        confirmed_by = catalogue.get(registration.recorded_by).signal
+        confirmation = catalogue.find(registration.recorded_by)
+        if confirmation is None:
+            logger.error(
+                "The signal %s is recorded when %s comes, which nothing registers; it is never recorded.",
+                registration.name,
+                registration.recorded_by,
+            )
+            return []
         return [
             (registration.signal, uid, Announcement(registration, self._handle)),
-            (confirmed_by, f"{uid}:confirmed", Confirmation(registration, self._handle)),
+            (confirmation.signal, f"{uid}:confirmed", Confirmation(registration, self._handle)),
         ]

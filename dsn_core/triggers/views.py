@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 
-from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dsn_core.triggers.index import Entry, Index
-
-Committed = Callable[[str, Collection[int] | None], None]
 
 
 class Edit:
@@ -21,26 +18,16 @@ class Edit:
     was committed. Dropped, by a rollback of the transaction or the savepoint: it never was.
     """
 
-    def __init__(self, trigger_ids: Collection[int] | None, entries: Mapping[int, Entry], committed: Committed) -> None:
+    def __init__(
+        self, trigger_ids: Collection[int] | None, entries: Mapping[int, Entry], told: Callable[[Edit], None]
+    ) -> None:
         self.trigger_ids = trigger_ids
         self.entries = entries
-        self.committed = committed
-        self.view: _View | None = None
+        self._told = told
+        self.is_over = False
 
     def __call__(self) -> None:
-        view = self.view
-        if view is None or connections[view.alias].in_atomic_block:
-            # Told with an earlier edit of the transaction; or a test runs the callbacks of one that goes on.
-            return
-        edits = view.alive()
-        for edit in edits:
-            edit.view = None
-        view.edits.clear()
-        view.stale = True
-        together: set[int] | None = set()
-        for edit in edits:
-            together = None if together is None or edit.trigger_ids is None else together.union(edit.trigger_ids)
-        self.committed(view.alias, together)
+        self._told(self)
 
     def apply(self, index: Index) -> Index:
         """``index`` as it is after this edit."""
@@ -50,61 +37,90 @@ class Edit:
         return index
 
 
-@dataclass(eq=False)
 class _View:
-    alias: str
-    index: Index
-    edits: list[weakref.ref[Edit]] = field(default_factory=list)
-    stale: bool = False
+    """The index that one connection sees: the shared one, ``base``, with the edits of its transaction."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.edits: list[weakref.ref[Edit]] = []
+        self.index = Index({})
+        self.base: object = self
 
     def alive(self) -> list[Edit]:
         return [edit for reference in self.edits if (edit := reference()) is not None]
 
-    def add(self, edit: Edit) -> None:
-        edit.view = self
-        self.edits.append(weakref.ref(edit, self._dropped))
+    def rebuild(self, shared: Index | None) -> None:
+        index = Index({}) if shared is None else shared.copy()
+        for edit in self.alive():
+            index = edit.apply(index)
+        self.index, self.base = index, shared
 
-    def _dropped(self, reference: weakref.ref[Edit]) -> None:
-        self.stale = True
+    def outdate(self) -> None:
+        self.base = self
 
 
 class Views:
-    """The views of this process, by connection. Empty nearly always."""
+    """The views of this process, by connection. Empty nearly always.
 
-    def __init__(self) -> None:
+    ``rolled_back`` is called after edits were dropped. Whoever adds or ends an edit holds one lock.
+    """
+
+    def __init__(self, rolled_back: Callable[[], None]) -> None:
         self._by_connection: weakref.WeakKeyDictionary[BaseDatabaseWrapper, _View] = weakref.WeakKeyDictionary()
+        self._rolled_back = rolled_back
 
     def __bool__(self) -> bool:
         return bool(self._by_connection)
 
-    def all(self) -> list[Index]:
-        """The indexes of all views."""
-        return [view.index for view in list(self._by_connection.values())]
+    def __contains__(self, connection: BaseDatabaseWrapper) -> bool:
+        return connection in self._by_connection
+
+    def all(self, shared: Index | None) -> list[Index]:
+        """The indexes of all views, over ``shared``."""
+        return [index for connection in list(self._by_connection) if (index := self.of(connection, shared)) is not None]
 
     def of(self, connection: BaseDatabaseWrapper, shared: Index | None) -> Index | None:
         """What ``connection`` sees: its view of what is still not rolled back, else ``shared``."""
         view = self._by_connection.get(connection)
         if view is None:
             return shared
-        if view.stale:
-            edits = view.alive()
-            if not edits:
-                del self._by_connection[connection]
-                return shared
-            view.index = Index({}) if shared is None else shared.copy()
-            for edit in edits:
-                view.index = edit.apply(view.index)
-            view.edits = [reference for reference in view.edits if reference() is not None]
-            view.stale = False
+        if view.base is not shared:
+            view.rebuild(shared)
         return view.index
 
     def add(self, connection: BaseDatabaseWrapper, edit: Edit, shared: Index | None) -> None:
         """Let ``connection``, in whose transaction ``edit`` happened, see it."""
-        seen = self.of(connection, shared)
+        self.of(connection, shared)
         view = self._by_connection.get(connection)
         if view is None:
-            view = _View(connection.alias, Index({}) if seen is None else seen.copy())
-            self._by_connection[connection] = view
+            view = self._by_connection[connection] = _View()
+            view.rebuild(shared)
         view.index = edit.apply(view.index)
-        view.add(edit)
-        transaction.on_commit(edit, using=connection.alias, robust=True)
+        key = weakref.ref(connection)
+        view.edits.append(weakref.ref(edit, lambda _: self._drop(key())))
+
+    def end(self, connection: BaseDatabaseWrapper, edit: Edit) -> list[Edit]:
+        """``edit`` was committed: forget the view, and return all edits that were committed with it."""
+        if edit.is_over:
+            return []
+        view = self._by_connection.pop(connection, None)
+        edits = [edit, *(other for other in (view.alive() if view else ()) if other is not edit)]
+        for other in edits:
+            other.is_over = True
+        if view:
+            view.edits.clear()
+        return edits
+
+    def _drop(self, connection: BaseDatabaseWrapper | None) -> None:
+        """A rollback dropped an edit: keep those that still wait for their commit."""
+        view = None if connection is None else self._by_connection.get(connection)
+        if connection is None or view is None:
+            return
+        waiting = {id(entry[1]) for entry in connection.run_on_commit}
+        view.edits = [reference for reference in view.edits if id(reference()) in waiting]
+        view.outdate()
+        if not view.edits:
+            del self._by_connection[connection]
+        # Elsewhere (the garbage of a thread that died in a transaction) other locks may be held.
+        if view.thread == threading.get_ident():
+            self._rolled_back()

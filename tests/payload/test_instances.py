@@ -1,0 +1,253 @@
+"""Model instances as they were when the signal fired."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from decimal import Decimal
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
+from django.db import models
+from django.db.models import F
+from django.template import Context, Template
+from django.test.utils import isolate_apps
+
+from dsn_core import payload
+from dsn_core.contracts.activities import Activity
+from dsn_core.exceptions import SnapshotError
+from dsn_core.payload import snapshots
+from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, Ticket
+
+pytestmark = pytest.mark.django_db
+
+
+def text_of(value):
+    return payload.dump(Activity("v", signal_kwargs={"it": value}))
+
+
+def read(text):
+    return payload.load("v", text).signal_kwargs["it"]
+
+
+@pytest.fixture
+def trip(django_assert_num_queries):
+    def make(value):
+        with django_assert_num_queries(0):
+            return read(text_of(value))
+
+    return make
+
+
+def fields(instance):
+    return {field.attname: getattr(instance, field.attname) for field in instance._meta.concrete_fields}
+
+
+def test_every_shape_of_model_comes_back_without_a_query(trip):
+    movie = Movie.objects.create(name="M")
+    for instance in (
+        movie,
+        Restaurant.objects.create(name="here", stars=3),
+        FamousPlace.objects.create(name="there"),
+        Ticket.objects.create(movie=movie, price=Decimal("1.50")),
+        Seat.objects.create(row="A", number=1),
+        Country(code="de"),
+    ):
+        found = trip(instance)
+        assert type(found) is type(instance)
+        assert found == instance
+        assert fields(found) == fields(instance)
+        assert found._state.adding is False
+
+
+def test_a_later_edit_or_delete_does_not_change_it(trip):
+    movie = Movie.objects.create(name="before")
+    text = text_of(movie)
+    Movie.objects.update(name="after")
+    assert read(text).name == "before"
+    movie.delete()
+    assert read(text).name == "before"
+
+
+def test_foreign_keys_can_be_followed(trip, django_assert_num_queries):
+    ticket = Ticket.objects.create(movie=Movie.objects.create(name="M"))
+    found = trip(ticket)
+    with django_assert_num_queries(1):
+        assert found.movie.name == "M"
+    assert list(found.movie.tickets.all()) == [ticket]
+
+
+def test_what_was_not_loaded_is_not_loaded_for_it(trip):
+    Movie.objects.create(name="M")
+    found = trip(Movie.objects.only("pk").get())
+    assert found.get_deferred_fields() == {"name"}
+
+
+def test_an_expression_is_read_when_somebody_asks(trip):
+    restaurant = Restaurant.objects.create(name="M", stars=1)
+    restaurant.stars = F("stars") + 1
+    text = text_of(restaurant)
+    restaurant.save()
+    assert read(text).stars == 2
+
+
+@pytest.mark.parametrize("read_as", [lambda rows: rows.get(), lambda rows: rows.only("username").get()])
+def test_a_password_is_blank_and_never_read_from_the_database(read_as, django_assert_num_queries):
+    get_user_model().objects.create_user("ann", password="secret")
+    text = text_of(read_as(get_user_model().objects))
+    assert "md5" not in text
+    found = read(text)
+    with django_assert_num_queries(0):
+        assert found.password == ""
+        assert found.username == "ann"
+
+
+def test_a_field_that_became_sensitive_since_is_blank(settings, django_assert_num_queries):
+    text = text_of(Movie.objects.create(name="a secret"))
+    settings.DSN = {"SENSITIVE_FIELDS": ["Name"]}
+    with django_assert_num_queries(0):
+        assert read(text).name == ""
+
+
+def test_a_model_names_its_own_sensitive_fields(monkeypatch, trip):
+    monkeypatch.setattr(Ticket, "dsn_sensitive_fields", ["price", "movie"], raising=False)
+    ticket = Ticket.objects.create(movie=Movie.objects.create(name="M"), price=Decimal("9.99"))
+    text = text_of(ticket)
+    assert "9.99" not in text
+    assert (read(text).price, read(text).movie_id) == (None, None)
+
+
+def test_a_rebuilt_instance_refuses_to_write(trip):
+    movie = Movie.objects.create(name="M")
+    found = trip(movie)
+    for write in (
+        found.save,
+        found.delete,
+        found.save_base,
+        async_to_sync(found.asave),
+        async_to_sync(found.adelete),
+        lambda: Movie.save(found),
+        copy.copy(found).save,
+        pickle.loads(pickle.dumps(found)).delete,  # noqa: S301 (we wrote it)
+    ):
+        with pytest.raises(SnapshotError, match="Read the object again"):
+            write()
+    assert Movie.objects.get() == movie
+
+
+def test_a_template_that_names_a_writing_method_calls_nothing(trip):
+    found = trip(Movie.objects.create(name="M"))
+    assert Template("{{ it.name }}{{ it.delete }}{{ it.save }}").render(Context({"it": found})) == "M"
+
+
+def test_a_save_of_the_model_s_own_is_refused_as_well(trip, monkeypatch):
+    def publish(self):
+        self.name = "published"
+        self.save()
+
+    monkeypatch.setattr(Movie, "publish", publish, raising=False)
+    with pytest.raises(SnapshotError):
+        trip(Movie.objects.create(name="M")).publish()
+
+
+@isolate_apps("tests.testapp")
+def test_fields_of_every_type(settings, tmp_path, monkeypatch):
+    settings.MEDIA_ROOT = str(tmp_path)
+
+    class Cents:
+        def __init__(self, value):
+            self.value = value
+
+        def __eq__(self, other):
+            return self.value == other.value
+
+        __hash__ = None
+
+    class CentsField(models.IntegerField):
+        def to_python(self, value):
+            return Cents(int(value))
+
+        def get_prep_value(self, value):
+            return value.value
+
+    class Everything(models.Model):  # noqa: DJ008
+        binary = models.BinaryField()
+        data = models.JSONField()
+        file = models.FileField()
+        image = models.FileField(blank=True)
+        duration = models.DurationField(null=True)
+        address = models.GenericIPAddressField()
+        cents = CentsField()
+        float = models.FloatField()
+
+        class Meta:
+            app_label = "testapp"
+
+    monkeypatch.setattr(snapshots, "is_known", lambda label: True)
+    monkeypatch.setattr(snapshots, "find_model", lambda label: Everything)
+    instance = Everything(
+        pk=1,
+        binary=memoryview(b"\0\xff"),
+        data={"a": [1, {"$": 2, "password": "secret"}], "deep": [[[[[[[[[[[["x"]]]]]]]]]]]]},
+        file="a/b.txt",
+        address="::1",
+        cents=Cents(150),
+        float=float("inf"),
+    )
+    found = read(text_of(instance))
+    assert (found.binary, found.file.name, found.image.name, found.duration) == (b"\0\xff", "a/b.txt", "", None)
+    assert found.data == {"a": [1, {"$": 2, "password": ""}], "deep": [[[[[[[[[[[["x"]]]]]]]]]]]]}
+    assert (found.address, found.cents, found.float) == ("::1", Cents(150), float("inf"))
+
+
+def test_an_instance_that_holds_itself_comes_to_an_end():
+    movie = Movie(pk=1)
+    movie.name = {"movie": [movie] * 10}
+    assert "too large to store" in read(text_of(movie))
+
+
+@isolate_apps("tests.testapp")
+def test_an_instance_of_a_model_that_nobody_knows_is_named():
+    class Stranger(models.Model):  # noqa: DJ008
+        class Meta:
+            app_label = "testapp"
+
+    assert read(text_of(Stranger(pk=1))) == "[Stranger: cannot be stored]"
+    assert "the class" in read(text_of(Stranger))
+
+
+def test_querysets_come_back_as_the_rows_they_had(django_assert_num_queries):
+    places = [Place.objects.create(name=name) for name in "ab"]
+    with django_assert_num_queries(1):
+        text = text_of(Place.objects.filter(name="a"))
+    places[0].delete()
+    Place.objects.create(name="a")
+    with django_assert_num_queries(0):
+        rows = read(text)
+    assert list(rows) == []
+    assert list(read(text_of(Place.objects.order_by("name")[:1]))) == list(Place.objects.filter(name="a"))
+    assert read(text_of(Place.objects.values_list("name", flat=True).order_by("name"))) == ["a", "b"]
+
+
+def test_the_rows_of_a_relation(django_user_model):
+    movie = Movie.objects.create(name="M")
+    ann = django_user_model.objects.create(username="ann")
+    movie.audiences.add(ann)
+    text = text_of(movie.audiences)
+    movie.audiences.clear()
+    assert list(read(text)) == [ann]
+
+
+def test_querysets_of_composite_keys():
+    seat = Seat.objects.create(row="A", number=1)
+    Seat.objects.create(row="B", number=1)
+    assert list(read(text_of(Seat.objects.filter(row="A")))) == [seat]
+
+
+def test_a_queryset_is_whole_or_a_placeholder(django_assert_num_queries):
+    Place.objects.bulk_create([Place(name=str(number)) for number in range(1_001)])
+    with django_assert_num_queries(1):
+        found = read(text_of(Place.objects.all()))
+    assert found == "[QuerySet: more than 1000 rows are too many to store]"
+    assert len(read(text_of(Place.objects.all()[:1_000]))) == 1_000

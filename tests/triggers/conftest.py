@@ -1,0 +1,40 @@
+"""What the tests of triggers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.dispatch import Signal
+
+from dsn_core import register_signal
+from dsn_core.models import Event, Trigger
+from dsn_core.plugins.catalogue import catalogue
+
+
+@pytest.fixture
+def listen() -> Callable[..., Trigger]:
+    """Define a trigger with a subscription, so that it is listened to."""
+
+    def define(verb: str, **parts: Any) -> Trigger:
+        trigger = Trigger.objects.define(verb, **parts)
+        trigger.subscribe()
+        return trigger
+
+    return define
+
+
+@pytest.fixture
+def count() -> Callable[[Trigger], int]:
+    """The number of events that a trigger recorded."""
+    return lambda trigger: Event.objects.filter(trigger_id=trigger.pk).count()
+
+
+@pytest.fixture
+def released() -> Iterator[Signal]:
+    """A project's own signal, known as the verb ``released``."""
+    signal = Signal()
+    register_signal("released", signal, actor_object="who", target="where")
+    yield signal
+    catalogue.remove("released")

@@ -1,0 +1,194 @@
+"""When the triggers are read: at moments at which nobody is disturbed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from django.core.signals import request_started
+from django.db import connection, connections, transaction
+from django.test import SimpleTestCase
+from django.test.utils import CaptureQueriesContext
+
+import dsn_core
+from dsn_core.models import ConfigurationVersion
+from dsn_core.triggers.dispatcher import dispatcher
+from tests.services import SERVICES
+from tests.testapp.models import Country
+
+
+@pytest.fixture(autouse=True)
+def worker(settings):
+    settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
+
+
+def known():
+    index = dispatcher.index()
+    return None if index is None else len(index)
+
+
+class NoDatabaseTest(SimpleTestCase):
+    def test_a_request_without_a_database_stays_without_it(self):
+        request_started.send(sender=type(self))
+        dsn_core.refresh()
+        assert self.client.get("/nothing/").status_code == 404
+
+
+def test_a_test_that_may_not_use_the_database_is_undisturbed(client):
+    assert client.get("/nothing/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+class TestMoments:
+    def test_a_new_connection_looks_before_its_first_transaction(self, listen):
+        listen("post_save", action_object=Country)
+        dispatcher.forget()
+        connection.close()
+        with transaction.atomic():
+            assert known() == 1
+
+    def test_a_request_looks_when_its_connection_is_open(self, listen, client):
+        listen("post_save", action_object=Country)
+        dispatcher.forget()
+        client.get("/nothing/")
+        assert known() == 1
+
+    def test_a_request_opens_no_connection_to_look(self, listen):
+        listen("post_save", action_object=Country)
+        dispatcher.forget()
+        connection.close()
+        request_started.send(sender=None)
+        assert known() is None
+        assert connection.connection is None
+
+    def test_nothing_is_read_inside_a_transaction(self, listen, django_assert_num_queries):
+        with transaction.atomic(), django_assert_num_queries(0):
+            connection.force_debug_cursor = False
+            request_started.send(sender=None)
+            dispatcher.look()
+            connection.force_debug_cursor = True
+
+    def test_whoever_counts_queries_is_undisturbed(self, client, django_assert_num_queries):
+        with django_assert_num_queries(0):
+            client.get("/nothing/")
+
+    def test_looking_costs_one_query_at_most_once_in_an_interval(self, settings):
+        dispatcher.look()
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
+        with CaptureQueriesContext(connection) as captured:
+            for _ in range(5):
+                dispatcher.look()
+        assert len(captured) == 0
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0.2}
+        time.sleep(0.25)
+        with CaptureQueriesContext(connection) as captured:
+            for _ in range(5):
+                dispatcher.look()
+        assert len(captured) == 1
+
+    def test_threads_that_begin_together_ask_once_and_all_know(self, listen, settings):
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
+        listen("post_save", action_object=Country)
+        dispatcher.forget()
+        barrier = threading.Barrier(5)
+        seen = []
+
+        def work():
+            barrier.wait(10)
+            connection.ensure_connection()
+            seen.append(known())
+            connections.close_all()
+
+        threads = [threading.Thread(target=work) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert seen == [1] * 5
+
+    def test_a_database_without_our_tables_is_asked_once_in_an_interval(self, settings, caplog):
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(ConfigurationVersion, "dsn_core_configurationversion", "elsewhere")
+        try:
+            dispatcher.forget()
+            dispatcher.look()
+            with CaptureQueriesContext(connection) as captured:
+                dispatcher.look()
+                request_started.send(sender=None)
+            assert len(captured) == 0
+            assert known() is None
+            with transaction.atomic():
+                dsn_core.refresh()
+                # The transaction is still good.
+                Country.objects.create(code="de")
+            assert Country.objects.count() == 1
+            assert [record for record in caplog.records if record.levelname not in ("DEBUG", "INFO")] == []
+        finally:
+            with connection.schema_editor() as editor:
+                editor.alter_db_table(ConfigurationVersion, "elsewhere", "dsn_core_configurationversion")
+        dsn_core.refresh()
+        assert known() == 0
+
+
+FROM_ZERO = """
+import warnings
+warnings.simplefilter("error")
+import django
+django.setup()
+from django.core.management import call_command
+from dsn_core.models import Event, Trigger
+from django.contrib.auth.models import Group
+
+call_command("migrate", verbosity=0)
+for verb in ("post_save", "post_delete"):
+    Trigger.objects.define(verb, action_object=Group).subscribe()
+for verb in ("pre_migrate", "post_migrate", "class_prepared", "connection_created", "request_started"):
+    Trigger.objects.define(verb).subscribe()
+call_command("migrate", "testapp", "zero", verbosity=0)
+call_command("migrate", verbosity=0)
+assert Event.objects.filter(verb="post_migrate").exists()
+# Away with our own tables, while everything is connected.
+call_command("migrate", "dsn_core", "zero", verbosity=0)
+Group.objects.create(name="staff")
+call_command("migrate", verbosity=0)
+Group.objects.create(name="more")
+assert not Event.objects.filter(verb="post_save").exists()
+print("fine")
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrating_from_zero_and_back_is_quiet(child_environment, tmp_path):
+    name = "dsn_from_zero" if connection.vendor != "sqlite" else str(tmp_path / "zero.sqlite3")
+    quoted = connection.ops.quote_name(name)
+    if connection.vendor != "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {quoted}")
+            cursor.execute(f"CREATE DATABASE {quoted}")
+    try:
+        environment = child_environment | {"DSN_TEST_DATABASE_NAME": name}
+        done = subprocess.run(
+            [sys.executable, "-c", FROM_ZERO], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == "fine"
+    finally:
+        if connection.vendor != "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {quoted}")
+
+
+def test_getting_ready_asks_no_database_anything():
+    # A server that is not there: asking it anything would be an error.
+    code = "import warnings; warnings.simplefilter('error'); import django; django.setup(); print('ready')"
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DSN_TEST_DATABASE": "postgresql"}
+    environment |= {SERVICES["postgresql"].variable("PORT"): "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout.strip(), done.returncode) == ("ready", 0), done.stderr
