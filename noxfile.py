@@ -70,8 +70,9 @@ def install_driver(session: nox.Session) -> None:
 
 
 def run_suite(session: nox.Session, database: str) -> None:
-    """Run the tests of the core and the plugins on one database."""
-    session.run("python", "-m", "tests.run", *session.posargs, env={"DSN_TEST_DATABASE": database})
+    """Run the tests of the core and the plugins on one database, but for the slow ones, which `make test` runs."""
+    arguments = session.posargs or ["-m", "not slow"]
+    session.run("python", "-m", "tests.run", *arguments, env={"DSN_TEST_DATABASE": database})
 
 
 @nox.session

@@ -6,7 +6,7 @@ import functools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.conf import settings
 
@@ -67,6 +67,10 @@ def _hints() -> dict[str, Any]:
     return typing.get_type_hints(Settings)
 
 
+#: The least that a number may be, where that is not 0.
+_LEAST: Final = {"MAX_ATTEMPTS": 1, "LEASE_SECONDS": 0.01}
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something wrong with the setting: what, and the way out. ``kind`` decides the id of the system check."""
@@ -113,8 +117,9 @@ def _misfit(name: str, value: Any) -> str:
         return "" if isinstance(value, str) else f"must be a text, not {value!r}"
     if hint in (int, float):
         kinds = (int,) if hint is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or value < 0:
-            return f"must be a {'whole number' if hint is int else 'number'} from 0, not {value!r}"
+        least = _LEAST.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
+            return f"must be a {'whole number' if hint is int else 'number'} from {least}, not {value!r}"
         return ""
     if typing.get_origin(hint) is Mapping:
         return _mapping_misfit(name, value)

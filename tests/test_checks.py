@@ -79,8 +79,10 @@ def test_an_unknown_setting_has_the_nearest_name(settings: Settings) -> None:
         ("STRICT", "yes", "must be True or False, not 'yes'"),
         ("RUNNER", None, "must be a text, not None"),
         ("REFRESH_SECONDS", -1, "must be a number from 0, not -1"),
-        ("MAX_ATTEMPTS", 2.5, "must be a whole number from 0, not 2.5"),
-        ("MAX_ATTEMPTS", True, "must be a whole number from 0, not True"),
+        ("MAX_ATTEMPTS", 2.5, "must be a whole number from 1, not 2.5"),
+        ("MAX_ATTEMPTS", True, "must be a whole number from 1, not True"),
+        ("MAX_ATTEMPTS", 0, "must be a whole number from 1, not 0"),
+        ("LEASE_SECONDS", 0, "must be a number from 0.01, not 0"),
         ("PLUGINS", "email", "must be a list of names, not 'email'"),
         ("DISABLED_PLUGINS", None, "must be a list of names, not None"),
         ("MESSENGERS", ["email"], "must be a dict, not list"),
@@ -229,7 +231,6 @@ def test_options_for_a_messenger_that_is_not_installed_are_a_warning(site: Site,
         ("text = '{% if %}'", "is no valid Jinja2"),
         ("text = '{% if %}'; engine = 'django'", "is no valid Django template"),
         ("file_name = 'not/there.html'", "There is no template file 'not/there.html'"),
-        ("text = 'x'; engine = 'jinja'", "There is no template engine 'jinja' (did you mean 'jinja2'?)"),
         ("text = 7", "cannot be compiled: "),
     ],
 )
@@ -241,6 +242,13 @@ def test_a_message_template_that_cannot_be_compiled_is_a_warning(site: Site, att
 
     assert found.msg.startswith("The message template 'note' of the plugin acme cannot be compiled: ")
     assert said in found.msg
+
+
+def test_a_message_template_of_an_unknown_engine_breaks_its_plugin(site: Site) -> None:
+    source = f"class Note(BaseMessageTemplate):\n    text = 'x'\n    engine = 'jinja'\n{TEMPLATES}"
+    site.distribution("acme-note", {"acme": "acme_note"}, source)
+
+    assert "engine is 'jinja'; it is one of django, jinja2" in the(of_installed(site), "dsn.E010").msg
 
 
 def test_a_message_template_that_renders_itself_needs_no_source(site: Site) -> None:

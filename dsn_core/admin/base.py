@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -16,6 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.display import change_link
 from dsn_core.admin.generic import ModelAdmin
+from dsn_core.pipeline.intake import outbox, wake
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -113,6 +116,16 @@ class ReadOnlyAdmin(BaseAdmin[ModelT]):
 
     def has_change_permission(self, request: HttpRequest, obj: ModelT | None = None) -> bool:
         return False
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """The pages are read-only for everybody; the actions are for those who may change the rows."""
+        user: Any = request.user
+        return bool(user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}"))
+
+    def wake_runner(self) -> None:
+        """Have what an action made due done without waiting for the next event."""
+        using = outbox()
+        transaction.on_commit(functools.partial(wake, using), using=using, robust=True)
 
 
 class HistoryAdmin(ReadOnlyAdmin[ModelT]):

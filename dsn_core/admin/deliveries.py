@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.base import HistoryAdmin
 from dsn_core.admin.display import NOTHING, block, excerpt, receiver, reference, status_badge
@@ -14,6 +15,7 @@ from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.admin.filters import MessengerFilter
 from dsn_core.admin.searching import by_key
 from dsn_core.models import Delivery, Event
+from dsn_core.models.delivery import DeliveryQuerySet
 
 
 @admin.register(Delivery)
@@ -40,6 +42,22 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         ),
         (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
     ]
+
+    actions = ["retry", "cancel"]
+
+    @admin.action(description=gettext_lazy("Send selected deliveries again"), permissions=["operate"])
+    def retry(self, request: HttpRequest, queryset: DeliveryQuerySet) -> None:
+        number = queryset.retry()
+        self.wake_runner()
+        text = ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number
+        hint = _("Those that were sent, or still wait, are left as they are.")
+        self.message_user(request, f"{text} {hint}", messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Cancel selected deliveries"), permissions=["operate"])
+    def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> None:
+        number = queryset.cancel()
+        text = ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number
+        self.message_user(request, text, messages.SUCCESS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         # Prefetched, not joined: a join would hide the deliveries whose event, backend or user is deleted.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
 from dsn_core.admin.display import (
@@ -29,6 +29,7 @@ from dsn_core.admin.display import (
 from dsn_core.admin.filters import VerbFilter
 from dsn_core.admin.searching import by_key
 from dsn_core.models import Delivery, Event
+from dsn_core.models.event import EventQuerySet
 
 #: Characters that a page shows of a payload or an error. A larger payload is not even decoded.
 MAX_SHOWN = 20_000
@@ -57,6 +58,15 @@ class EventAdmin(HistoryAdmin[Event]):
         (gettext_lazy("Deliveries"), {"fields": ["deliveries_counted", "deliveries_listed"]}),
         (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
     ]
+
+    actions = ["retry"]
+
+    @admin.action(description=gettext_lazy("Expand selected failed events again"), permissions=["operate"])
+    def retry(self, request: HttpRequest, queryset: EventQuerySet) -> None:
+        number = queryset.retry()
+        self.wake_runner()
+        text = ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number
+        self.message_user(request, text, messages.SUCCESS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         # Prefetched, not joined: a join would hide the events whose trigger is deleted.

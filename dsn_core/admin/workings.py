@@ -32,20 +32,16 @@ class MessengerStateAdmin(_KeptAdmin):
     actions = ["end_pause"]
     fields = ["messenger", "pause_shown", "paused_until", "reason_shown", "readiness_shown", "rate_next_at"]
 
-    def has_end_pause_permission(self, request: HttpRequest) -> bool:
-        """The pages are read-only for everybody; the action is for those who may change the row."""
-        user: Any = request.user
-        return bool(user.has_perm(f"{self.opts.app_label}.change_messengerstate"))
-
-    @admin.action(description=gettext_lazy("End the pause"), permissions=["end_pause"])
+    @admin.action(description=gettext_lazy("End the pause"), permissions=["operate"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[MessengerState]) -> None:
         paused = list(queryset.filter(paused_until__isnull=False))
         rows = MessengerState.objects.filter(pk__in=[state.pk for state in paused])
         rows.update(paused_until=None, pause_reason="")
         for state in paused:
             self.log_change(request, state, [{"changed": {"fields": ["paused_until"]}}])
+        self.wake_runner()
         text = ngettext("%d pause was ended.", "%d pauses were ended.", len(paused)) % len(paused)
-        hint = _("A worker takes the deliveries up when they are due.")
+        hint = _("Its deliveries go on when they are due.")
         self.message_user(request, f"{text} {hint}", messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("pause"))

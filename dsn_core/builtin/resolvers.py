@@ -41,12 +41,10 @@ class PathResolver(BaseReceiverResolver):
             _check_steps(trigger.action_object_class, steps[1:], argument, removed=trigger.removes)
 
 
-def _check_steps(model: type[Model] | None, steps: list[str], path: str, *, removed: bool) -> None:
-    """Follow the path through the models, as far as they tell where it goes."""
+def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bool) -> None:
+    """Follow the path through the models, as far as they tell where it goes: it must end at users."""
     first = True
     for step in steps:
-        if model is None:
-            return
         try:
             field = model._meta.get_field(step)
         except FieldDoesNotExist:
@@ -66,7 +64,14 @@ def _check_steps(model: type[Model] | None, steps: list[str], path: str, *, remo
                 "or a signal of your own that names the receivers."
             )
         first = False
-        model = field.related_model if field.is_relation and isinstance(field.related_model, type) else None
+        if not isinstance(field.related_model, type):
+            # A plain column, or a relation to any model: what it holds is seen when the event happens.
+            return
+        model = field.related_model
+    if not issubclass(get_user_model(), model) and not issubclass(model, get_user_model()):
+        raise ValueError(
+            f"The path {path!r} leads to {model._meta.label}; receivers are users ({get_user_model()._meta.label})."
+        )
 
 
 class ActorResolver(BaseReceiverResolver):

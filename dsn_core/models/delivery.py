@@ -6,21 +6,24 @@ import hashlib
 from typing import Final
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.models.backend import Backend
 from dsn_core.models.claimable import Claimable
+from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.event import Event
+from dsn_core.models.messenger_state import MessengerState
 from dsn_core.models.subscription import Priority
 
 #: Characters of an address, of a provider's id, and of an error that are kept.
 ADDRESS_LENGTH: Final = 500
 PROVIDER_ID_LENGTH: Final = 255
 ERROR_LENGTH: Final = 2_000
-
 
 #: The address of a delivery to nobody in particular, which carries the call of a messenger that chooses
 #: its users itself.
@@ -40,8 +43,8 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-#: The state machine: which status may follow which. A final one leads nowhere by itself; only an
-#: operator brings a delivery back from it.
+#: The state machine: which status may follow which by itself. From a final one nothing follows but what
+#: an operator asks for: see :meth:`DeliveryQuerySet.retry`.
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.SENDING, Status.CANCELLED}),
     Status.RETRY: frozenset({Status.SENDING, Status.CANCELLED}),
@@ -56,6 +59,38 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.CANCELLED: frozenset(),
 }
 FINAL: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def retry(self) -> int:
+        """Send those that ended without being sent once more, now, with all attempts before them; return how many.
+
+        Goes by what their backends say today, so that a mended backend is used. One whose outcome
+        is unknown may arrive a second time.
+        """
+        chosen = self.filter(status__in=FINAL - {Status.SENT})
+        backend = Backend.objects.using(self.db).filter(pk=OuterRef("backend_id")).values("messenger")
+        with transaction.atomic(using=self.db):
+            MessengerState.objects.using(self.db).make_known(
+                Backend.objects.using(self.db)
+                .filter(pk__in=chosen.order_by().values("backend_id"))
+                .values_list("messenger", flat=True)
+            )
+            return chosen.update(
+                status=Status.RETRY,
+                messenger=Coalesce(Subquery(backend), F("messenger")),
+                not_before=DatabaseNow(),
+                attempts=0,
+                lease_token=None,
+                finished_at=None,
+            )
+
+    def cancel(self) -> int:
+        """Send those that wait no more; return how many. One that is being sent just now is left alone."""
+        waiting = [status for status, following in TRANSITIONS.items() if Status.CANCELLED in following]
+        return self.filter(status__in=waiting).update(
+            status=Status.CANCELLED, not_before=None, lease_token=None, finished_at=DatabaseNow()
+        )
 
 
 class Delivery(Claimable):
@@ -96,6 +131,8 @@ class Delivery(Claimable):
     provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("delivery")

@@ -15,7 +15,19 @@ from dsn_core import payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.models.claimable import Claimable
+from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.trigger import Trigger
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def retry(self) -> int:
+        """Expand those that failed once more, after what failed them was mended; return how many.
+
+        Receivers that have their delivery already get no second one.
+        """
+        return self.filter(status=Event.Status.FAILED).update(
+            status=Event.Status.PENDING, not_before=DatabaseNow(), attempts=0, lease_token=None
+        )
 
 
 class Event(Claimable):
@@ -46,6 +58,8 @@ class Event(Claimable):
     )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
+
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("event")

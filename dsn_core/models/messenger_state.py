@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
+
+
+class MessengerStateQuerySet(models.QuerySet["MessengerState"]):
+    def make_known(self, messengers: Iterable[str]) -> None:
+        """Make the rows of ``messengers`` that are missing: workers look for deliveries of these only."""
+        wanted = set(messengers)
+        for name in wanted - set(self.filter(messenger__in=wanted).values_list("messenger", flat=True)):
+            self.get_or_create(messenger=name)
 
 
 class MessengerState(models.Model):
@@ -16,6 +26,8 @@ class MessengerState(models.Model):
     pause_reason = models.TextField(_("reason of the pause"), blank=True)
     #: When the next message may leave at the messenger's rate, shared by all workers.
     rate_next_at = models.DateTimeField(_("next at its rate"), null=True, blank=True)
+
+    objects = MessengerStateQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("messenger state")

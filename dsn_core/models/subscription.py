@@ -17,6 +17,7 @@ from dsn_core.exceptions import DSNError, UnknownName
 from dsn_core.models.backend import Backend
 from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
 from dsn_core.models.trigger import Trigger
+from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 
 
@@ -68,7 +69,12 @@ class Subscription(ConfigurationModel):
 
     objects = SubscriptionQuerySet.as_manager()
 
+    #: The trigger that the row had when it was read or last saved; None for a new one.
+    read_trigger_id: int | None = None
+
     class Meta:
+        # So that trigger.subscriptions.add() is noticed, too: it updates by the base manager.
+        base_manager_name = "objects"
         verbose_name = _("subscription")
         verbose_name_plural = _("subscriptions")
         ordering = ["trigger", "name", "id"]
@@ -82,6 +88,12 @@ class Subscription(ConfigurationModel):
 
     def __str__(self) -> str:
         return f"{self.name or _('subscription')} ({self.trigger})"
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Subscription:
+        subscription = super().from_db(*args, **kwargs)
+        subscription.read_trigger_id = subscription.__dict__.get("trigger_id")
+        return subscription
 
     def clean(self) -> None:
         if self.trigger_id is not None:
@@ -113,9 +125,9 @@ class Subscription(ConfigurationModel):
         if rows is not None:
             self.backends.set(rows)
         if users is not None:
-            self.users.set(users)
+            self.users.set(_several(users, "users"))
         if groups is not None:
-            self.groups.set(groups)
+            self.groups.set(_several(groups, "groups"))
         if addresses is not None:
             self._set_addresses(addresses)
         self.check_addresses(list(self.backends.all()), [row.messenger for row in self.addresses.all()])
@@ -123,11 +135,15 @@ class Subscription(ConfigurationModel):
     def _as_backend(self, item: Any) -> Backend:
         if isinstance(item, Backend):
             return item
+        if isinstance(item, str) or not isinstance(item, Sequence) or len(item) != 2:
+            raise ValidationError(
+                _("%s is no backend: give a Backend, or a pair of messenger and message template.") % repr(item)
+            )
         messenger, message_template = item
         return Backend.objects.using(self._state.db).define(messenger, message_template)
 
     def _set_addresses(self, addresses: Iterable[tuple[str, str]]) -> None:
-        wanted = list(dict.fromkeys(addresses))
+        wanted = list(dict.fromkeys(_pair(item) for item in addresses))
         for row in self.addresses.all():
             if (row.messenger, row.address) in wanted:
                 wanted.remove((row.messenger, row.address))
@@ -175,6 +191,12 @@ class Subscription(ConfigurationModel):
             raise ValidationError({"resolver": str(error)}) from error
         except (ValueError, DSNError) as error:
             raise ValidationError({"argument": str(error)}) from error
+        except Exception as error:
+            # A resolver's own mistake must not become a page that fails.
+            reason = _("The resolver %(resolver)s could not check its argument: %(error)s")
+            raise ValidationError(
+                {"argument": reason % {"resolver": self.resolver, "error": describe(error)}}
+            ) from error
 
     @staticmethod
     def check_addresses(backends: Sequence[Backend], messengers: Iterable[str]) -> None:
@@ -185,6 +207,20 @@ class Subscription(ConfigurationModel):
                     _("There is an address for %(messenger)s, but no backend of the subscription sends by it.")
                     % {"messenger": messenger}
                 )
+
+
+def _several(rows: Any, what: str) -> Iterable[Any]:
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        raise ValidationError(
+            _("%(what)s is %(given)s; it is a list: %(what)s=[%(given)s].") % {"what": what, "given": repr(rows)}
+        )
+    return rows
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    if isinstance(item, str) or not isinstance(item, Sequence) or len(item) != 2:
+        raise ValidationError(_("%s is no address: give a pair of messenger and address.") % repr(item))
+    return item[0], item[1]
 
 
 class SubscriptionAddress(models.Model):
@@ -218,7 +254,9 @@ class SubscriptionAddress(models.Model):
 
 @receiver([post_save, post_delete], sender=Subscription, dispatch_uid="dsn_subscription_changed")
 def _subscription_changed(instance: Subscription, using: str, **kwargs: object) -> None:
-    announce(Subscription, using, [instance.trigger_id])
+    # One that was moved concerns the trigger that it was taken from as well.
+    announce(Subscription, using, {instance.trigger_id, instance.read_trigger_id or instance.trigger_id})
+    instance.read_trigger_id = instance.trigger_id
 
 
 @receiver(m2m_changed, sender=Subscription.backends.through, dispatch_uid="dsn_subscription_backends_checked")

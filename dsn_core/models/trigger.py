@@ -181,7 +181,13 @@ class Trigger(ConfigurationModel):
         if self.pk is not None:
             for subscription in self.subscriptions.prefetch_related("backends"):
                 subscription.trigger = self
-                subscription.check_fit()
+                try:
+                    subscription.check_fit()
+                except ValidationError as error:
+                    # Of no field of the trigger, but of a row that rests on it.
+                    raise ValidationError(
+                        [_("%(name)s: %(reason)s") % {"name": subscription, "reason": text} for text in error.messages]
+                    ) from error
 
     def clean_parts(self) -> None:
         """Refuse what could never match, and bring keys into the form in which they are compared."""

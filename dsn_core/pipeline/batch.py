@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
@@ -21,6 +21,9 @@ from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.settling import Verdict
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
+
+#: The way out of a failure that somebody can mend, at the end of its message.
+SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.objects.retry()."
 
 
 class Batch:
@@ -85,7 +88,7 @@ class Batch:
                 self.end(
                     row,
                     Status.FAILED,
-                    "Its backend was deleted before it was sent. Subscribe another backend, and retry the event.",
+                    "Its backend was deleted before it was sent. Subscribe another, for what happens from then on.",
                 )
 
     def load_users(self, *paths: str) -> None:
@@ -153,7 +156,7 @@ class Batch:
                     message = templates[name].render(row.user, event.trigger_context, event.signal_kwargs)
                 messages.append(addressed(message, row))
             except UnknownName as error:
-                self.end(row, Status.FAILED, f"{error} Then retry the delivery.")
+                self.end(row, Status.FAILED, f"{error} {SEND_AGAIN}")
             except DatabaseTrouble as error:
                 self.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
             except Exception as error:

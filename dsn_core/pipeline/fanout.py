@@ -55,13 +55,10 @@ class _Plans:
                 .filter(trigger=trigger_id, trigger__enabled=True, enabled=True)
                 .prefetch_related("backends", "addresses", "groups")
             )
-            self._make_known({backend.messenger for item in self._read[trigger_id] for backend in item.backends.all()})
+            MessengerState.objects.using(self.using).make_known(
+                backend.messenger for item in self._read[trigger_id] for backend in item.backends.all()
+            )
         return self._read[trigger_id]
-
-    def _make_known(self, messengers: set[str]) -> None:
-        rows = MessengerState.objects.using(self.using)
-        for name in messengers - set(rows.filter(messenger__in=messengers).values_list("messenger", flat=True)):
-            rows.get_or_create(messenger=name)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
 from dsn_core.pipeline import inserting
-from dsn_core.pipeline.batch import Batch
+from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.settling import Verdict
@@ -93,7 +93,7 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
     try:
         template = registry.message_template(rows[0].backend.message_template)
     except ConfigurationError as error:
-        batch.end_open(Verdict(Status.FAILED, f"{error} Then retry the delivery."))
+        batch.end_open(Verdict(Status.FAILED, f"{error} {SEND_AGAIN}"))
         return
     by_user = {row.user_id: row for row in rows}
     recorder = RecordingTemplate(template, by_user, rows[0])

@@ -76,7 +76,8 @@ def _with_usable_address(receiver: Receiver, resolver: str) -> Receiver:
 def _nonsense(resolver: str, what: str) -> ConfigurationError:
     return ConfigurationError(
         f"The receiver resolver {resolver!r} gave {what}; it gives users ({get_user_model()._meta.label}) "
-        "or Receiver objects. Mend it or its argument, then retry the event."
+        "or Receiver objects. Mend it or its argument, then expand the event again: in the admin, or by "
+        "Event.objects.retry()."
     )
 
 

@@ -18,7 +18,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, Status
 from dsn_core.models.subscription import Priority
 from dsn_core.pipeline import context, itself
-from dsn_core.pipeline.batch import Batch
+from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.settling import Verdict, settle, verdict_of
 from dsn_core.pipeline.sql import storable
@@ -76,7 +76,7 @@ def send(batch: Batch, alias: str) -> None:
     try:
         messenger = registry.messenger(alias)
     except ConfigurationError as error:
-        batch.end_open(Verdict(Status.FAILED, f"{str(error).rstrip('.')}. Then retry the delivery."))
+        batch.end_open(Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}"))
         return
     except Exception as error:
         batch.end_open(Verdict(Status.RETRY, f"The messenger {alias!r} could not be made: {describe(error)}"))

@@ -17,6 +17,14 @@ from dsn_core.plugins.registry import registry
 
 #: Answers after which nothing was sent and nothing will be.
 REFUSED = frozenset({Outcome.FAILED, Outcome.INVALID_ADDRESS})
+#: Texts that have broken messengers.
+TEXTS = {
+    "unicode": "Grüße, Ωmega, 日本語",
+    "emoji": "emoji 👩\u200d🚀 and \u0627\u0644",
+    "lines": "a line\nand\r\nanother",
+    "markup": "<b>& \"quotes\" 'n' all</b>",
+    "long": "x" * 3000,
+}
 
 
 class MessengerContract:
@@ -41,7 +49,7 @@ class MessengerContract:
     @pytest.fixture
     def messenger(self) -> BaseMessenger:
         """The messenger to be tested."""
-        raise NotImplementedError("A subclass of MessengerContract defines the fixture 'messenger'.")
+        pytest.fail("A subclass of MessengerContract defines the fixture 'messenger'.")
 
     def message(self, number: int = 1, **parts: Any) -> Message:
         """A message to :attr:`address`."""
@@ -89,11 +97,7 @@ class MessengerContract:
         for number in (1, 2):
             assert self.answers(messenger, [self.message(number)])[0].outcome is Outcome.SENT
 
-    @pytest.mark.parametrize(
-        "text",
-        ["Grüße, Ωmega, 日本語", "emoji 👩\u200d🚀 and \u0627\u0644", "a line\nand\r\nanother", "<b>& \"quotes\" 'n' all</b>", "x" * 3000],
-        ids=["unicode", "emoji", "lines", "markup", "long"],
-    )
+    @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
     def test_text_of_any_kind_is_answered(self, messenger: BaseMessenger, text: str) -> None:
         receipt = self.answers(messenger, [self.message(text=text)])[0]
         assert receipt.outcome is Outcome.SENT or (receipt.outcome in REFUSED and receipt.reason)

@@ -69,7 +69,8 @@ class Harness:
     @property
     def deliveries(self) -> list[Delivery]:
         """All deliveries, oldest first, with their events and backends."""
-        return list(Delivery.objects.using(outbox()).order_by("id").select_related("event", "backend"))
+        # Not joined: that would hide those whose backend is deleted.
+        return list(Delivery.objects.using(outbox()).order_by("id").prefetch_related("event", "backend"))
 
 
 def _candidate(items: tuple[Any, ...]) -> Candidate:

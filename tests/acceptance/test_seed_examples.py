@@ -5,7 +5,7 @@ missing argument raises KeyError.
 """
 
 # The classes below are the seed's text: its names, its classmethods that call cls "self".
-# ruff: noqa: N801, N804, N805
+# ruff: noqa: N801, N804
 
 from __future__ import annotations
 

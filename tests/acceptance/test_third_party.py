@@ -19,9 +19,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("DSN_TEST_DATABASE", "sqlite") != "sqlite", reason="the same on every database"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.environ.get("DSN_TEST_DATABASE", "sqlite") != "sqlite", reason="the same on every database"),
+]
 
 PIGEON = {
     "pyproject.toml": """
@@ -83,7 +84,8 @@ FIRE = """
 STATUSES = """
     import json
     from dsn_core.models import Delivery
-    print(json.dumps([[d.messenger, d.status, d.last_error] for d in Delivery.objects.order_by("event_id", "messenger")]))
+    rows = Delivery.objects.order_by("event_id", "messenger")
+    print(json.dumps([[row.messenger, row.status, row.last_error] for row in rows]))
 """
 
 

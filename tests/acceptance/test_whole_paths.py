@@ -76,24 +76,22 @@ def test_bare_addresses_get_it_too(dsn, released, movie):
 def test_what_is_rolled_back_was_never_sent(dsn, ann):
     trigger = Trigger.objects.define("post_save", action_object=TestModel1)
     trigger.subscribe(users=[ann], backends=[("memory", "simple")])
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         TestModel1.objects.create(name="rolled back")
         assert Event.objects.count() == 1, "recorded in the same transaction"
-        1 / 0  # noqa: B018
+        transaction.set_rollback(True)
     with transaction.atomic():
         TestModel1.objects.create(name="kept")
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             TestModel1.objects.create(name="to the savepoint")
-            1 / 0  # noqa: B018
+            transaction.set_rollback(True)
         assert dsn.sent == [], "nothing leaves before the commit"
     assert [message.subject for message in dsn.sent] == ["post_save: kept"]
     assert Event.objects.count() == 1
 
 
 def test_a_deleted_object_is_still_in_its_message(dsn, ann, movie):
-    Trigger.objects.define("post_delete", action_object=Movie).subscribe(
-        users=[ann], backends=[("memory", "simple")]
-    )
+    Trigger.objects.define("post_delete", action_object=Movie).subscribe(users=[ann], backends=[("memory", "simple")])
     movie.delete()
     assert [message.subject for message in dsn.sent] == ["post_delete: Alien"]
 

@@ -211,6 +211,32 @@ def test_a_pause_can_be_ended(client: Client, plugin: Any) -> None:
     assert (paused.paused_until, paused.pause_reason, other.paused_until) == (None, "", later)
 
 
+def test_deliveries_are_sent_again_and_cancelled_by_actions(client: Client, fill: Callable[..., Event]) -> None:
+    fill(3)
+    failed, waiting, sent = Delivery.objects.order_by("pk")
+    for row, status in ((failed, "failed"), (waiting, "pending"), (sent, "sent")):
+        Delivery.objects.filter(pk=row.pk).update(status=status, not_before=None)
+    chosen = {"_selected_action": [failed.pk, waiting.pk, sent.pk]}
+
+    page = client.post(url(Delivery, "changelist"), {"action": "retry", **chosen}, follow=True)
+    assert "1 delivery is sent again" in text(page)
+    page = client.post(url(Delivery, "changelist"), {"action": "cancel", "_selected_action": [waiting.pk]}, follow=True)
+    assert "1 delivery was cancelled" in text(page)
+
+    assert [row.status for row in Delivery.objects.order_by("pk")] == ["retry", "cancelled", "sent"]
+    failed.refresh_from_db()
+    assert failed.not_before is not None
+
+
+def test_failed_events_are_expanded_again_by_an_action(client: Client, fill: Callable[..., Event]) -> None:
+    event = fill(1)
+    Event.objects.update(status="failed", not_before=None)
+    page = client.post(url(Event, "changelist"), {"action": "retry", "_selected_action": [event.pk]}, follow=True)
+    assert "1 event is expanded again" in text(page)
+    event.refresh_from_db()
+    assert (event.status, event.not_before is not None) == ("pending", True)
+
+
 def test_deleting_much_is_confirmed_with_numbers(client: Client, fill: Callable[..., Event]) -> None:
     event = fill(300)
     page = url(Event, "delete", event.pk)

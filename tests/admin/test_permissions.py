@@ -59,7 +59,7 @@ def test_who_may_look_sees_and_changes_nothing(
     assert 'name="_save"' not in page.content.decode()
     assert client.post(url(model, "change", row.pk), {**TRIGGER, **addresses()}).status_code == 403
     assert client.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
-    for action in ("disable", "end_pause", "delete_selected"):
+    for action in ("disable", "end_pause", "retry", "cancel", "delete_selected"):
         client.post(url(model, "changelist"), {"action": action, "_selected_action": [row.pk], "post": "yes"})
     row.refresh_from_db()
     assert getattr(row, "enabled", True)

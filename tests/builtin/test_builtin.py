@@ -16,6 +16,7 @@ from dsn_core import Message
 from dsn_core.builtin.filters import InactiveUsersFilter
 from dsn_core.builtin.messengers import ConsoleMessenger
 from dsn_core.builtin.resolvers import PathResolver
+from dsn_core.builtin.templates import SimpleMessageTemplate
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.pipeline.receivers import chunks_of
@@ -84,7 +85,8 @@ def trigger(**values: Any) -> SimpleNamespace:
         ("movie.audiences", {}),
         ("instance.audiences", {"action_object_class": Movie}),
         ("instance.movie.audiences", {"action_object_class": Ticket, "removes": True}),
-        ("instance.tickets", {"action_object_class": Movie}),
+        ("instance.movie.audiences", {"action_object_class": Ticket}),
+        ("instance", {"action_object_class": User}),
         ("anything.at.all", {"provides": None}),
         ("instance.pk", {"action_object_class": Movie}),
         ("actor_object", {}),
@@ -103,11 +105,19 @@ def test_paths_that_can_work_are_accepted(path: str, about: dict[str, Any]) -> N
         ("instance.owner", {"action_object_class": Movie}, "testapp.Movie has no 'owner'"),
         ("instance.audiences", {"action_object_class": Movie, "removes": True}, "that is being deleted"),
         ("instance.profile", {"action_object_class": User, "removes": True}, "that is being deleted"),
+        ("instance.groups", {"action_object_class": User}, "leads to auth.Group; receivers are users"),
+        ("instance", {"action_object_class": Movie}, "leads to testapp.Movie; receivers are users"),
     ],
 )
 def test_paths_that_cannot_work_are_refused(path: str, about: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         PathResolver().check_argument(path, trigger(**about))
+
+
+def test_the_simple_template_names_a_class_by_its_model() -> None:
+    said = SimpleMessageTemplate().render(None, {"verb": "user_logged_in", "action_object": User, "target": ""}, {})
+    assert said.subject == "user_logged_in: user"
+    assert "Action object: user" in said.text
 
 
 def test_the_filter_leaves_out_inactive_users_and_no_others() -> None:

@@ -14,7 +14,10 @@ from tests import settings
 from tests.docs.literate import ROOT, Block, Reader, blocks
 
 # The reader's project has an SQLite database of its own, whatever the suite runs on.
-pytestmark = pytest.mark.skipif(settings.DATABASE != "sqlite", reason="the same on every database: run with SQLite")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(settings.DATABASE != "sqlite", reason="the same on every database: run with SQLite"),
+]
 
 
 def test_the_tutorial_and_the_guides_that_build_on_it_can_be_followed(tmp_path: Path) -> None:

@@ -32,9 +32,12 @@ def has_dsn_email() -> bool:
     return any(found.value == "dsn_email.plugin" for found in entry_points(group="dsn"))
 
 
-pytestmark = pytest.mark.skipif(
-    not has_dsn_email() and not services.is_required(), reason="dsn-email is not installed as a package"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not has_dsn_email() and not services.is_required(), reason="dsn-email is not installed as a package"
+    ),
+]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
@@ -147,3 +150,23 @@ def test_a_worker_that_was_asked_to_stop_claims_no_further_batch(subscribed, dsn
     assert not worker.drain()
     assert not worker.watch()
     assert Delivery.objects.count() == 0
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="makes a database of its own")
+def test_once_says_what_to_do_while_the_tables_are_missing(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DSN_TEST_DATABASE_NAME": str(tmp_path / "empty.sqlite3"),
+        "PYTHONPATH": os.pathsep.join([os.fspath(django_settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run(
+        [*COMMAND, "--once"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "run 'manage.py migrate' first" in done.stderr
+    assert "Traceback" not in done.stderr

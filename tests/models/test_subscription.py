@@ -109,3 +109,37 @@ def test_the_form_and_the_code_refuse_the_same(trigger) -> None:
         Subscription(trigger=trigger, name="").full_clean()
     trigger.subscribe("other")
     assert str(Subscription.objects.get(name="other")) == "other (released)"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"backends": ["console"]}, "'console' is no backend: give a Backend, or a pair"),
+        ({"addresses": ["a@b.c"]}, "'a@b.c' is no address: give a pair of messenger and address"),
+        ({"users": "ann"}, r"users is 'ann'; it is a list: users=\['ann'\]"),
+        ({"groups": 3}, r"groups is 3; it is a list: groups=\[3\]"),
+    ],
+)
+def test_what_is_no_list_or_pair_is_said_so(trigger, given, sentence) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        trigger.subscribe(**given)
+    assert not Subscription.objects.exists()
+
+
+def test_a_subscription_that_is_moved_leaves_its_old_trigger(dsn, ann) -> None:
+    old = Trigger.objects.define("post_save", action_object=Group)
+    new = Trigger.objects.define("post_delete", action_object=Group)
+    subscription = old.subscribe(users=[ann], backends=[("memory", "simple")])
+    subscription.trigger = new
+    subscription.save()
+    group = Group.objects.create(name="g")
+    dsn.run()
+    assert dsn.sent == []
+    group.delete()
+    dsn.run()
+    assert [message.subject for message in dsn.sent] == ["post_delete: g"]
+    # Moved back by the related manager, which passes by save().
+    old.subscriptions.add(subscription)
+    Group.objects.create(name="h")
+    dsn.run()
+    assert dsn.sent[-1].subject == "post_save: h"

@@ -17,6 +17,7 @@ from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, Mes
 from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import sending, settling
+from dsn_core.pipeline.batch import SEND_AGAIN
 from dsn_core.pipeline.claiming import claim
 from dsn_core.pipeline.intake import outbox
 from dsn_core.pipeline.settling import Verdict, settle
@@ -409,7 +410,7 @@ def test_uninstalled_plugins_fail_with_a_sentence_and_are_sent_after_the_repair(
     for row, what in zip(rows(), ("messenger 'gone'", "message template 'lost'"), strict=True):
         assert f"There is no {what}" in row.last_error
         assert "Install the plugin" in row.last_error
-        assert row.last_error.endswith("Then retry the delivery.")
+        assert row.last_error.endswith(SEND_AGAIN)
     signals.add(messenger, template)
     again()
     signals.run()
@@ -425,7 +426,7 @@ def test_a_messenger_without_its_options_fails_with_a_sentence(signals, subscrib
     subscribe(users=people[:1], backends=[("needy", "plain")])
     fire()
     signals.run()
-    assert rows()[0].last_error == "DSN['MESSENGERS']['needy']: TOKEN is missing. Then retry the delivery."
+    assert rows()[0].last_error == f"DSN['MESSENGERS']['needy']: TOKEN is missing. {SEND_AGAIN}"
     settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"needy": {"TOKEN": CANARY}}}
     again()
     signals.run()
@@ -458,7 +459,7 @@ def test_what_was_deleted_meanwhile_ends_with_a_reason(signals, subscribe, fire,
     Event.objects.filter(trigger__target="t")._raw_delete(outbox())
     signals.run()
     assert sorted((row.status, row.last_error) for row in rows()) == [
-        ("failed", "Its backend was deleted before it was sent. Subscribe another backend, and retry the event."),
+        ("failed", "Its backend was deleted before it was sent. Subscribe another, for what happens from then on."),
         ("failed", "Its event was purged before it was sent: nothing is left to send."),
         ("skipped", "The user was deleted."),
     ]

@@ -193,13 +193,16 @@ def test_a_check_that_raises_is_a_finding_without_secrets(
     assert texts(site.load().messenger_findings("pager")) == [said]
 
 
-def test_options_that_cannot_be_understood_are_a_finding(site: Site) -> None:
+def test_options_that_are_no_frozen_dataclass_break_their_plugin(site: Site) -> None:
     body = "Options = type('Odd', (Options,), {'__annotations__': {'X': 'NoSuchType'}})"
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", body))
 
-    (finding,) = site.load().messenger_findings("pager")
+    registry = site.load()
 
-    assert "NoSuchType" in str(finding)
+    (plugin,) = [plugin for plugin in registry.plugins if plugin.name == "pager"]
+    assert plugin.state == "broken"
+    assert "Options" in plugin.reason
+    assert "dataclass" in plugin.reason
 
 
 @pytest.mark.parametrize("value", ["postgres://somewhere", None, {"MESSENGERS": None}, {"MESSENGERS": {"console": 3}}])

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from dsn_core.pipeline.intake import outbox
+from dsn_core.pipeline.run import Progress
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 from dsn_core.runners.worker import Worker
@@ -52,7 +54,7 @@ class Command(BaseCommand):
                 self.stderr.write(self.style.WARNING(f"Plugin {plugin.candidate.label} is broken: {plugin.reason}"))
         with _stopped_by_signals(worker):
             if options["once"]:
-                done = worker.drain()
+                done = self._once(worker)
             else:
                 self.stdout.write(
                     "Watching for work. Stop with Ctrl-C or SIGTERM: the batch at hand is finished first."
@@ -60,6 +62,16 @@ class Command(BaseCommand):
                 self.stdout.flush()
                 done = worker.watch()
         self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
+
+    @staticmethod
+    def _once(worker: Worker) -> Progress:
+        try:
+            return worker.drain()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database {worker.using!r} does not do what is asked: {error}. "
+                "If a table or column is missing, run 'manage.py migrate' first."
+            ) from error
 
     @staticmethod
     def _messengers(names: list[str] | None) -> set[str] | None:
