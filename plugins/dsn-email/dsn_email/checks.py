@@ -17,13 +17,10 @@ from dsn_email.options import EmailOptions
 def problems(options: EmailOptions) -> list[CheckMessage]:
     """Everything wrong with ``options``, without a network call."""
     found: list[CheckMessage] = []
-    if not options.TIMEOUT > 0:
-        hint = "Set it to the seconds that the mail server may take for one answer; the default is 10."
-        found.append(Error(f"TIMEOUT is {options.TIMEOUT}; e-mail needs a time-out.", hint=hint, id="dsn_email.E001"))
     sender = "FROM" if options.FROM else "The setting DEFAULT_FROM_EMAIL"
-    found += _refused(lambda: mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL), sender, "dsn_email.E002")
-    found += _refused(lambda: mailboxes("Reply-To", options.REPLY_TO), "REPLY_TO", "dsn_email.E003")
-    found += _refused(lambda: extra_headers(options.HEADERS), "HEADERS", "dsn_email.E004")
+    found += _refused(lambda: mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL), sender, "dsn_email.E001")
+    found += _refused(lambda: mailboxes("Reply-To", options.REPLY_TO), "REPLY_TO", "dsn_email.E002")
+    found += _refused(lambda: extra_headers(options.HEADERS), "HEADERS", "dsn_email.E003")
     return found + _mailer(options)
 
 
@@ -44,7 +41,7 @@ def _mailer(options: EmailOptions) -> list[CheckMessage]:
             return []
         hint = "Remove the option, and set EMAIL_BACKEND and EMAIL_HOST, or upgrade Django."
         message = f"MAILER is {options.MAILER!r}, but MAILERS needs Django 6.1 or later."
-        return [Error(message, hint=hint, id="dsn_email.E005")]
+        return [Error(message, hint=hint, id="dsn_email.E004")]
     known = getattr(settings, "MAILERS", {})
     alias = options.MAILER or DEFAULT_MAILER
     if alias in known or (alias == DEFAULT_MAILER and not hasattr(settings, "MAILERS")):
@@ -52,4 +49,4 @@ def _mailer(options: EmailOptions) -> list[CheckMessage]:
     hint = (
         f"Add it to MAILERS, or set the option MAILER to one of: {', '.join(map(repr, known)) or '(there are none)'}."
     )
-    return [Error(f"MAILERS has no mailer {alias!r}{nearest(alias, known)}.", hint=hint, id="dsn_email.E006")]
+    return [Error(f"MAILERS has no mailer {alias!r}{nearest(alias, known)}.", hint=hint, id="dsn_email.E005")]
