@@ -40,7 +40,7 @@ class Settings:
     #: Seconds a claimed delivery or event belongs to the worker that claimed it.
     LEASE_SECONDS: float = 300
     #: How often a delivery, or the fan-out of an event, is tried before it is failed.
-    MAX_ATTEMPTS: int = 8
+    MAX_ATTEMPTS: int = 16
     #: Bytes an event's payload may have; larger arguments become placeholders.
     MAX_PAYLOAD_BYTES: int = 65_536
     #: How deep messages may cause messages, before it counts as a loop.

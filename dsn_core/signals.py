@@ -11,7 +11,7 @@ from django.dispatch import Signal
 #: Arguments: ``events`` (list of ``Event``), ``using`` (database alias). Sender: ``Event``.
 event_recorded = Signal()
 
-#: Deliveries reached a final status. Arguments: ``delivery``. Sender: ``Delivery``.
+#: A worker brought a delivery to a final status. Arguments: ``delivery``. Sender: ``Delivery``.
 delivery_finished = Signal()
 
 #: A messenger asked for a pause. Arguments: ``messenger`` (its alias), ``seconds``, ``reason``.

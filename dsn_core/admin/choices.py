@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.exceptions import UnknownName
 from dsn_core.models import Trigger, references
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
@@ -107,15 +107,8 @@ def is_receiver_resolver(name: str) -> bool:
 
 def messenger_problems(alias: str) -> list[str]:
     """What keeps a messenger from being ready, without any secret; empty when it is ready."""
-    try:
-        mask = registry.messenger(alias).options.mask
-    except ConfigurationError:
-        # It says which options lack or do not fit, and never what they are.
-        mask = str
-    except Exception as error:
-        return [_("It cannot be made: its class raised %(error)s.") % {"error": type(error).__name__}]
     findings = registry.messenger_findings(alias)
-    return [mask(finding if isinstance(finding, str) else finding.msg) for finding in findings]
+    return [finding if isinstance(finding, str) else str(finding.msg) for finding in findings]
 
 
 def verbs_explained() -> SafeString:

@@ -27,6 +27,7 @@ from dsn_core.admin.forms import (
 from dsn_core.admin.generic import TabularInline
 from dsn_core.admin.widgets import SearchSelect, SearchSelectMultiple
 from dsn_core.models import Subscription, SubscriptionAddress
+from dsn_core.models.subscription import users_have_groups
 
 
 class AddressInline(TabularInline[SubscriptionAddress, Subscription]):
@@ -84,7 +85,8 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
     # The page
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
-        receivers = ["users_counted" if has_many_users(obj) else "users", "groups", "resolver", "argument"]
+        groups = ["groups"] if users_have_groups() else []
+        receivers = ["users_counted" if has_many_users(obj) else "users", *groups, "resolver", "argument"]
         if has_many_addresses(obj):
             receivers.append("addresses_counted")
         fieldsets = [

@@ -24,6 +24,8 @@ from dsn_core.models import Subscription, SubscriptionAddress, Trigger
 @admin.register(Trigger)
 class TriggerAdmin(SwitchableAdmin[Trigger]):
     form = TriggerForm
+    # That of the model is lost where the rows are counted.
+    ordering = ["verb", "id"]
     list_display = ["verb_shown", "about", "enabled", "subscriptions_counted", "updated_at"]
     list_filter = ["enabled", "verb", "action_object_model"]
     search_fields = [

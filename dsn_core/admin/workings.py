@@ -27,10 +27,10 @@ class _KeptAdmin(ReadOnlyAdmin[Any]):
 
 @admin.register(MessengerState)
 class MessengerStateAdmin(_KeptAdmin):
-    list_display = ["messenger", "pause_shown", "paused_until", "reason_begun", "readiness_shown", "rate_next_at"]
+    list_display = ["messenger", "pause_shown", "paused_until", "reason_begun", "readiness_shown"]
     search_fields = ["messenger"]
     actions = ["end_pause"]
-    fields = ["messenger", "pause_shown", "paused_until", "reason_shown", "readiness_shown", "rate_next_at"]
+    fields = ["messenger", "pause_shown", "paused_until", "reason_shown", "readiness_shown"]
 
     @admin.action(description=gettext_lazy("End the pause"), permissions=["operate"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[MessengerState]) -> None:

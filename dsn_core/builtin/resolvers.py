@@ -21,7 +21,8 @@ class PathResolver(BaseReceiverResolver):
     name = "path"
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        start = {**event.signal_kwargs, **event.trigger_context, "sender": event.sender}
+        # An argument called target is the object; the target of the activity is its text.
+        start = {**event.trigger_context, "sender": event.sender, **event.signal_kwargs}
         found: Any = follow(start, argument)
         if isinstance(found, Manager | QuerySet):
             return found.all()

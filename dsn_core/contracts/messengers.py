@@ -86,7 +86,7 @@ class BaseMessenger(Named):
         """
         if not self.path_to_address:
             return {}
-        found = {user.pk: follow(user, self.path_to_address) for user in users}
+        found = {user.pk: follow(user, self.path_to_address, missing_key_is_none=True) for user in users}
         return {pk: str(address) for pk, address in found.items() if address not in (None, "")}
 
     def send_messages(self, messages: Sequence[Message]) -> Iterable[Receipt]:
@@ -96,6 +96,9 @@ class BaseMessenger(Named):
         messages, or name their message. A message that is left unanswered is tried again. What is
         raised is a retry for those still unanswered; it never reaches the code that fired the
         signal. Every call of the provider must keep ``self.options.TIMEOUT``.
+
+        Better yield each receipt than return a list: between two of them the worker renews its lease,
+        and can stop when it is asked to (a generator is then closed).
         """
         raise not_overridden(self, "send_messages")
 

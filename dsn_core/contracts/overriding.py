@@ -20,6 +20,13 @@ def require_override(cls: type, base: type, *methods: str) -> None:
             f"{cls.__module__}.{cls.__qualname__} overrides {'neither ' if len(methods) > 1 else 'no '}{names}: "
             f"it would do nothing. Override {' or '.join(f'{method}()' for method in methods)}."
         )
+    for method in methods:
+        function = getattr(cls, method)
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ContractError(
+                f"{cls.__module__}.{cls.__qualname__}.{method}() is async, and would never be awaited: runners call it "
+                "in a thread. Make it a plain function (asgiref's async_to_sync calls async code from there)."
+            )
 
 
 def not_overridden(instance: object, method: str) -> ContractError:

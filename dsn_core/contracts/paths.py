@@ -10,7 +10,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from dsn_core.exceptions import ConfigurationError
 
 
-def follow(start: Any, path: str) -> Any:
+def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
     """Walk ``path`` from ``start``: mapping keys, then attributes. None where a step finds None.
 
     A one-to-one relation that has no row counts as None. Names that begin with an underscore are
@@ -24,6 +24,8 @@ def follow(start: Any, path: str) -> Any:
             return None
         if isinstance(value, Mapping):
             if step not in value:
+                if missing_key_is_none:
+                    return None
                 raise ConfigurationError(f"{path!r} cannot be followed: there is no {step!r}.")
             value = value[step]
             continue

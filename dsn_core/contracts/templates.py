@@ -93,7 +93,7 @@ class BaseMessageTemplate(Named):
         """All that the template can name, ``get_template_context`` included."""
         # Last what must be reachable whatever the signal calls its arguments.
         context = {**signal_kwargs, **trigger_context, "user": user}
-        context |= {"signal_kwargs": signal_kwargs, "trigger_context": trigger_context}
+        context |= {"signal_kwargs": dict(signal_kwargs), "trigger_context": dict(trigger_context)}
         given = self.get_template_context(context)
         if not isinstance(given, dict):
             raise RenderingError(

@@ -46,7 +46,9 @@ class Backend(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.message_template} by {self.messenger}"
+        return str(
+            _("%(template)s by %(messenger)s") % {"template": self.message_template, "messenger": self.messenger}
+        )
 
     def clean(self) -> None:
         if problems := self.not_installed():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -50,7 +50,16 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.RETRY: frozenset({Status.SENDING, Status.CANCELLED}),
     Status.SENDING: frozenset(
         # To itself: the lease ran out, and another worker took over.
-        {Status.SENDING, Status.SENT, Status.RETRY, Status.FAILED, Status.SKIPPED, Status.UNKNOWN}
+        # To pending: it was given back before anything was tried.
+        {
+            Status.SENDING,
+            Status.PENDING,
+            Status.SENT,
+            Status.RETRY,
+            Status.FAILED,
+            Status.SKIPPED,
+            Status.UNKNOWN,
+        }
     ),
     Status.SENT: frozenset(),
     Status.FAILED: frozenset(),
@@ -68,7 +77,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         Goes by what their backends say today, so that a mended backend is used. One whose outcome
         is unknown may arrive a second time.
         """
-        chosen = self.filter(status__in=FINAL - {Status.SENT})
+        # One that carried a call to the end is done: the users whom the messenger chose have their own.
+        carried = Q(status=Status.SKIPPED, address_key=address_key(NOBODY))
+        chosen = self.filter(~carried, status__in=FINAL - {Status.SENT})
         backend = Backend.objects.using(self.db).filter(pk=OuterRef("backend_id")).values("messenger")
         with transaction.atomic(using=self.db):
             MessengerState.objects.using(self.db).make_known(
@@ -147,6 +158,20 @@ class Delivery(Claimable):
 
     def __str__(self) -> str:
         return f"{self.event_id}/{self.pk} by {self.messenger} to {self.receiver_label}: {self.status}"
+
+    def like(self, **values: Any) -> Delivery:
+        """A new delivery of the same event by the same backend, with ``values`` of its own."""
+        return Delivery(
+            **{
+                "event_id": self.event_id,
+                "backend_id": self.backend_id,
+                "occurrence": self.occurrence,
+                "messenger": self.messenger,
+                "priority": self.priority,
+                "created_at": self.created_at,
+                **values,
+            }
+        )
 
     @property
     def receiver_label(self) -> str:

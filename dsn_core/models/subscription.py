@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.signals import m2m_changed, post_delete, post_save
@@ -127,7 +128,9 @@ class Subscription(ConfigurationModel):
         if users is not None:
             self.users.set(_several(users, "users"))
         if groups is not None:
-            self.groups.set(_several(groups, "groups"))
+            chosen = list(_several(groups, "groups"))
+            self.check_groups(chosen)
+            self.groups.set(chosen)
         if addresses is not None:
             self._set_addresses(addresses)
         self.check_addresses(list(self.backends.all()), [row.messenger for row in self.addresses.all()])
@@ -199,6 +202,15 @@ class Subscription(ConfigurationModel):
             ) from error
 
     @staticmethod
+    def check_groups(groups: Iterable[Any]) -> None:
+        """Refuse groups where the user model has none."""
+        if list(groups) and not users_have_groups():
+            raise ValidationError(
+                _("The user model %s has no groups. Name users, or use a receiver resolver.")
+                % get_user_model()._meta.label
+            )
+
+    @staticmethod
     def check_addresses(backends: Sequence[Backend], messengers: Iterable[str]) -> None:
         """Refuse a bare address that none of ``backends`` could send to."""
         for messenger in messengers:
@@ -207,6 +219,11 @@ class Subscription(ConfigurationModel):
                     _("There is an address for %(messenger)s, but no backend of the subscription sends by it.")
                     % {"messenger": messenger}
                 )
+
+
+def users_have_groups() -> bool:
+    """Whether users of this project can be in groups: a user model made from scratch need not know them."""
+    return any(relation.name == "groups" for relation in get_user_model()._meta.many_to_many)
 
 
 def _several(rows: Any, what: str) -> Iterable[Any]:

@@ -138,9 +138,9 @@ class Trigger(ConfigurationModel):
     def __str__(self) -> str:
         about = [_describe(self.action_object_model, self.action_object_pk)]
         if self.actor_object_model:
-            about.append(f"by {_describe(self.actor_object_model, self.actor_object_pk)}")
+            about.append(_("by {}").format(_describe(self.actor_object_model, self.actor_object_pk)))
         if self.target:
-            about.append(f"to {self.target}")
+            about.append(_("to {}").format(self.target))
         return " ".join([self.verb, *filter(None, about)])
 
     @staticmethod

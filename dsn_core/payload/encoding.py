@@ -164,6 +164,11 @@ class _Encoder:
             return self._mapping(value, nesting)
         if isinstance(value, list):
             return self._items(value, nesting)
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            # A named tuple: it has fields, and one of them may be a password.
+            value = tuple(
+                "" if name.lower() in self.secrets else item for name, item in zip(value._fields, value, strict=False)
+            )
         if isinstance(value, tuple | set | frozenset):
             return {"$": "tuple" if isinstance(value, tuple) else "set", "v": self._items(value, nesting)}
         return placeholder(value, "cannot be stored")
@@ -198,6 +203,13 @@ class _Encoder:
 
     def _instance(self, instance: Model, nesting: int) -> dict[str, Any]:
         def encode(value: Any, field: Field[Any, Any]) -> Any:
+            if (
+                type(value) in (str, bytes)
+                and len(value) > self.limit // 24
+                and len(_json(str(value))) > self.limit // 4
+            ):
+                # The object is worth more than its longest column: it keeps its key and the others.
+                return placeholder(value, "too large to store")
             encoded = self.encode(value, nesting + 1)
             if isinstance(encoded, dict) and encoded.get("$") == "placeholder":
                 # A field's own type, say Money: the field knows how to write it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
@@ -29,8 +30,12 @@ SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.
 class Batch:
     """Claimed deliveries on their way. A row that has a verdict takes no further step."""
 
-    def __init__(self, claimed: Claim[Delivery], using: str) -> None:
+    def __init__(self, claimed: Claim[Delivery], using: str, stop: Callable[[], bool] = lambda: False) -> None:
         self.rows = claimed.rows
+        self._claimed = claimed
+        self._stop = stop
+        #: Whether it ends early: the worker is to stop, its time is over, or another one took rows over.
+        self.is_broken_off = False
         self.clock = claimed.clock
         self.using = using
         self.verdicts: dict[int, Verdict] = {}
@@ -39,6 +44,18 @@ class Batch:
     def open(self) -> list[Delivery]:
         """The rows that nothing was decided about yet."""
         return [row for row in self.rows if row.pk not in self.verdicts]
+
+    def go_on(self) -> bool:
+        """Whether to go on with the next message. Asked between any two, it also holds on to the rows."""
+        if not self.is_broken_off:
+            self.is_broken_off = self._stop() or not self._claimed.keep(self.rows, self.using)
+        return not self.is_broken_off
+
+    def give_back(self) -> None:
+        """Leave the open rows to the next worker, as if they had not been claimed."""
+        for row in self.open:
+            status = Status.RETRY if row.attempts > 1 else Status.PENDING
+            self.verdicts[row.pk] = Verdict(status, row.last_error, after=0.0, counts=False)
 
     def end(self, row: Delivery, status: Status, error: str) -> None:
         self.verdicts[row.pk] = Verdict(status, error)
@@ -148,6 +165,8 @@ class Batch:
         templates: dict[str, BaseMessageTemplate] = {}
         locales = Locales()
         for row in self.open:
+            if not self.go_on():
+                return []
             name, event = row.backend.message_template, row.event
             try:
                 if name not in templates:

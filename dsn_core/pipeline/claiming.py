@@ -31,16 +31,22 @@ class Claim(Generic[RowT]):
     clock: DatabaseClock
     _renewed: float = field(default_factory=time.monotonic)
 
-    def keep(self, rows: Sequence[RowT], using: str) -> None:
-        """Begin the lease of ``rows`` anew when a third of it is over, so that long work stays ours."""
+    def keep(self, rows: Sequence[RowT], using: str) -> bool:
+        """Begin the lease of ``rows`` anew when a third of it is over, so that long work stays ours.
+
+        Returns False when it was too late: another worker has taken some of them.
+        """
         lease = conf.current().LEASE_SECONDS
         if time.monotonic() - self._renewed < lease / 3:
-            return
+            return True
         self._renewed = time.monotonic()
+        kept = 0
         for some in chunks(rows):
-            type(some[0])._base_manager.using(using).filter(
-                pk__in=[row.pk for row in some], lease_token=self.token
-            ).update(not_before=self.clock.now(lease))
+            ours = (
+                type(some[0])._base_manager.using(using).filter(pk__in=[row.pk for row in some], lease_token=self.token)
+            )
+            kept += ours.update(not_before=self.clock.now(lease))
+        return kept == len(rows)
 
 
 def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Claim[RowT] | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from dsn_core import conf
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError, PayloadError
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
-from dsn_core.models.clock import DatabaseClock
+from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
+from dsn_core.models.subscription import users_have_groups
 from dsn_core.pipeline import context, inserting
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.receivers import Chunk, chunks_of
@@ -27,17 +28,25 @@ from dsn_core.plugins.registry import registry
 logger = logging.getLogger("dsn_core.fanout")
 
 EVENTS_PER_CLAIM = 50
+NOBODY_SUBSCRIBED = "Nothing was to be done: the trigger was deleted or disabled meanwhile, or nobody subscribes to it."
 
 
-def expand_due(using: str) -> int:
-    """Claim due events and make their deliveries; return how many events were worked on."""
+def expand_due(using: str, stop: Callable[[], bool] = lambda: False) -> int:
+    """Claim due events and make their deliveries; return how many events were worked on.
+
+    ``stop()`` is asked before each: those that were not begun are given back.
+    """
     claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
     if claimed is None:
         return 0
     plans = _Plans(using)
     for number, event in enumerate(claimed.rows):
+        if stop():
+            _give_back(claimed, claimed.rows[number:], using)
+            return number
         expansion = _Expansion(event, claimed, claimed.rows[number:], using)
-        _settle(event, claimed, expansion.run(plans.of(event.trigger_id)), using)
+        subscriptions = plans.of(event.trigger_id)
+        _settle(event, claimed, expansion.run(subscriptions), using, "" if subscriptions else NOBODY_SUBSCRIBED)
     return len(claimed.rows)
 
 
@@ -121,9 +130,13 @@ def _pattern(event: Event, backend: Backend, subscription: Subscription, clock: 
     )
 
 
+def _due_like(pattern: Delivery, **values: Any) -> Delivery:
+    return pattern.like(not_before=pattern.not_before, **values)
+
+
 def _members(groups: Sequence[int], using: str) -> QuerySet[Any]:
     users = get_user_model()._default_manager.using(using)
-    if not any(relation.name == "groups" for relation in get_user_model()._meta.many_to_many):
+    if not users_have_groups():
         raise ConfigurationError(
             f"The subscription names groups, but the user model {get_user_model()._meta.label} has no groups. "
             "Name users, or use a receiver resolver."
@@ -135,18 +148,13 @@ def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: dict[int,
     rows = []
     for backend in backends:
         pattern = patterns[backend.pk]
-        rows += [_like(pattern, user_id=key) for key in chunk.users]
+        rows += [_due_like(pattern, user_id=key) for key in chunk.users]
         rows += [
-            _like(pattern, address=receiver.address, address_key=address_key(receiver.address))
+            _due_like(pattern, address=receiver.address, address_key=address_key(receiver.address))
             for receiver in chunk.addresses
             if backend.accepts(receiver.messenger)
         ]
     inserting.insert(rows, using)
-
-
-def _like(pattern: Delivery, **values: Any) -> Delivery:
-    fields = {field.attname: getattr(pattern, field.attname) for field in Delivery._meta.concrete_fields}
-    return Delivery(**{**fields, **values})
 
 
 def _add_calls(event: Event, backends: Sequence[Backend], patterns: dict[int, Delivery], using: str) -> None:
@@ -158,11 +166,17 @@ def _add_calls(event: Event, backends: Sequence[Backend], patterns: dict[int, De
             continue
         made = Delivery.objects.using(using).filter(occurrence=event.occurrence, backend=backend, address="")
         if itself and not made.exists():
-            inserting.insert([_like(patterns[backend.pk], address_key=address_key(NOBODY))], using)
+            inserting.insert([_due_like(patterns[backend.pk], address_key=address_key(NOBODY))], using)
 
 
-def _settle(event: Event, claimed: Claim[Event], errors: list[Exception], using: str) -> None:
-    text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH)
+def _give_back(claimed: Claim[Event], events: Sequence[Event], using: str) -> None:
+    """Leave ``events`` to the next worker, as if they had not been claimed."""
+    rows = Event.objects.using(using).filter(pk__in=[event.pk for event in events], lease_token=claimed.token)
+    rows.update(status=Event.Status.PENDING, not_before=DatabaseNow(), lease_token=None, attempts=F("attempts") - 1)
+
+
+def _settle(event: Event, claimed: Claim[Event], errors: list[Exception], using: str, note: str = "") -> None:
+    text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH) or note
     values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}
     if errors:
         lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)

@@ -8,6 +8,7 @@ and without the caller's data.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import connections, router, transaction
+from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
@@ -34,6 +35,9 @@ from dsn_core.signals import event_recorded
 logger = logging.getLogger("dsn_core.intake")
 
 T = TypeVar("T")
+
+#: Triggers that one line of the log names.
+MAX_NAMED = 5
 
 #: What went wrong in this process, by kind; for tests and health pages.
 errors: Counter[str] = Counter()
@@ -60,7 +64,7 @@ def record(matches: Sequence[Match], activity: Activity, *, source: str | None =
     with it. Returns the occurrence's id, or None when nothing was recorded.
     """
     using = outbox()
-    label = matches[0].label
+    label = _labels(matches)
     depth = context.depth()
     if depth > conf.current().MAX_DEPTH:
         errors["depth"] += 1
@@ -86,6 +90,12 @@ def record(matches: Sequence[Match], activity: Activity, *, source: str | None =
     later = functools.partial(shielded, functools.partial(insert, text), label=label, using=using)
     transaction.on_commit(later, using=source, robust=True)
     return occurrence
+
+
+def _labels(matches: Sequence[Match]) -> str:
+    """The triggers' names as a log shows them."""
+    more = f" and {len(matches) - MAX_NAMED} more" if len(matches) > MAX_NAMED else ""
+    return ", ".join(match.label for match in matches[:MAX_NAMED]) + more
 
 
 def shielded(work: Callable[[], T], *, label: str, using: str) -> T | None:
@@ -129,6 +139,11 @@ def _is_lost(connection: BaseDatabaseWrapper) -> bool:
     return connection.needs_rollback or connection.connection is None or not connection.is_usable()
 
 
+def has_lost_a_transaction() -> bool:
+    """Whether a transaction that this thread has open, on whichever database, is beyond saving."""
+    return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
+
+
 def _insert(matches: Sequence[Match], verb: str, text: str, occurrence: uuid.UUID, depth: int, using: str) -> None:
     events = Event.objects.using(using).bulk_create(
         Event(
@@ -143,7 +158,7 @@ def _insert(matches: Sequence[Match], verb: str, text: str, occurrence: uuid.UUI
     )
     if event_recorded.has_listeners(Event):
         # Whose failing query must not take the event along.
-        with transaction.atomic(using=using):
+        with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
             event_recorded.send_robust(sender=Event, events=events, using=using)
     transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
 

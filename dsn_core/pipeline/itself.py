@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from dsn_core.contracts.messages import Message
@@ -19,7 +20,7 @@ from dsn_core.pipeline import inserting
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
-from dsn_core.pipeline.settling import Verdict
+from dsn_core.pipeline.settling import Verdict, backoff
 from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
@@ -43,16 +44,30 @@ def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Deli
     if first is None:
         return None
     limit = cls.batch_size if cls.sets_batch_size() else None
-    return claim(rows.filter(**first), limit=limit, status=Status.SENDING)
+    with transaction.atomic(using=rows.db):
+        if not _is_alone_with(first["event_id"], rows.db):
+            return None
+        return claim(rows.filter(**first), limit=limit, status=Status.SENDING)
+
+
+def _is_alone_with(event_id: int, using: str) -> bool:
+    """Lock the event, so that no other worker takes some of the call's users at the same moment."""
+    features = connections[using].features
+    if not features.has_select_for_update:
+        return True
+    event = Event.objects.using(using).filter(pk=event_id)
+    locked = event.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+    return bool(list(locked.values_list("pk"))) or not event.exists()
 
 
 class RecordingTemplate:
     """Stands for the message template, and remembers for whom it was rendered."""
 
-    def __init__(self, template: BaseMessageTemplate, rows: Mapping[Any, Delivery], first: Delivery) -> None:
+    def __init__(self, template: BaseMessageTemplate, rows: Mapping[Any, Delivery], batch: Batch) -> None:
         self._template = template
+        self._keep = batch.go_on
         self._rows = rows
-        self._first = first
+        self._first = batch.rows[0]
         self._locales = Locales()
         self.rendered: dict[Any, Any] = {}
 
@@ -66,6 +81,7 @@ class RecordingTemplate:
         signal_kwargs: Mapping[str, Any] | None = None,
     ) -> Message:
         """As :meth:`BaseMessageTemplate.render`, in the user's language and time zone."""
+        self._keep()
         with self._locales.of(user):
             message = self._template.render(user, trigger_context, signal_kwargs)
         key = getattr(user, "pk", None)
@@ -96,14 +112,17 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         batch.end_open(Verdict(Status.FAILED, f"{error} {SEND_AGAIN}"))
         return
     by_user = {row.user_id: row for row in rows}
-    recorder = RecordingTemplate(template, by_user, rows[0])
+    recorder = RecordingTemplate(template, by_user, batch)
     error_text = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
     left = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
     call_only = Verdict(Status.SKIPPED, "It carried the call: the messenger chose its receivers itself.")
     if error_text:
         done = Verdict(Status.RETRY if messenger.retry_unknown else Status.UNKNOWN, error_text)
-        left = call_only = Verdict(Status.RETRY, error_text)
+        # One moment for all of them: the next call is to have all its users again.
+        left = Verdict(Status.RETRY, error_text, after=backoff(rows[0].attempts))
+        # Users that it chose itself it would choose, and reach, again.
+        call_only = done if recorder.rendered else left
     for key, row in by_user.items():
         batch.verdicts[row.pk] = done if key in recorder.rendered else call_only if key is None else left
     chosen = [key for key in recorder.rendered if key is not None and key not in by_user]
@@ -140,19 +159,8 @@ def _carry_on(batch: Batch) -> None:
     skipped = all(verdict.status is Status.SKIPPED for verdict in batch.verdicts.values())
     if skipped and not others.exists():
         now = batch.clock.now()
-        carrier = _delivery_like(row, address_key=address_key(NOBODY), not_before=now, created_at=now)
+        carrier = row.like(address_key=address_key(NOBODY), not_before=now, created_at=now)
         inserting.insert([carrier], batch.using)
-
-
-def _delivery_like(row: Delivery, **values: Any) -> Delivery:
-    return Delivery(
-        event_id=row.event_id,
-        backend_id=row.backend_id,
-        occurrence=row.occurrence,
-        messenger=row.messenger,
-        priority=row.priority,
-        **values,
-    )
 
 
 def _record_chosen(keys: Sequence[Any], row: Delivery, verdict: Verdict, batch: Batch) -> None:
@@ -162,9 +170,7 @@ def _record_chosen(keys: Sequence[Any], row: Delivery, verdict: Verdict, batch: 
     error = storable(verdict.error, ERROR_LENGTH)
     inserting.insert(
         [
-            _delivery_like(
-                row, user_id=key, status=status, attempts=1, last_error=error, created_at=now, finished_at=now
-            )
+            row.like(user_id=key, status=status, attempts=1, last_error=error, created_at=now, finished_at=now)
             for key in keys
         ],
         batch.using,

@@ -121,7 +121,7 @@ def _explained(what: str) -> Iterator[None]:
     except jinja2.TemplateSyntaxError as error:
         where = f"The file {error.name!r}" if error.name else what
         raise RenderingError(
-            f"{where} is no valid Jinja2 at line {error.lineno}: {error.message} "
+            f"{where} is no valid Jinja2 at line {error.lineno}: {str(error.message).rstrip('.')}. "
             'If it is written in the Django template language, set engine = "django".'
         ) from error
 

@@ -35,7 +35,7 @@ class Locales:
 
 
 def _preference(user: Any, path: str) -> str:
-    value = follow(user, path) if path and user is not None else None
+    value = follow(user, path, missing_key_is_none=True) if path and user is not None else None
     return str(value) if value else ""
 
 

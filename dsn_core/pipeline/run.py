@@ -42,16 +42,17 @@ def run_once(
 ) -> Progress:
     """One claim of events, and one batch of every messenger that has due deliveries.
 
-    ``messengers`` limits the sending to these; ``stop()`` is asked before each further claim.
+    ``messengers`` limits the sending to these; ``stop()`` is asked before each event,
+    each claim and each message.
     One messenger's trouble is its own.
     """
-    progress = Progress(events=fanout.expand_due(using))
+    progress = Progress(events=fanout.expand_due(using, stop))
     for alias in MessengerState.objects.using(using).values_list("messenger", flat=True):
         if stop():
             break
         if messengers is None or alias in messengers:
             try:
-                progress.deliveries += sending.send_due(alias, using)
+                progress.deliveries += sending.send_due(alias, using, stop)
             except Exception as error:
                 # The batch stays claimed, and is due again when its lease ends.
                 logger.exception("A batch of the messenger %s was given up: %s", alias, describe(error))

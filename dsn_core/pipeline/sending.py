@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from django.db.models import Q
 
@@ -12,7 +13,7 @@ from dsn_core import conf
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Outcome, Receipt
-from dsn_core.exceptions import ConfigurationError
+from dsn_core.exceptions import ConfigurationError, ContractError
 from dsn_core.models import Delivery, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, Status
@@ -31,14 +32,17 @@ logger = logging.getLogger("dsn_core.sending")
 DEFAULT_BATCH = 100
 
 
-def send_due(alias: str, using: str) -> int:
-    """Claim one batch of the messenger ``alias``, send it and settle it; return its size."""
+def send_due(alias: str, using: str, stop: Callable[[], bool] = lambda: False) -> int:
+    """Claim one batch of the messenger ``alias``, send it and settle it; return its size.
+
+    ``stop()`` is asked between any two messages: what is left then is given back.
+    """
     if is_resting(alias, using):
         return 0
     claimed = _claim(alias, using)
     if claimed is None:
         return 0
-    batch = Batch(claimed, using)
+    batch = Batch(claimed, using, stop)
     try:
         send(batch, alias)
     except Exception as error:
@@ -46,7 +50,17 @@ def send_due(alias: str, using: str) -> int:
         batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
     with context.working_on(batch.depth):
         settle(claimed, batch.verdicts, using)
+    _report(alias, claimed.rows)
     return len(claimed.rows)
+
+
+def _report(alias: str, rows: Sequence[Delivery]) -> None:
+    """One line of the log for a batch of which something was not sent."""
+    troubled = [row for row in rows if row.status in (Status.RETRY, Status.FAILED, Status.UNKNOWN) and row.last_error]
+    if troubled:
+        counts = Counter(str(row.status) for row in rows)
+        said = ", ".join(f"{number} {status}" for status, number in counts.items())
+        logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
 def is_resting(alias: str, using: str) -> bool:
@@ -78,8 +92,8 @@ def send(batch: Batch, alias: str) -> None:
     except ConfigurationError as error:
         batch.end_open(Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}"))
         return
-    except Exception as error:
-        batch.end_open(Verdict(Status.RETRY, f"The messenger {alias!r} could not be made: {describe(error)}"))
+    except ContractError as error:
+        batch.end_open(Verdict(Status.RETRY, str(error)))
         return
     batch.load_events()
     # What plugins do from here on, they do because of these events.
@@ -93,18 +107,22 @@ def send(batch: Batch, alias: str) -> None:
         else:
             batch.find_addresses(messenger)
             deliver(batch, messenger, batch.render())
+    if batch.is_broken_off:
+        batch.give_back()
 
 
 def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
     """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
     if not messages:
         return
-    receipts, error = collect(messenger, messages)
+    receipts, error = collect(messenger, messages, batch.go_on)
     pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
     pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
     rows = {row.message_id: row for row in batch.open}
     for message in messages:
         receipt = receipts.get(message.id)
+        if receipt is None and pause is None and batch.is_broken_off:
+            continue
         if receipt is None:
             receipt = pause or Receipt.retry(reason=error or "The messenger gave no answer about this message.")
         batch.verdicts[rows[message.id].pk] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
@@ -112,11 +130,14 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
         pause_messenger(messenger.alias, pause, batch)
 
 
-def collect(messenger: BaseMessenger, messages: Sequence[Message]) -> tuple[dict[str, Receipt], str]:
+def collect(
+    messenger: BaseMessenger, messages: Sequence[Message], go_on: Callable[[], bool]
+) -> tuple[dict[str, Receipt], str]:
     """The receipts by message id, and what the messenger raised, if it did.
 
     A receipt that names its message is that one's; others are taken in the order of the messages
-    that have none yet.
+    that have none yet. ``go_on()`` is asked after each; a messenger that yields its receipts is not
+    asked for more when it says no.
     """
     receipts: dict[str, Receipt] = {}
     waiting = iter(messages)
@@ -132,6 +153,10 @@ def collect(messenger: BaseMessenger, messages: Sequence[Message]) -> tuple[dict
                 # The first answer about a message counts: what was sent is not to be sent again.
                 masked = dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))
                 receipts.setdefault(about.id, masked)
+            if len(receipts) < len(messages) and not go_on() and isinstance(answers, Generator):
+                # Closed, so that it can close its connection.
+                answers.close()
+                break
     except Exception as error:
         text = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)

@@ -17,17 +17,26 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._by_name: dict[str, SignalRegistration] = {}
+        self._from_plugins: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, registration: SignalRegistration) -> SignalRegistration:
-        """Add ``registration``. The same again changes nothing; another signal of that name is refused."""
+    def add(self, registration: SignalRegistration, *, by_plugin: bool = False) -> SignalRegistration:
+        """Add ``registration``, and return what holds under its name.
+
+        Another signal of a name that is taken is refused. What a plugin said of a signal stays as it
+        is: Django's own signals can be registered by hand, as the predecessor did, without losing it.
+        """
         with self._lock:
             held = self._by_name.get(registration.name)
             if held is not None and held.signal is not registration.signal:
                 raise ConfigurationError(
                     f"The verb {registration.name!r} already stands for another signal; choose another name."
                 )
+            if held is not None and registration.name in self._from_plugins and not by_plugin:
+                return held
             self._by_name = {**self._by_name, registration.name: registration}
+            if by_plugin:
+                self._from_plugins.add(registration.name)
         if held != registration:
             catalogue_changed.send(sender=type(self))
         return registration
@@ -36,6 +45,7 @@ class Catalogue:
         """Forget the verb ``name``, if it is known."""
         with self._lock:
             self._by_name = {key: value for key, value in self._by_name.items() if key != name}
+            self._from_plugins.discard(name)
         catalogue_changed.send(sender=type(self))
 
     def find(self, name: str) -> SignalRegistration | None:

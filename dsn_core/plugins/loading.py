@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import pluggy
 from django.apps import apps
+from django.db import Error as DatabaseTrouble
 
 from dsn_core import hookspecs
 from dsn_core.conf import Settings
@@ -105,8 +106,9 @@ def is_allowed(candidate: Candidate, settings: Settings) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line: its type and what it says."""
-    text = " ".join(str(error).split())
+    """An error in one line: its type and what it says. Of an error of the database, without its SQL."""
+    lines = str(error).split("\n") if isinstance(error, DatabaseTrouble) else [str(error)]
+    text = " ".join(lines[0].split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolver
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
 from dsn_core.plugins import discovery, loading
 from dsn_core.plugins.catalogue import Catalogue, catalogue
 from dsn_core.plugins.kinds import (
@@ -109,17 +110,18 @@ class Registry:
 
     def _take(self, kind: Kind, item: Any, plugin: Plugin) -> None:
         held = self._held[kind.plural]
-        if item.name in held:
-            winner = held[item.name][1].candidate
-            message = (
-                f"its {kind.singular} {item.name!r} is not used, because {winner.label} has one of that name already"
-            )
+        # Names that differ in case only would be one and the same to MariaDB.
+        taken = next((name for name in held if name.lower() == item.name.lower()), None)
+        if taken is not None:
+            winner = held[taken][1].candidate
+            as_what = "of that name" if taken == item.name else f"of the name {taken!r}"
+            message = f"its {kind.singular} {item.name!r} is not used, because {winner.label} has one {as_what} already"
             hint = "Names are unique per kind: ask one of the authors to choose another, or disable one of the plugins."
             plugin.faults.append(Fault("duplicate", message, hint))
             return
         if kind is SIGNALS:
             try:
-                self.signals.add(item)
+                self.signals.add(item, by_plugin=True)
             except ConfigurationError as error:
                 said = f"its signal {item.name!r} is not used: {str(error).rstrip('.')}"
                 plugin.faults.append(Fault("duplicate", said, "Choose another name for one of the two."))
@@ -154,7 +156,11 @@ class Registry:
         return found
 
     def messenger(self, alias: str) -> BaseMessenger:
-        """A messenger with its options, or a :class:`~dsn_core.exceptions.ConfigurationError` that says what lacks."""
+        """A messenger with its options.
+
+        Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed or its options
+        do not do, :class:`~dsn_core.exceptions.ContractError` when its class cannot be made.
+        """
         settings = conf.current()
         cls = self.messenger_class(alias)
         given = {key: value for key, value in settings.MESSENGERS.get(alias, {}).items() if key != ALIAS_OPTION}
@@ -162,7 +168,12 @@ class Registry:
         if problems:
             raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {'; '.join(problems)}")
         path = settings.ADDRESSES.get(alias, settings.ADDRESSES.get(cls.name))
-        return cls(alias, cls.Options(**given), path)
+        options = cls.Options(**given)
+        try:
+            return cls(alias, options, path)
+        except Exception as error:
+            # What it says may quote an option; where it came from would show it in a traceback.
+            raise ContractError(options.mask(f"The messenger {alias!r} cannot be made: {describe(error)}")) from None
 
     def messenger_findings(self, alias: str) -> list[CheckMessage | str]:
         """What keeps the messenger ``alias`` from being ready, or what it warns of; empty when all is well.
@@ -174,13 +185,12 @@ class Registry:
         except ConfigurationError as error:
             return [str(error).removeprefix(f"DSN['MESSENGERS'][{alias!r}]: ")]
         except Exception as error:
-            return [f"it cannot be made: {describe(error)}"]
+            return [str(error)]
+        mask = messenger.options.mask
         try:
-            return [
-                item if isinstance(item, CheckMessage) else str(item) for item in messenger.check(messenger.options)
-            ]
+            return [_masked(item, mask) for item in messenger.check(messenger.options)]
         except Exception as error:
-            return [messenger.options.mask(f"its check raised {describe(error)}")]
+            return [mask(f"its check raised {describe(error)}")]
 
     def message_template(self, name: str) -> BaseMessageTemplate:
         """A message template by name."""
@@ -232,6 +242,13 @@ class Registry:
                 plugin.hooks.dsn_jinja2_environment(environment=environment)
             except Exception:
                 logger.exception("Plugin %s: dsn_jinja2_environment() raised.", plugin.candidate.label)
+
+
+def _masked(finding: Any, mask: Callable[[str], str]) -> CheckMessage | str:
+    if not isinstance(finding, CheckMessage):
+        return mask(str(finding))
+    finding.msg = mask(str(finding.msg))
+    return finding
 
 
 registry = Registry(catalogue)

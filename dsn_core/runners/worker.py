@@ -70,7 +70,10 @@ class Worker:
                     )
             except Exception as error:
                 trouble += 1
-                logger.error("The worker could not go on, and tries again: %s", describe(error))
+                logger.error(
+                    "The worker could not go on, and tries again: %s. If a table or column is missing, run migrate.",
+                    describe(error),
+                )
             self._wait(min(POLL_SECONDS * 2**trouble, LONGEST_WAIT))
         return total
 

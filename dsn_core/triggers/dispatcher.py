@@ -81,7 +81,7 @@ class Dispatcher:
             entries, (action_object, actor_object, target) = index.match(registration, sender, kwargs)
         except Exception as error:
             intake.errors["match"] += 1
-            if conf.current().STRICT:
+            if conf.current().STRICT or intake.has_lost_a_transaction():
                 raise
             logger.error("Signal %s could not be matched: %s", verb, describe(error), exc_info=error)
             return None

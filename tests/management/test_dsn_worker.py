@@ -23,7 +23,7 @@ from dsn_core.pipeline import run
 from dsn_core.runners.worker import Worker
 from tests.testapp.models import Movie
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
 
 COMMAND = [sys.executable, "-m", "django", "dsn_worker"]
 
@@ -115,7 +115,7 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
     troubles = [OperationalError("server closed the connection")] * 2
     expand_due = run.fanout.expand_due
 
-    def expand(using: str) -> int:
+    def expand(using: str, stop: Any) -> int:
         if troubles:
             raise troubles.pop()
         worker.stop()

@@ -38,7 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(inventory.as_dict(entries), indent=2))
         else:
             for entry in entries:
-                self._write(self._plugin(entry, detailed=options["verbosity"] > 1))
+                self._write(self._plugin(entry))
             for problem in problems:
                 self._write(_wrapped(problem.message, 0), style=self.style.ERROR)
             self._write(self._summary(entries, trouble=bool(problems)))
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         for line in lines:
             self.stdout.write(line, style)
 
-    def _plugin(self, entry: Entry, *, detailed: bool) -> Iterator[str]:
+    def _plugin(self, entry: Entry) -> Iterator[str]:
         colour = {"active": self.style.SUCCESS, "broken": self.style.ERROR}.get(entry.state, self.style.WARNING)
         for line in _wrapped(f"{entry.name}: {entry.state}", 0):
             name, colon, state = line.partition(": ")
@@ -64,17 +64,17 @@ class Command(BaseCommand):
             yield from _wrapped(entry.reason, 2)
         for kind in inventory.LISTED:
             if items := entry.items[kind.plural]:
-                yield from self._section(kind, items, detailed=detailed)
+                yield from self._section(kind, items)
         yield ""
 
-    def _section(self, kind: Kind, items: list[Item], *, detailed: bool) -> Iterator[str]:
+    def _section(self, kind: Kind, items: list[Item]) -> Iterator[str]:
         title = kind.plural.replace("_", " ").capitalize()
-        if kind is SIGNALS and not detailed:
-            # There are many, and none needs anything: their names are enough.
-            yield f"  {title} ({len(items)})"
-            yield from _wrapped(", ".join(item.name for item in items), 4, hanging=0)
-            return
         yield f"  {title}"
+        if kind is SIGNALS:
+            # A signal needs no set-up: what it says is all there is to say.
+            for item in items:
+                yield from _wrapped(f"{item.name}: {item.description or 'no description'}", 4)
+            return
         in_use = conf.current().RUNNER if kind is RUNNERS else None
         for item in items:
             yield from self._item(item, in_use=item.name == in_use)

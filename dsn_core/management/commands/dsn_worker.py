@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from dsn_core.pipeline.intake import outbox
 from dsn_core.pipeline.run import Progress
 from dsn_core.plugins.kinds import MESSENGERS
+from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.runners.worker import Worker
 
@@ -49,9 +50,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         messengers = self._messengers(options["messenger"])
         worker = Worker(outbox(), messengers)
-        for plugin in registry.plugins:
-            if plugin.state == "broken":
-                self.stderr.write(self.style.WARNING(f"Plugin {plugin.candidate.label} is broken: {plugin.reason}"))
         with _stopped_by_signals(worker):
             if options["once"]:
                 done = self._once(worker)
@@ -69,7 +67,7 @@ class Command(BaseCommand):
             return worker.drain()
         except DatabaseError as error:
             raise CommandError(
-                f"The database {worker.using!r} does not do what is asked: {error}. "
+                f"The database {worker.using!r} does not do what is asked: {describe(error)}. "
                 "If a table or column is missing, run 'manage.py migrate' first."
             ) from error
 
