@@ -44,19 +44,20 @@ def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Deli
     if first is None:
         return None
     limit = cls.batch_size if cls.sets_batch_size() else None
+    call_rows = rows.filter(**first)
+    if not connections[rows.db].features.has_select_for_update:
+        # The one writer takes all of them or none.
+        return claim(call_rows, limit=limit, status=Status.SENDING)
     with transaction.atomic(using=rows.db):
         if not _is_alone_with(first["event_id"], rows.db):
             return None
-        return claim(rows.filter(**first), limit=limit, status=Status.SENDING)
+        return claim(call_rows, limit=limit, status=Status.SENDING)
 
 
 def _is_alone_with(event_id: int, using: str) -> bool:
     """Lock the event, so that no other worker takes some of the call's users at the same moment."""
-    features = connections[using].features
-    if not features.has_select_for_update:
-        return True
     event = Event.objects.using(using).filter(pk=event_id)
-    locked = event.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+    locked = event.select_for_update(skip_locked=connections[using].features.has_select_for_update_skip_locked)
     return bool(list(locked.values_list("pk"))) or not event.exists()
 
 

@@ -14,7 +14,6 @@ from django.db import connections
 from dsn_core import conf
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
-from dsn_core.models.clock import DatabaseClock
 from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.sql import literal, storable
@@ -71,7 +70,7 @@ def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str
     rows = [row for row in claimed.rows if row.pk in verdicts]
     moment = claimed.clock.now()
     for row in rows:
-        _apply(row, verdicts[row.pk], claimed.clock, moment)
+        _apply(row, verdicts[row.pk], moment)
     settled = sum(_update(some, claimed, using) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
@@ -97,7 +96,7 @@ def _tell(finished: Sequence[Delivery], moment: datetime.datetime, using: str, *
         delivery_finished.send_robust(sender=Delivery, delivery=row)
 
 
-def _apply(row: Delivery, verdict: Verdict, clock: DatabaseClock, moment: datetime.datetime) -> None:
+def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     """The one place where a delivery that was claimed gets its next status."""
     status, error = verdict.status, verdict.error
     if not verdict.counts:
@@ -115,7 +114,8 @@ def _apply(row: Delivery, verdict: Verdict, clock: DatabaseClock, moment: dateti
     if status in FINAL:
         row.not_before, row.finished_at = None, moment
     else:
-        row.not_before = clock.now(backoff(row.attempts) if verdict.after is None else verdict.after)
+        after = backoff(row.attempts) if verdict.after is None else verdict.after
+        row.not_before = moment + datetime.timedelta(seconds=after)
 
 
 _SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")

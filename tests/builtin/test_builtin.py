@@ -74,6 +74,15 @@ def test_paths(users) -> None:
         keys("path", event, "film.audiences")
 
 
+def test_a_path_can_start_at_an_argument_that_is_called_like_a_part(users) -> None:
+    movie = Movie.objects.create(name="Brazil")
+    movie.audiences.set([users.ann])
+    event = Activity("v", sender=Movie, target="Brazil", signal_kwargs={"target": movie, "sender": movie})
+    assert event.target == "Brazil"
+    assert keys("path", event, "target.audiences") == [users.ann.pk]
+    assert keys("path", event, "sender.audiences") == [users.ann.pk]
+
+
 def trigger(**values: Any) -> SimpleNamespace:
     given = {"verb": "v", "provides": ("instance", "movie"), "removes": False, "action_object_class": None}
     return SimpleNamespace(**given | values)
@@ -171,11 +180,14 @@ people = [Person.objects.create(handle=name) for name in ("ann", "bob")]
 trigger = Trigger.objects.define("user_logged_in")
 trigger.subscribe("all", resolver="everyone", backends=[("console", "simple")])
 trigger.subscribe("users", users=people, backends=[("console", "simple")])
-trigger.subscribe("groups", groups=[Group.objects.create(name="g")], backends=[("console", "simple")])
-try:
-    trigger.subscribe("staff", resolver="staff")
-except ValidationError as error:
-    print(error.messages)
+group = Group.objects.create(name="g")
+for refused in ({"resolver": "staff"}, {"groups": [group]}):
+    try:
+        trigger.subscribe("refused", **refused)
+    except ValidationError as error:
+        print(error.messages)
+# Past the checks, as a fixture would.
+trigger.subscribe("groups", backends=[("console", "simple")]).groups.add(group)
 emit("user_logged_in", actor_object=people[0])
 drain("default")
 print(sorted((str(row.user), row.status) for row in Delivery.objects.all()))
@@ -204,5 +216,6 @@ def test_a_user_model_without_groups_flags_and_number_keys(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "[\"The resolver 'staff' needs the field 'is_staff', which accounts.Person lacks.\"]"
+    assert lines[1] == ("['The user model accounts.Person has no groups. Name users, or use a receiver resolver.']")
     assert lines[-2] == "[('ann', 'sent'), ('bob', 'sent')]"
     assert lines[-1].startswith("failed ConfigurationError: The subscription names groups, but the user model")

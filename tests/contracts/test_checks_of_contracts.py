@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -17,6 +18,18 @@ def messenger(**attributes: object) -> type[BaseMessenger]:
 
 def template(**attributes: object) -> type[BaseMessageTemplate]:
     return type("Hello", (BaseMessageTemplate,), {"template_string": "hello", **attributes})
+
+
+async def coroutine(self: object, *args: object) -> list[object]:
+    return []
+
+
+async def generator(self: object, *args: object) -> AsyncIterator[object]:
+    yield None
+
+
+async def seed_style(self: object, template: object, users: object) -> None:
+    pass
 
 
 class NoDataclass(Options):
@@ -38,6 +51,13 @@ class NoDataclass(Options):
         (template(template_string=""), "has no source"),
         (template(required_signal_args="movie"), r"it is a list of names: \['movie'\]"),
         (template(engine="jinja"), "it is one of django, jinja2"),
+        (messenger(send_messages=coroutine), r"Pager\.send_messages\(\) is async, and would never be awaited"),
+        (messenger(send_messages=generator), r"send_messages\(\) is async"),
+        (messenger(send=seed_style), r"send\(\) is async"),
+        (messenger(send=classmethod(seed_style)), r"send\(\) is async"),
+        (type("R", (BaseReceiverResolver,), {"resolve": coroutine}), r"resolve\(\) is async"),
+        (type("R", (BaseReceiverResolver,), {"resolve": generator}), r"resolve\(\) is async"),
+        (type("F", (BaseReceiverFilter,), {"exclude": coroutine}), r"exclude\(\) is async"),
         (type("R", (BaseReceiverResolver,), {}), r"overrides no resolve\(\)"),
         (type("F", (BaseReceiverFilter,), {}), r"overrides no exclude\(\)"),
     ],

@@ -91,3 +91,11 @@ def test_paths_lead_through_mappings_and_attributes() -> None:
 def test_what_cannot_be_followed_is_said(path: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         follow({"movie": SimpleNamespace(owner=Person())}, path)
+
+
+def test_a_missing_key_can_count_as_nothing_and_a_missing_attribute_never() -> None:
+    start = SimpleNamespace(preferences={"phone": "+1"})
+    assert follow(start, "preferences.phone", missing_key_is_none=True) == "+1"
+    assert follow(start, "preferences.language", missing_key_is_none=True) is None
+    with pytest.raises(ConfigurationError, match="has no attribute 'settings'"):
+        follow(start, "settings.language", missing_key_is_none=True)

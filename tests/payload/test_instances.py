@@ -18,7 +18,7 @@ from dsn_core import payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import SnapshotError
 from dsn_core.payload import snapshots
-from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, Ticket
+from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, TestModel1, Ticket
 
 pytestmark = pytest.mark.django_db
 
@@ -205,6 +205,20 @@ def test_an_instance_that_holds_itself_comes_to_an_end():
     movie = Movie(pk=1)
     movie.name = {"movie": [movie] * 10}
     assert "too large to store" in read(text_of(movie))
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000, "\u0436" * 1_000], ids=["ascii", "escaped"])
+def test_a_very_long_column_costs_the_instance_neither_its_key_nor_the_others(settings, text):
+    settings.DSN = {"MAX_PAYLOAD_BYTES": 4_000}
+    found = read(text_of(TestModel1(pk=5, name=text, extra_field="short")))
+    assert isinstance(found, TestModel1)
+    assert (found.pk, found.extra_field) == (5, "short")
+    assert "too large to store" in found.name
+
+
+def test_a_long_column_that_fits_is_stored_whole(settings):
+    settings.DSN = {"MAX_PAYLOAD_BYTES": 4_000}
+    assert read(text_of(Movie(pk=5, name="x" * 900))).name == "x" * 900
 
 
 @isolate_apps("tests.testapp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 import dataclasses
 import datetime
 import decimal
@@ -10,6 +11,7 @@ import enum
 import json
 import math
 import uuid
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -253,6 +255,18 @@ def test_sensitive_arguments_and_keys_are_blank(settings, name):
     assert "s3cret" not in text
     found = payload.load("v", text).signal_kwargs
     assert found[name] == found["data"][name] == found["data"]["deep"][0][name] == ""
+
+
+class Credentials(NamedTuple):
+    user: str
+    Password: str
+
+
+def test_a_sensitive_field_of_a_named_tuple_is_blank():
+    kwargs = {"it": [Credentials("ann", "s3cret")], "other": collections.namedtuple("Other", "password")("s3cret")}
+    text = payload.dump(Activity("v", signal_kwargs=kwargs))
+    assert "s3cret" not in text
+    assert payload.load("v", text).signal_kwargs == {"it": [("ann", "")], "other": ("",)}
 
 
 @pytest.mark.parametrize(

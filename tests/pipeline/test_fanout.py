@@ -176,7 +176,10 @@ def test_nonsense_fails_the_event_with_a_sentence_and_keeps_the_others(what, sig
     assert who(signals.deliveries) == {"ann": 1}
 
 
-def test_a_resolver_that_raises_is_tried_again_until_its_attempts_are_used_up(signals, subscribe, fire, people) -> None:
+def test_a_resolver_that_raises_is_tried_again_until_its_attempts_are_used_up(
+    signals, subscribe, fire, people, settings
+) -> None:
+    settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 8}
     troubles = [OSError("directory down")] * 3
 
     def resolve(event: Any) -> Any:
@@ -250,8 +253,10 @@ def test_killed_in_the_middle_it_resumes_with_nobody_twice_and_nobody_missing(
 
 
 def test_an_event_that_ends_its_workers_is_given_up_and_takes_no_other_with_it(
-    signals, subscribe, fire, people
+    signals, subscribe, fire, people, settings
 ) -> None:
+    settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 8}
+
     def resolve(event: Any) -> Any:
         if event.signal_kwargs["value"] == "poison":
             raise KeyboardInterrupt
@@ -296,6 +301,21 @@ def test_a_long_fan_out_keeps_its_lease(signals, subscribe, fire, people, settin
     assert seen == sorted(seen)
     assert seen[0] < seen[2]
     assert Event.objects.get().status == "expanded"
+
+
+def test_who_is_told_to_stop_gives_back_what_was_not_begun(signals, subscribe, fire, people) -> None:
+    subscribe(users=people[:1])
+    for _ in range(3):
+        fire()
+    answers = iter([False, True])
+    assert fanout.expand_due(outbox(), lambda: next(answers)) == 1
+    first, *others = Event.objects.order_by("id")
+    assert (first.status, first.attempts) == ("expanded", 1)
+    assert [(row.status, row.attempts, row.lease_token) for row in others] == [("pending", 0, None)] * 2
+    assert Delivery.objects.count() == 1
+    assert fanout.expand_due(outbox()) == 2, "due at once"
+    assert set(Event.objects.values_list("status", "attempts")) == {("expanded", 1)}
+    assert Delivery.objects.count() == 3
 
 
 def test_disabled_and_deleted_rules_send_nothing(signals, subscribe, fire, people) -> None:

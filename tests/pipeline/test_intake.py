@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 from dsn_core import BaseCodec, BaseMessageTemplate, Receipt, emit, register_signal
 from dsn_core.models import Delivery, Event, Trigger
@@ -131,6 +132,28 @@ class TestTheRecord:
         finally:
             event_recorded.disconnect(fail)
         assert Country.objects.count() == Event.objects.count() == 2
+
+    @pytest.mark.parametrize("statement", ["SELECT nothing FROM nowhere", "INSERT INTO nowhere VALUES (1)"])
+    def test_a_failing_statement_of_who_listens_takes_no_event_along(self, listen, statement):
+        listen("post_save", action_object=Country)
+        heard = []
+
+        def fail(events, **kwargs):
+            heard.extend(events)
+            # Not by the ORM: Django does not know that this savepoint is lost.
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+        event_recorded.connect(fail)
+        try:
+            with transaction.atomic():
+                Country.objects.create(code="de")
+                Country.objects.create(code="at")
+        finally:
+            event_recorded.disconnect(fail)
+        assert Country.objects.count() == 2
+        assert sorted(event.pk for event in heard) == sorted(Event.objects.values_list("pk", flat=True))
+        assert len(heard) == 2
 
     def test_a_transaction_wakes_the_runner_once(self, listen, settings, monkeypatch):
         woken = []
@@ -276,6 +299,43 @@ class TestTrouble:
         with pytest.raises(ZeroDivisionError):
             released.send(sender=None, instance=Evil())
 
+    @pytest.mark.parametrize("part", ["actor_object", "target"])
+    def test_a_transaction_that_matching_has_lost_is_the_callers_to_know(
+        self, listen, released, part, django_user_model
+    ):
+        if connection.vendor != "postgresql":
+            pytest.skip("only PostgreSQL gives a transaction up after a failing statement")
+        listen("released", actor_object=django_user_model.objects.create(username="ann"))
+        listen("released", target="stage")
+        given = {"actor_object": SimpleLazyObject(_failing_query), "target": Querying(_failing_query)}
+
+        @transaction.atomic
+        def work():
+            Country.objects.create(code="de")
+            released.send(sender=None, **{part: given[part]})
+            pytest.fail("the caller was not told")
+
+        with pytest.raises(DatabaseError):
+            work()
+        assert (Country.objects.count(), Event.objects.count()) == (0, 0)
+
+    @pytest.mark.parametrize("part", ["actor_object", "target"])
+    def test_a_query_that_fails_in_a_savepoint_of_its_own_while_matching_costs_the_event_only(
+        self, listen, released, part, django_user_model, caplog
+    ):
+        def careful():
+            with transaction.atomic():
+                _failing_query()
+
+        listen("released", actor_object=django_user_model.objects.create(username="ann"))
+        listen("released", target="stage")
+        given = {"actor_object": SimpleLazyObject(careful), "target": Querying(careful)}
+        with transaction.atomic():
+            Country.objects.create(code="de")
+            released.send(sender=None, **{part: given[part]})
+        assert (Country.objects.count(), Event.objects.count()) == (1, 0)
+        assert "Signal released could not be matched" in caplog.text
+
     def test_a_transaction_that_is_lost_already_is_left_alone(self, listen, released):
         listen("released")
         with transaction.atomic():
@@ -321,7 +381,7 @@ class TestTrouble:
 
         event_recorded.connect(die)
         try:
-            with pytest.raises((OperationalError, InterfaceError)):
+            with pytest.raises((DatabaseError, InterfaceError)):
                 work()
         finally:
             event_recorded.disconnect(die)
@@ -392,6 +452,21 @@ class TestTrouble:
 
         async_to_sync(better_view)()
         assert Event.objects.count() == 1
+
+
+class Querying:
+    """Its text needs a query."""
+
+    def __init__(self, ask):
+        self.ask = ask
+
+    def __str__(self):
+        return str(self.ask())
+
+
+def _failing_query():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nothing FROM nowhere")
 
 
 def _kill(victim):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, connections, transaction
 from django.dispatch import Signal
 
 from dsn_core import BaseMessenger, Message, SignalRegistration
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import fanout, sending
+from dsn_core.pipeline import fanout, itself, sending
+from dsn_core.pipeline.claiming import claim
 from dsn_core.pipeline.intake import outbox
 from tests.testapp.models import Movie
 
@@ -144,7 +148,88 @@ def test_dynamic_users_of_a_call_that_raised_are_unknown(signals, recorder, subs
     subscribe(backends=BACKENDS)
     fire()
     signals.run()
-    assert summary() == [(None, "retry"), ("ann", "unknown")]
+    assert summary() == [(None, "unknown"), ("ann", "unknown")]
+    signals.run(retries=True)
+    assert len(recorder.calls) == 1, "it would choose, and reach, them again"
+
+
+def test_a_call_that_reached_nobody_before_it_raised_is_made_again(signals, recorder, subscribe, fire, people) -> None:
+    def choose(users: Any) -> Any:
+        if len(recorder.calls) == 1:
+            raise ConnectionError("gone")
+        return people[:1]
+
+    recorder.chosen = staticmethod(choose)
+    subscribe(backends=BACKENDS)
+    fire()
+    signals.run()
+    assert summary() == [(None, "retry")]
+    signals.run(retries=True)
+    assert summary() == [(None, "skipped"), ("ann", "sent")]
+
+
+def test_after_an_error_all_users_of_the_call_are_due_at_one_moment(signals, recorder, subscribe, fire) -> None:
+    def choose(users: Any) -> Any:
+        if len(recorder.calls) == 1:
+            raise ConnectionError("gone")
+        return users
+
+    users = User.objects.bulk_create(User(username=f"u{n}") for n in range(20))
+    recorder.chosen = staticmethod(choose)
+    subscribe(users=users, backends=BACKENDS)
+    fire()
+    signals.run()
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"retry"}
+    assert Delivery.objects.values("not_before").distinct().count() == 1
+    signals.run(retries=True)
+    assert [len(call["users"]) for call in recorder.calls] == [20, 20]
+
+
+def test_retry_leaves_a_carrier_that_did_its_work_alone(signals, recorder, subscribe, fire, people) -> None:
+    recorder.chosen = staticmethod(lambda users: people)
+    subscribe(backends=BACKENDS)
+    fire()
+    signals.run()
+    before = [(None, "skipped"), ("ann", "sent"), ("bob", "sent"), ("cyd", "sent")]
+    assert summary() == before
+    assert Delivery.objects.retry() == 0
+    signals.run()
+    assert (len(recorder.calls), summary()) == (1, before)
+
+
+def test_retry_makes_a_carriers_failed_call_again(signals, recorder, subscribe, fire, people) -> None:
+    from dsn_core.models import Backend
+
+    recorder.chosen = staticmethod(lambda users: people[:1])
+    subscribe(backends=BACKENDS)
+    fire()
+    Backend.objects.update(message_template="gone")
+    signals.run()
+    assert summary() == [(None, "failed")]
+    Backend.objects.update(message_template="plain")
+    assert Delivery.objects.retry() == 1
+    signals.run()
+    assert summary() == [(None, "skipped"), ("ann", "sent")]
+
+
+def test_a_call_is_kept_while_the_messenger_renders(signals, recorder, subscribe, fire, people, settings) -> None:
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 0.9}
+    ends: list[Any] = []
+    taken: list[Any] = []
+
+    def after(rendered: list[Message]) -> None:
+        time.sleep(0.35)
+        ends.append(rows()[-1].not_before)
+        if len(rendered) == len(people):
+            taken.append(claim(Delivery.objects.all(), limit=10, status="sending"))
+
+    recorder.after = staticmethod(after)
+    subscribe(users=people, backends=BACKENDS)
+    fire()
+    signals.run()
+    assert ends[0] < ends[-1], "its lease began anew"
+    assert taken == [None], "more than a lease later it is still ours"
+    assert [(row.status, row.attempts) for row in rows()] == [("sent", 1)] * 3
 
 
 def test_retry_unknown_makes_a_retry_of_the_rendered_ones(signals, recorder, subscribe, fire, people) -> None:
@@ -234,6 +319,64 @@ def test_an_event_that_is_still_expanded_waits(signals, recorder, subscribe, fir
     assert sending.send_due("recorder", outbox()) == 0
     Event.objects.update(status="expanded")
     assert sending.send_due("recorder", outbox()) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_comes_while_a_call_is_taken_takes_none_of_its_users(signals, recorder, subscribe, fire, people) -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("the second one waits until the first has taken all")
+    subscribe(users=people, backends=BACKENDS)
+    fire()
+    fanout.expand_due(outbox())
+    found: list[Any] = []
+
+    def work() -> None:
+        try:
+            found.append(itself.claim_call(Delivery.objects.all(), recorder))
+        finally:
+            connections.close_all()
+
+    first_only = type("First", (Recorder,), {"batch_size": 1})
+    with transaction.atomic():
+        # Half of the work of a claim: the row of one user is locked, those of the others are not.
+        taken = itself.claim_call(Delivery.objects.all(), first_only)
+        assert len(taken.rows) == 1
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(20)
+    assert found == [None]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_side_by_side_never_split_a_call(signals, recorder, subscribe, fire) -> None:
+    users = User.objects.bulk_create(User(username=f"u{n}") for n in range(400))
+    subscribe(users=users, backends=BACKENDS)
+    for _ in range(4):
+        fire()
+    fanout.expand_due(outbox())
+    start = threading.Barrier(3)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            start.wait()
+            while sending.send_due("recorder", outbox()):
+                pass
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    recorder.chosen = staticmethod(lambda users: [])
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    signals.run()
+    assert [len(call["users"]) for call in recorder.calls] == [400] * 4
+    assert set(Delivery.objects.values_list("status", "attempts")) == {("skipped", 1)}
 
 
 def test_messages_know_their_receiver_and_keep_their_id(signals, recorder, subscribe, fire, people) -> None:

@@ -174,6 +174,20 @@ def test_get_template_context_adds_variables(engine: str) -> None:
         assert render(cls, "ann").text == "for ann, for ann"
 
 
+def test_what_get_template_context_puts_into_the_dictionaries_reaches_no_other_receiver() -> None:
+    def note(self: Any, context: dict[str, Any]) -> dict[str, Any]:
+        for name in ("signal_kwargs", "trigger_context"):
+            context[name].setdefault("who", context["user"])
+        return context
+
+    template = make(text="{{ signal_kwargs.who }} {{ trigger_context.who }}", get_template_context=note)()
+    signal_kwargs: dict[str, Any] = {"movie": "Brazil"}
+    trigger_context: dict[str, Any] = {"verb": "v"}
+    texts = [template.render(user, trigger_context, signal_kwargs).text for user in ("ann", "bob")]
+    assert texts == ["ann ann", "bob bob"]
+    assert (signal_kwargs, trigger_context) == ({"movie": "Brazil"}, {"verb": "v"})
+
+
 def test_a_forgotten_return_is_said() -> None:
     cls = make(text="x", get_template_context=lambda self, context: None)
     with pytest.raises(RenderingError, match="does it end with 'return context'"):

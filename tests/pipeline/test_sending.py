@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
@@ -324,6 +325,47 @@ def test_batches_have_the_messengers_size(signals, scripted, fire) -> None:
     assert [len(call) for call in scripted.calls] == [2, 1]
 
 
+def test_a_batch_is_kept_while_a_slow_messenger_answers_one_by_one(signals, scripted, fire, settings) -> None:
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 0.9}
+    ends: list[Any] = []
+    taken: list[Any] = []
+
+    def script(messages: Any) -> Any:
+        for _ in messages:
+            time.sleep(0.35)
+            ends.append(rows()[-1].not_before)
+            yield Receipt.sent()
+        taken.append(claim(Delivery.objects.all(), limit=10, status="sending"))
+
+    scripted.script = staticmethod(script)
+    fire()
+    signals.run()
+    assert ends[0] < ends[-1], "its lease began anew"
+    assert taken == [None], "more than a lease later it is still ours"
+    assert [(row.status, row.attempts) for row in rows()] == [("sent", 1)] * 3
+
+
+def test_a_batch_is_kept_while_its_messages_are_rendered(signals, subscribe, fire, people, settings) -> None:
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 0.9}
+    ends: list[Any] = []
+    taken: list[Any] = []
+
+    def get_template_context(self: Any, context: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.35)
+        ends.append(rows()[-1].not_before)
+        if len(ends) == len(people):
+            taken.append(claim(Delivery.objects.all(), limit=10, status="sending"))
+        return context
+
+    signals.add(type("Slow", (BaseMessageTemplate,), {"text": "x", "get_template_context": get_template_context}))
+    subscribe(users=people, backends=[("memory", "Slow")])
+    fire()
+    signals.run()
+    assert ends[0] < ends[-1], "its lease began anew"
+    assert taken == [None], "more than a lease later it is still ours"
+    assert [(row.status, row.attempts) for row in rows()] == [("sent", 1)] * 3
+
+
 def test_messages_carry_who_what_and_a_stable_id(signals, scripted, fire, people) -> None:
     scripted.script = staticmethod(lambda messages: [Receipt.retry() for _ in messages])
     fire(value="x")
@@ -441,9 +483,26 @@ def test_a_messenger_that_cannot_be_made_is_tried_again(signals, subscribe, fire
     subscribe(users=people[:1], backends=[("unmade", "plain")])
     fire()
     signals.run()
-    assert [(row.status, row.last_error) for row in rows()] == [
-        ("retry", "The messenger 'unmade' could not be made: ImportError: no library")
-    ]
+    (row,) = rows()
+    assert row.status == "retry"
+    assert row.last_error.endswith("The messenger 'unmade' cannot be made: ImportError: no library")
+
+
+def test_a_messenger_that_cannot_be_made_shows_no_secret(signals, subscribe, fire, people, settings, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def init(self: Any, alias: str, options: TokenOptions, *args: Any) -> None:
+        raise ValueError(f"invalid token {options.TOKEN}")
+
+    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"unmade": {"TOKEN": CANARY}}}
+    signals.add(type("Unmade", (MemoryMessenger,), {"name": "unmade", "__init__": init, "Options": TokenOptions}))
+    subscribe(users=people[:1], backends=[("unmade", "plain")])
+    fire()
+    signals.run()
+    (row,) = rows()
+    assert row.status == "retry"
+    assert row.last_error.endswith("ValueError: invalid token ***")
+    assert CANARY not in caplog.text
 
 
 def test_what_was_deleted_meanwhile_ends_with_a_reason(signals, subscribe, fire, people) -> None:
@@ -537,6 +596,26 @@ def test_addresses_come_from_a_path_and_who_has_none_is_skipped(signals, subscri
     signals.run()
     assert rows()[-1].status == "failed"
     assert "'no.such.path' cannot be followed" in rows()[-1].last_error
+
+
+def test_a_user_without_the_key_that_a_path_names_fails_nobody_else(
+    signals, subscribe, fire, people, settings, monkeypatch
+) -> None:
+    preferences = {"ann": {"phone": "+1", "language": "de"}, "bob": {}, "cyd": {"phone": "+3"}}
+    monkeypatch.setattr(User, "preferences", property(lambda user: preferences[user.username]), raising=False)
+    settings.DSN = {
+        "RUNNER": "worker", "ADDRESSES": {"phone": "preferences.phone"}, "LANGUAGE_PATH": "preferences.language",
+    }  # fmt: skip
+    signals.add(Phone, type("Yes", (BaseMessageTemplate,), {"text": "{{ _('Yes') }}"}))
+    subscribe(users=people, backends=[("phone", "Yes")])
+    fire()
+    signals.run()
+    assert [(row.status, row.address, row.last_error) for row in rows()] == [
+        ("sent", "+1", ""),
+        ("skipped", "", "The user has no address for phone."),
+        ("sent", "+3", ""),
+    ]
+    assert [message.text for message in signals.sent] == ["Ja", "Yes"]
 
 
 def test_paths_from_the_user_cost_no_query_per_user(signals, subscribe, fire, settings) -> None:
@@ -698,7 +777,7 @@ def test_an_illegal_change_of_status_is_a_bug_that_shows(signals, subscribe, fir
     fanout.expand_due(outbox())
     claimed = claim(Delivery.objects.all(), limit=10, status="sending")
     with pytest.raises(AssertionError, match="cannot go from"):
-        settle(claimed, {claimed.rows[0].pk: Verdict("pending")}, outbox())
+        settle(claimed, {claimed.rows[0].pk: Verdict("cancelled")}, outbox())
 
 
 def test_more_rows_than_one_statement_takes_are_settled(signals, subscribe, fire) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.db.models.signals import post_save
 from django.dispatch import Signal
 
 from dsn_core import SignalRegistration, register_signal
@@ -44,6 +45,29 @@ def test_the_same_signal_can_be_described_anew() -> None:
 
     assert verbs.get("released").provides == ("movie",)
     assert len(changes) == 1
+
+
+def test_what_a_plugin_said_of_a_signal_outlasts_a_registration_by_hand() -> None:
+    signal, verbs = Signal(), Catalogue()
+    given = verbs.add(SignalRegistration("released", signal, provides=["movie"], senders="models"), by_plugin=True)
+    with counted_changes() as changes:
+        assert verbs.add(SignalRegistration("released", signal)) is given
+
+    assert verbs.get("released") is given
+    assert changes == []
+    verbs.remove("released")
+    verbs.add(SignalRegistration("released", signal))
+    assert verbs.get("released").senders == "any"
+
+
+def test_one_of_djangos_signals_stays_what_it_is_when_it_is_registered_by_hand() -> None:
+    before = catalogue.get("post_save")
+
+    assert register_signal("post_save", post_save) is before
+    assert catalogue.get("post_save") is before
+    assert before.needs_model
+    with pytest.raises(ConfigurationError, match="'post_save' already stands for another signal"):
+        register_signal("post_save", Signal())
 
 
 def test_another_signal_under_a_taken_name_is_refused() -> None:

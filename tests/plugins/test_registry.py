@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -9,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.dispatch import Signal
 
 from dsn_core import SignalRegistration
-from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
 from dsn_core.plugins.catalogue import Catalogue
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS
 from dsn_core.plugins.registry import Registry
@@ -47,6 +48,21 @@ def test_of_two_distributions_with_one_name_the_first_by_name_has_it(site: Site)
     # It loses that name only.
     assert registry.messenger_class("other").__module__ == "zulu_mail"
     assert registry.message_template("note").name == "note"
+
+
+def test_names_that_differ_in_case_only_are_one_name(site: Site) -> None:
+    site.distribution("acme-mail", {"mail": "acme_mail"}, messenger_source("Mail"))
+    site.distribution("zulu-mail", {"post": "zulu_mail"}, messenger_source("mail"))
+
+    registry = site.load()
+
+    (fault,) = plugin(registry, "post").faults
+    assert fault.kind == "duplicate"
+    assert fault.message == (
+        "its messenger 'mail' is not used, because mail (acme-mail 1.0) has one of the name 'Mail' already"
+    )
+    assert "Mail" in registry.names(MESSENGERS)
+    assert "mail" not in registry.names(MESSENGERS)
 
 
 def test_the_built_in_plugin_wins_over_an_app_and_an_app_over_a_distribution(site: Site) -> None:
@@ -191,6 +207,32 @@ def test_a_check_that_raises_is_a_finding_without_secrets(
     settings.DSN = {"MESSENGERS": {"pager": {"TOKEN": "hush"}}}
 
     assert texts(site.load().messenger_findings("pager")) == [said]
+
+
+def test_a_messenger_that_cannot_be_made_is_a_finding_without_secrets(site: Site, settings: Settings) -> None:
+    body = (
+        "def __init__(self, alias, options, path):\n"
+        "        super().__init__(alias, options, path)\n"
+        "        raise ValueError(f'invalid token {options.TOKEN}')"
+    )
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", body, options=TOKEN))
+    settings.DSN = {"MESSENGERS": {"pager": {"TOKEN": "hush"}}}
+    registry = site.load()
+
+    assert registry.messenger_findings("pager") == [
+        "The messenger 'pager' cannot be made: ValueError: invalid token ***"
+    ]
+    with pytest.raises(ContractError) as caught:
+        registry.messenger("pager")
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_a_check_says_shows_no_secrets(site: Site, settings: Settings) -> None:
+    body = "check = classmethod(lambda cls, options: [Warning(f'no {options.TOKEN}'), f'a {options.TOKEN}'])"
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", body, options=TOKEN))
+    settings.DSN = {"MESSENGERS": {"pager": {"TOKEN": "hush"}}}
+
+    assert texts(site.load().messenger_findings("pager")) == ["no ***", "a ***"]
 
 
 def test_options_that_are_no_frozen_dataclass_break_their_plugin(site: Site) -> None:
