@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,9 +16,10 @@ from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 
 
-class _NameFilter(SimpleListFilter):
+class _NameFilter(SimpleListFilter, ABC):
+    @abstractmethod
     def names(self) -> Iterable[str]:
-        raise NotImplementedError
+        """The names to choose from, without a look at the large table."""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
         return [(name, name) for name in sorted(set(self.names()))]

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from dsn_core.admin import choices
 from dsn_core.admin.generic import BaseInlineFormSet, ModelForm
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
+from dsn_core.models.trigger import IDENTITY
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -90,15 +91,7 @@ class TriggerForm(ConfigurationForm[Trigger]):
 
     class Meta:
         model = Trigger
-        fields = [
-            "verb",
-            "action_object_model",
-            "action_object_pk",
-            "actor_object_model",
-            "actor_object_pk",
-            "target",
-            "enabled",
-        ]
+        fields = [*IDENTITY, "enabled"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

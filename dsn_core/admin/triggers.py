@@ -19,6 +19,7 @@ from dsn_core.admin.base import MAX_LISTED, SwitchableAdmin
 from dsn_core.admin.display import NOTHING, badge, change_link, changelist_url, installed_name, link
 from dsn_core.admin.forms import TriggerForm
 from dsn_core.models import Subscription, SubscriptionAddress, Trigger
+from dsn_core.models.trigger import IDENTITY
 
 
 @admin.register(Trigger)
@@ -28,14 +29,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
     ordering = ["verb", "id"]
     list_display = ["verb_shown", "about", "enabled", "subscriptions_counted", "updated_at"]
     list_filter = ["enabled", "verb", "action_object_model"]
-    search_fields = [
-        "verb",
-        "action_object_model",
-        "action_object_pk",
-        "actor_object_model",
-        "actor_object_pk",
-        "target",
-    ]
+    search_fields = list(IDENTITY)
     readonly_fields = ["subscriptions_listed", "created_at", "updated_at"]
     fieldsets = [
         (None, {"fields": ["verb", "enabled"]}),
