@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import importlib_metadata
 import pytest
 from django.apps import AppConfig, apps
 
@@ -82,7 +81,7 @@ class Site:
         (info / "METADATA").write_text(metadata, encoding="utf-8")
         lines = [f"{key} = {value}" for key, value in entry_points.items()]
         (info / "entry_points.txt").write_text("\n".join(["[dsn]", *lines, ""]), encoding="utf-8")
-        importlib_metadata.MetadataPathFinder.invalidate_caches()
+        importlib.invalidate_caches()
         if source is not None:
             (value,) = set(entry_points.values())
             self.module(value.partition(":")[0], source)
