@@ -101,7 +101,7 @@ def _from_entry_points() -> Iterator[Candidate]:
     for entry_point in _entry_points():
         try:
             module, attribute = entry_point.module, entry_point.attr or ""
-        except ValueError:
+        except (ValueError, AttributeError):
             # No valid reference. Loading it says so, and that is kept as the plugin's fault.
             module, attribute = entry_point.value, ""
         name, version, summary = _metadata(entry_point.dist)
