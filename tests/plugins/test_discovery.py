@@ -198,7 +198,7 @@ def test_an_entry_point_that_is_no_reference_is_broken(site: Site) -> None:
     found = site.plugin("pager")
 
     assert found.state == "broken"
-    assert "importing not a reference! raised ValueError" in found.reason
+    assert "importing not a reference! raised " in found.reason
 
 
 def test_loading_again_finds_each_plugin_once(site: Site) -> None:
