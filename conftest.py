@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 from tests import services
 
 ABSENT = "service absent: "
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT: started in the background of a script it is ignored, and by every process of ours after it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
