@@ -36,6 +36,8 @@ class Batch:
         self._stop = stop
         #: Whether it ends early: the worker is to stop, its time is over, or another one took rows over.
         self.is_broken_off = False
+        #: How many rows it left to the next worker.
+        self.given_back = 0
         self.clock = claimed.clock
         self.using = using
         self.verdicts: dict[int, Verdict] = {}
@@ -53,6 +55,7 @@ class Batch:
 
     def give_back(self) -> None:
         """Leave the open rows to the next worker, as if they had not been claimed."""
+        self.given_back = len(self.open)
         for row in self.open:
             status = Status.RETRY if row.attempts > 1 else Status.PENDING
             self.verdicts[row.pk] = Verdict(status, row.last_error, after=0.0, counts=False)

@@ -33,7 +33,7 @@ DEFAULT_BATCH = 100
 
 
 def send_due(alias: str, using: str, stop: Callable[[], bool] = lambda: False) -> int:
-    """Claim one batch of the messenger ``alias``, send it and settle it; return its size.
+    """Claim one batch of the messenger ``alias``, send it and settle it; return how many were worked on.
 
     ``stop()`` is asked between any two messages: what is left then is given back.
     """
@@ -51,7 +51,7 @@ def send_due(alias: str, using: str, stop: Callable[[], bool] = lambda: False) -
     with context.working_on(batch.depth):
         settle(claimed, batch.verdicts, using)
     _report(alias, claimed.rows)
-    return len(claimed.rows)
+    return len(claimed.rows) - batch.given_back
 
 
 def _report(alias: str, rows: Sequence[Delivery]) -> None:

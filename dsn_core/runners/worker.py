@@ -39,7 +39,7 @@ class Worker:
         self._stopping = False
 
     def stop(self) -> None:
-        """Finish the batch at hand, then end. Safe in a signal handler: it takes no lock."""
+        """Finish the message at hand, give the rest back, then end. Safe in a signal handler: it takes no lock."""
         self._stopping = True
 
     def is_stopping(self) -> bool:

@@ -55,7 +55,7 @@ class Command(BaseCommand):
                 done = self._once(worker)
             else:
                 self.stdout.write(
-                    "Watching for work. Stop with Ctrl-C or SIGTERM: the batch at hand is finished first."
+                    "Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first."
                 )
                 self.stdout.flush()
                 done = worker.watch()
