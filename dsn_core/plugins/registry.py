@@ -164,11 +164,11 @@ class Registry:
         settings = conf.current()
         cls = self.messenger_class(alias)
         given = {key: value for key, value in settings.MESSENGERS.get(alias, {}).items() if key != ALIAS_OPTION}
-        problems = cls.Options.problems(given)
-        if problems:
-            raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {'; '.join(problems)}")
+        try:
+            options = cls.Options.from_mapping(given)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {error}") from None
         path = settings.ADDRESSES.get(alias, settings.ADDRESSES.get(cls.name))
-        options = cls.Options(**given)
         try:
             return cls(alias, options, path)
         except Exception as error:
