@@ -49,16 +49,27 @@ class Settings:
     SENSITIVE_FIELDS: Sequence[str] = ()
 
 
+#: The setting as it was when it was last read, and what came of it.
+_read: tuple[dict[Any, Any], Settings] = ({}, Settings())
+
+
 def current() -> Settings:
     """The settings as they are now. What is unusable has its default; the system checks say so."""
+    global _read  # noqa: PLW0603 - one pair, replaced whole: safe from any thread
     given = getattr(settings, "DSN", None)
     if not isinstance(given, Mapping):
         return Settings()
+    held, found = _read
+    # Asked for by each signal that matches. Compared, since tests change the setting in place.
+    if held == given:
+        return found
     usable = {name: value for name, value in given.items() if name in _hints() and not _misfit(name, value)}
     if "PLUGINS" in given and "PLUGINS" not in usable:
         # An allow-list that cannot be read allows nothing: its default would allow everything.
         usable["PLUGINS"] = ()
-    return Settings(**usable)
+    found = Settings(**usable)
+    _read = (dict(given), found)
+    return found
 
 
 @functools.cache
