@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -16,8 +16,13 @@ def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
     A one-to-one relation that has no row counts as None. Names that begin with an underscore are
     refused, and nothing is called, so that a path that an operator typed runs no code of ours.
     """
+    return walk(start, path.split("."), path, missing_key_is_none=missing_key_is_none)
+
+
+def walk(start: Any, steps: Iterable[str], path: str, *, missing_key_is_none: bool = False) -> Any:
+    """The same, for the ``steps`` of ``path`` that lead on from ``start``."""
     value = start
-    for step in path.split("."):
+    for step in steps:
         if not step or step.startswith("_"):
             raise ConfigurationError(f"{path!r} is not a path: a step is empty or begins with an underscore.")
         if value is None:

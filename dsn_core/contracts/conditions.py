@@ -1,0 +1,147 @@
+"""Conditions: what must hold of a signal besides the parts that its trigger names.
+
+Data, never code: a path, an operator from :data:`OPERATORS`, and a value that JSON can hold.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from dsn_core.exceptions import ConfigurationError, UnknownName
+
+#: What kind of value a path leads to. ``any``: nobody knows before it is seen.
+Kind = Literal["text", "number", "moment", "boolean", "key", "collection", "opaque", "any"]
+
+_ALL: Final[frozenset[Kind]] = frozenset({"text", "number", "moment", "boolean", "key", "collection", "opaque", "any"})
+_PLAIN: Final[frozenset[Kind]] = frozenset({"text", "number", "moment", "boolean", "key", "any"})
+_ORDERED: Final[frozenset[Kind]] = frozenset({"text", "number", "moment", "any"})
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One way to compare.
+
+    ``takes``   what its value is: one plain ``value``, a list of ``values``, a ``flag`` (true when left out),
+                a regular expression (``pattern``), a ``text``, or ``nothing``
+    ``suits``   the kinds of values it can be asked of
+    ``holds``   called with what is there and what is wanted. For an operator that ``compares`` with what was
+                before: with what is there and what is wanted of the one of the two moments that it is about
+    ``compares``  whether it needs what the database held before the change
+    """
+
+    name: str
+    takes: Literal["value", "values", "flag", "pattern", "text", "nothing"]
+    suits: frozenset[Kind]
+    holds: Callable[[Any, Any], bool]
+    compares: Literal["", "both", "before", "after"] = ""
+
+
+def _contains(actual: Any, wanted: Any) -> bool:
+    if isinstance(actual, str):
+        return isinstance(wanted, str) and wanted in actual
+    return wanted in actual
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    # NULL is neither greater nor less than anything, as in SQL.
+    return lambda actual, wanted: actual is not None and compare(actual, wanted)
+
+
+def _starts(actual: Any, wanted: Any) -> bool:
+    return isinstance(actual, str) and actual.startswith(wanted)
+
+
+def _matches(actual: Any, wanted: Any) -> bool:
+    return isinstance(actual, str) and wanted.search(actual)
+
+
+def _anything(actual: Any, wanted: Any) -> bool:
+    return True
+
+
+#: Every operator, by the name that rows store.
+OPERATORS: Final[Mapping[str, Operator]] = {
+    item.name: item
+    for item in (
+        Operator("equals", "value", _PLAIN, operator.eq),
+        Operator("not", "value", _PLAIN, operator.ne),
+        Operator("in", "values", _PLAIN, lambda actual, wanted: actual in wanted),
+        Operator("contains", "value", frozenset({"text", "collection", "any"}), _contains),
+        Operator("starts with", "text", frozenset({"text", "any"}), _starts),
+        Operator("greater", "value", _ORDERED, _ordered(operator.gt)),
+        Operator("at least", "value", _ORDERED, _ordered(operator.ge)),
+        Operator("less", "value", _ORDERED, _ordered(operator.lt)),
+        Operator("at most", "value", _ORDERED, _ordered(operator.le)),
+        Operator("is null", "flag", _ALL, lambda actual, wanted: (actual is None) is wanted),
+        Operator("is true", "flag", frozenset({"boolean", "any"}), lambda actual, wanted: bool(actual) is wanted),
+        Operator("matches", "pattern", frozenset({"text", "any"}), _matches),
+        Operator("changed", "nothing", _ALL, _anything, compares="both"),
+        Operator("changed from", "value", _PLAIN, operator.eq, compares="before"),
+        Operator("changed to", "value", _PLAIN, operator.eq, compares="after"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One row: the value that ``path`` leads to stands to ``value`` as ``operator`` says.
+
+    ``path`` begins with an argument of the signal or a part of the activity, and goes on with
+    attributes, fields, relations to one object and keys: ``created``, ``instance.director.name``.
+    ``value`` is None, a boolean, a number, a text, or a list of those, as :attr:`Operator.takes` says.
+    """
+
+    path: str
+    operator: str
+    value: Any = None
+
+    @classmethod
+    def of(cls, row: Any) -> Condition:
+        """The condition that ``row`` is: one already, ``(path, operator)``, ``(path, operator, value)`` or a mapping.
+
+        A flag that is left out is true. Raises :class:`~dsn_core.exceptions.ConfigurationError`.
+        """
+        if isinstance(row, Condition):
+            path, name, value = row.path, row.operator, row.value
+        elif isinstance(row, Mapping) and {"path", "operator"} <= set(row) <= {"path", "operator", "value"}:
+            path, name, value = row["path"], row["operator"], row.get("value")
+        elif isinstance(row, list | tuple) and len(row) in (2, 3):
+            path, name, value = (*row, None)[:3]
+        else:
+            raise ConfigurationError(f"{row!r} is no condition: give a path, an operator and a value.")
+        if not isinstance(path, str) or not isinstance(name, str):
+            raise ConfigurationError(f"{row!r} is no condition: its path and its operator are texts.")
+        found = cls(path.strip(), " ".join(name.split()).lower(), value)
+        if value is None and found.operator in OPERATORS and found.kind_of_operator.takes == "flag":
+            return cls(found.path, found.operator, True)
+        return found
+
+    @property
+    def kind_of_operator(self) -> Operator:
+        """What :data:`OPERATORS` says of its operator; raises :class:`~dsn_core.exceptions.UnknownName`."""
+        try:
+            return OPERATORS[self.operator]
+        except KeyError:
+            raise UnknownName(
+                "operator", self.operator, OPERATORS, advice=f"The operators are {', '.join(OPERATORS)}."
+            ) from None
+
+    @property
+    def root(self) -> str:
+        """The argument or part that the path begins with."""
+        return self.path.partition(".")[0]
+
+    def as_data(self) -> dict[str, Any]:
+        """As rows store it."""
+        return {"path": self.path, "operator": self.operator, "value": self.value}
+
+    def __str__(self) -> str:
+        takes = OPERATORS[self.operator].takes if self.operator in OPERATORS else "value"
+        if takes == "nothing" or (takes == "flag" and self.value is True):
+            return f"{self.path} {self.operator}"
+        if takes == "flag":
+            return f"{self.path} {self.operator}: no"
+        return f"{self.path} {self.operator} {self.value!r}"
