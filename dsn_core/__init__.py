@@ -7,7 +7,10 @@ needs no Django that is set up.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.contracts.messages import Message
@@ -19,6 +22,7 @@ from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.hookspecs import hookimpl
+from dsn_core.pipeline.context import acting, muted
 from dsn_core.plugins.catalogue import register_signal
 
 __all__ = [
@@ -34,8 +38,13 @@ __all__ = [
     "Receipt",
     "Receiver",
     "SignalRegistration",
+    "acting",
+    "aemit",
+    "aemit_many",
     "emit",
+    "emit_many",
     "hookimpl",
+    "muted",
     "refresh",
     "register_signal",
     "secret",
@@ -58,17 +67,48 @@ def emit(
     Returns the occurrence's id, or None when no trigger matched. As for signals, what goes wrong
     (an unknown verb too) is logged, and raised only with ``DSN["STRICT"]``.
     """
+    return emit_many(verb, [action_object], actor_object=actor_object, target=target, using=using, **signal_kwargs)[0]
+
+
+def emit_many(
+    verb: str,
+    action_objects: Iterable[Any],
+    *,
+    actor_object: Any = None,
+    target: str = "",
+    using: str | None = None,
+    **signal_kwargs: Any,
+) -> list[uuid.UUID | None]:
+    """The same for many action objects at once, whose events are one INSERT.
+
+    ::
+
+        movies = Movie.objects.bulk_create(...)
+        emit_many("post_save", movies, created=True)
+
+    Returns for each of ``action_objects`` its occurrence's id, or None where no trigger matched.
+    """
     # The dispatcher works with models, which cannot be imported before Django is set up.
     from dsn_core.triggers import dispatcher
 
     return dispatcher.emit(
         verb,
-        action_object=action_object,
+        action_objects,
         actor_object=actor_object,
         target=target,
         using=using,
         signal_kwargs=signal_kwargs,
     )
+
+
+async def aemit(verb: str, **parts: Any) -> uuid.UUID | None:
+    """:func:`emit` for async code, with the same arguments."""
+    return await sync_to_async(emit)(verb, **parts)
+
+
+async def aemit_many(verb: str, action_objects: Iterable[Any], **parts: Any) -> list[uuid.UUID | None]:
+    """:func:`emit_many` for async code, with the same arguments."""
+    return await sync_to_async(emit_many)(verb, action_objects, **parts)
 
 
 def refresh() -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from django.contrib.auth import signals as auth
 from django.core import signals as core
 from django.db.backends import signals as backends
+from django.db.models import Model
 from django.db.models import signals as models
 from django.test import signals as test
 
@@ -22,24 +23,25 @@ def registrations() -> list[SignalRegistration]:
     model = partial(SignalRegistration, senders="models")
     return [
         model("pre_init", models.pre_init, ("args", "kwargs"), description="A model instance is about to be made."),
-        model("post_init", models.post_init, ("instance",), description="A model instance was made or read."),
+        model("post_init", models.post_init, {"instance": Model}, description="A model instance was made or read."),
         model(
             "pre_save",
             models.pre_save,
-            ("instance", "raw", "using", "update_fields"),
+            {"instance": Model, "raw": bool, "using": str, "update_fields": frozenset},
             recorded_by="post_save",
             description="An instance is saved; recorded once it is.",
         ),
         model(
             "post_save",
             models.post_save,
-            ("instance", "created", "raw", "using", "update_fields"),
+            {"instance": Model, "created": bool, "raw": bool, "using": str, "update_fields": frozenset},
+            announced_by="pre_save",
             description="An instance was saved.",
         ),
         model(
             "pre_delete",
             models.pre_delete,
-            ("instance", "using", "origin"),
+            {"instance": Model, "using": str, "origin": None},
             inherits=False,
             removes=True,
             description="An instance is about to be deleted.",
@@ -47,7 +49,7 @@ def registrations() -> list[SignalRegistration]:
         model(
             "post_delete",
             models.post_delete,
-            ("instance", "using", "origin"),
+            {"instance": Model, "using": str, "origin": None},
             inherits=False,
             removes=True,
             description="An instance was deleted.",
@@ -55,7 +57,7 @@ def registrations() -> list[SignalRegistration]:
         SignalRegistration(
             "m2m_changed",
             models.m2m_changed,
-            ("instance", "action", "reverse", "model", "pk_set", "using"),
+            {"instance": None, "action": str, "reverse": bool, "model": type, "pk_set": set, "using": str},
             senders="through",
             only={"action": M2M_DONE},
             description="Objects of a many-to-many relation were added or removed.",
@@ -66,13 +68,15 @@ def registrations() -> list[SignalRegistration]:
         SignalRegistration(
             "pre_migrate",
             models.pre_migrate,
-            ("app_config", "verbosity", "interactive", "stdout", "using", "plan", "apps"),
+            {"app_config": None, "verbosity": int, "interactive": bool, "stdout": None, "using": str, "plan": list}
+            | {"apps": None},
             description="An app is about to be migrated.",
         ),
         SignalRegistration(
             "post_migrate",
             models.post_migrate,
-            ("app_config", "verbosity", "interactive", "stdout", "using", "plan", "apps"),
+            {"app_config": None, "verbosity": int, "interactive": bool, "stdout": None, "using": str, "plan": list}
+            | {"apps": None},
             description="An app was migrated.",
         ),
         SignalRegistration("request_started", core.request_started, None, description="A request begins."),
@@ -83,7 +87,7 @@ def registrations() -> list[SignalRegistration]:
         SignalRegistration(
             "setting_changed",
             core.setting_changed,
-            ("setting", "value", "enter"),
+            {"setting": str, "value": None, "enter": bool},
             description="A setting was changed, in tests.",
         ),
         SignalRegistration(
@@ -101,21 +105,21 @@ def registrations() -> list[SignalRegistration]:
         SignalRegistration(
             "user_logged_in",
             auth.user_logged_in,
-            ("request", "user"),
+            {"request": None, "user": Model},
             actor_object="user",
             description="A user logged in.",
         ),
         SignalRegistration(
             "user_logged_out",
             auth.user_logged_out,
-            ("request", "user"),
+            {"request": None, "user": Model},
             actor_object="user",
             description="A user logged out.",
         ),
         SignalRegistration(
             "user_login_failed",
             auth.user_login_failed,
-            ("credentials", "request"),
+            {"credentials": dict, "request": None},
             description="Somebody failed to log in.",
         ),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from django.dispatch import Signal
@@ -22,7 +22,8 @@ class SignalRegistration:
     ``name``           the verb
     ``signal``         the ``django.dispatch.Signal``
     ``provides``       the names of its arguments; None when they are not known, and then nothing
-                       is refused for a lack of them
+                       is refused for a lack of them. A mapping also gives their types (None: any),
+                       so that conditions on them can be checked: ``{"movie": Movie, "price": Decimal}``
     ``action_object``  the argument that is the action object; by default ``instance``, else the sender
     ``actor_object``   the argument that is the actor; by default ``actor_object``
     ``target``         the argument that is the target; by default ``target``
@@ -39,7 +40,10 @@ class SignalRegistration:
                        the message is made
     ``recorded_by``    the verb whose signal says that it really happened (``pre_save`` is
                        recorded when ``post_save`` comes)
-    ``only``           argument values that count, by name, e.g. ``{"action": {"post_add"}}``
+    ``announced_by``   the verb whose signal comes before the change (``post_save`` is announced by
+                       ``pre_save``): conditions can then ask what changed
+    ``only``           argument values that count, by name, e.g. ``{"action": {"post_add"}}``, unless
+                       a trigger has a condition on that argument
     """
 
     name: str
@@ -53,7 +57,10 @@ class SignalRegistration:
     inherits: bool = True
     removes: bool = False
     recorded_by: str = ""
+    announced_by: str = ""
     only: Mapping[str, frozenset[str]] | None = None
+    #: The types of the arguments, where they are known.
+    types: Mapping[str, type] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         check_name(self.name, "the name of a signal")
@@ -67,9 +74,16 @@ class SignalRegistration:
                     f"provides of the signal {self.name!r} is the text {self.provides!r}; "
                     f"it is a list of names: provides=[{self.provides!r}]."
                 )
+            types = dict(self.provides) if isinstance(self.provides, Mapping) else {}
+            object.__setattr__(self, "types", {name: cls for name, cls in types.items() if isinstance(cls, type)})
             object.__setattr__(self, "provides", tuple(self.provides))
         if not self.description:
             object.__setattr__(self, "description", first_line(vars(self.signal).get("__doc__")))
+
+    @property
+    def compares(self) -> bool:
+        """Whether conditions can ask what its change changed."""
+        return bool(self.announced_by or self.recorded_by)
 
     @property
     def needs_model(self) -> bool:
@@ -83,12 +97,19 @@ class SignalRegistration:
         known = {*self.provides, *PARTS_OF_ACTIVITY, "sender"}
         return [name for name in names if name not in known]
 
-    def parts(self, sender: Any, kwargs: Mapping[str, Any]) -> tuple[Any, Any, str]:
-        """The action object, the actor object and the target that a sent signal carries."""
+    @property
+    def actor_argument(self) -> str:
+        """The name of the argument that is the actor object."""
+        return self.actor_object or "actor_object"
+
+    @property
+    def target_argument(self) -> str:
+        """The name of the argument that is the target."""
+        return self.target or "target"
+
+    def action_object_of(self, sender: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The action object that a sent signal carries."""
         if self.action_object is not None:
-            action_object = kwargs.get(self.action_object)
-        else:
-            action_object = kwargs["instance"] if kwargs.get("instance") is not None else sender
-        actor_object = kwargs.get(self.actor_object or "actor_object")
-        target = kwargs.get(self.target or "target")
-        return action_object, actor_object, "" if target is None else str(target)
+            return kwargs.get(self.action_object)
+        instance = kwargs.get("instance")
+        return sender if instance is None else instance

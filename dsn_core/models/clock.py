@@ -19,17 +19,20 @@ class DatabaseNow(Func):
     Django's own ``Now`` gives MySQL's session time and SQLite's UTC even where rows hold another.
     """
 
-    template = "STATEMENT_TIMESTAMP()"
     output_field = DateTimeField()
 
-    def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        # Not CURRENT_TIMESTAMP: that is in the session's time zone, which Django leaves as it is.
-        function = f"(UTC_TIMESTAMP(6) + INTERVAL {_offset(connection)} SECOND)"
-        return self.as_sql(compiler, connection, template=function, **context)
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **context: Any) -> Any:
+        return now_sql(connection), ()
 
-    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        function = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{_offset(connection)} seconds')"
-        return self.as_sql(compiler, connection, template=function, **context)
+
+def now_sql(connection: BaseDatabaseWrapper) -> str:
+    """The same as SQL, for statements with parameters (a percent sign is written twice)."""
+    if connection.vendor == "mysql":
+        # Not CURRENT_TIMESTAMP: that is in the session's time zone, which Django leaves as it is.
+        return f"(UTC_TIMESTAMP(6) + INTERVAL {_offset(connection)} SECOND)"
+    if connection.vendor == "sqlite":
+        return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{_offset(connection)} seconds')"
+    return "STATEMENT_TIMESTAMP()"
 
 
 def _offset(connection: BaseDatabaseWrapper) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ValidationError
@@ -13,11 +13,13 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from django.dispatch import Signal, receiver
 from django.utils.translation import gettext_lazy as _
 
+from dsn_core.contracts.conditions import Condition
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.contracts.registrations import SignalRegistration
-from dsn_core.exceptions import UnknownName
-from dsn_core.models import references
+from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.models import conditions, references
 from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
+from dsn_core.models.subjects import Roots
 from dsn_core.plugins.catalogue import catalogue, register_signal
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ IDENTITY: Final = (
     "actor_object_model",
     "actor_object_pk",
     "target",
+    "conditions",
 )
 
 
@@ -46,18 +49,25 @@ class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
         action_object: Any = None,
         actor_object: Any = None,
         target: str = "",
+        conditions: Iterable[Any] = (),
         enabled: bool = True,
     ) -> Trigger:
         """The trigger that says exactly this, made when there is none.
 
         ``action_object`` and ``actor_object`` are a model, one instance, or None for any.
+        ``conditions`` are rows of path, operator and value, all of which must hold::
+
+            [("created", "is true"), ("instance.price", "greater", 100)]
+
         ``enabled`` counts only when the trigger is made. Raises ``ValidationError`` with what
-        cannot work: an unknown verb, a model signal without a model.
+        cannot work: an unknown verb, a model signal without a model, a path that leads nowhere.
         """
-        trigger = self.model(verb=verb, target=target or "", enabled=enabled)
+        if isinstance(conditions, str | Mapping) or not isinstance(conditions, Iterable):
+            raise ValidationError({"conditions": _("The conditions are a list of rows: path, operator, value.")})
+        trigger = self.model(verb=verb, target=target or "", conditions=list(conditions), enabled=enabled)
         trigger.action_object_model, trigger.action_object_pk = references.split(action_object)
         trigger.actor_object_model, trigger.actor_object_pk = references.split(actor_object)
-        trigger.clean_fields(exclude=["digest"])
+        trigger.clean_fields(exclude=["digest", "conditions"])
         trigger.clean_parts()
         digest = trigger.make_digest()
         found, _created = self.get_or_create(
@@ -122,6 +132,12 @@ class Trigger(ConfigurationModel):
         _("actor object's key"), max_length=255, blank=True, help_text=_("Only this one actor. Empty: any.")
     )
     target = models.CharField(_("target"), max_length=255, blank=True, help_text=_("Only this target. Empty: any."))
+    conditions = models.JSONField(
+        _("conditions"),
+        default=list,
+        blank=True,
+        help_text=_("Rows of path, operator and value, all of which must hold. None: no further conditions."),
+    )
     enabled = models.BooleanField(_("enabled"), default=True)
     # Uniqueness of all the columns together would be too wide an index on MariaDB.
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -141,6 +157,8 @@ class Trigger(ConfigurationModel):
             about.append(_("by {}").format(_describe(self.actor_object_model, self.actor_object_pk)))
         if self.target:
             about.append(_("to {}").format(self.target))
+        if self.conditions:
+            about.append(_("if {}").format(", ".join(_described(row) for row in self.conditions)))
         return " ".join([self.verb, *filter(None, about)])
 
     @staticmethod
@@ -171,7 +189,10 @@ class Trigger(ConfigurationModel):
 
     def make_digest(self) -> str:
         """A hash of all that makes this trigger what it is."""
-        parts = [getattr(self, name) for name in IDENTITY]
+        parts: list[Any] = [getattr(self, name) for name in IDENTITY if name != "conditions"]
+        if self.conditions:
+            # All have to hold: in which order, does not matter.
+            parts.append(sorted(json.dumps(row, sort_keys=True) for row in self.conditions))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def clean(self) -> None:
@@ -204,11 +225,26 @@ class Trigger(ConfigurationModel):
             )
         for part in ("action_object", "actor_object"):
             self._clean_reference(part)
+        self._clean_conditions(registration)
         model = self.action_object_class
         if registration.needs_model and model is not None and model._meta.app_label == OWN_APP:
             raise ValidationError(
                 {"action_object_model": _("dsn-core's own rows trigger nothing: a message about a message has no end.")}
             )
+
+    @property
+    def roots(self) -> Roots | None:
+        """Where the paths of conditions can begin; None when nothing installed registers the verb."""
+        registration = self.registration
+        actor = references.find_model(self.actor_object_model)
+        return None if registration is None else Roots(registration, self.action_object_class, actor)
+
+    def _clean_conditions(self, registration: SignalRegistration) -> None:
+        roots = Roots(registration, self.action_object_class, references.find_model(self.actor_object_model))
+        try:
+            self.conditions = conditions.clean(self.conditions, roots)
+        except ValidationError as error:
+            raise ValidationError({"conditions": error.messages}) from error
 
     def _clean_reference(self, part: str) -> None:
         label, key = getattr(self, f"{part}_model"), getattr(self, f"{part}_pk")
@@ -270,6 +306,13 @@ class Trigger(ConfigurationModel):
                 priority=priority,
             )
         return subscription
+
+
+def _described(row: Any) -> str:
+    try:
+        return str(Condition.of(row))
+    except ConfigurationError:
+        return repr(row)
 
 
 def _describe(label: str, key: str) -> str:

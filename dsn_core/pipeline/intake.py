@@ -15,9 +15,8 @@ import logging
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, connections, router, transaction
@@ -27,8 +26,8 @@ from django.db.transaction import TransactionManagementError
 from dsn_core import conf, payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.models import Event
-from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import context
+from dsn_core.pipeline import context, recording
+from dsn_core.pipeline.recording import NewEvent
 from dsn_core.plugins.registry import registry
 from dsn_core.signals import event_recorded
 
@@ -43,12 +42,21 @@ MAX_NAMED = 5
 errors: Counter[str] = Counter()
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """A trigger that matched, as far as recording needs it."""
 
     trigger_id: int
     label: str
+
+
+class Finding(NamedTuple):
+    """What was said, and the triggers that it matched."""
+
+    activity: Activity | None
+    matches: Sequence[Match]
+
+
+NOTHING: Final = Finding(None, ())
 
 
 def outbox() -> str:
@@ -56,49 +64,66 @@ def outbox() -> str:
     return router.db_for_write(Event)
 
 
-def record(matches: Sequence[Match], activity: Activity, *, source: str | None = None) -> uuid.UUID | None:
-    """Record an event for each of ``matches`` and have the runner woken after the commit.
+def record(findings: Sequence[Finding], *, source: str | None = None) -> list[uuid.UUID | None]:
+    """Record an event for each match of each of ``findings``, and have the runner woken after the commit.
 
-    ``source`` is the alias of the database in which the signal's change was made. When that is not
-    the outbox, recording waits for the commit there: never after a rollback, though not atomic
-    with it. Returns the occurrence's id, or None when nothing was recorded.
+    ``source`` is the alias of the database in which the change was made. When that is not the
+    outbox, recording waits for the commit there: never after a rollback, though not atomic with
+    it. Returns for each finding its occurrence's id, or None where nothing was recorded.
     """
     using = outbox()
-    label = _labels(matches)
+    nothing: list[uuid.UUID | None] = [None for _ in findings]
+    matches = [match for finding in findings for match in finding.matches]
     depth = context.depth()
-    if depth > conf.current().MAX_DEPTH:
-        errors["depth"] += 1
-        logger.error(
-            "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
-            "mend the triggers, or raise DSN['MAX_DEPTH'].",
-            label,
-            depth,
-        )
-        return None
-    occurrence = uuid.uuid4()
+    if not matches or _is_too_deep(depth, matches):
+        return nothing
 
-    def insert(text: str) -> bool:
-        _insert(matches, activity.verb, text, occurrence, depth, using)
-        return True
+    def prepare() -> tuple[list[uuid.UUID | None], list[NewEvent]]:
+        occurrences, events = list(nothing), []
+        for number, (activity, found) in enumerate(findings):
+            if activity is not None and found:
+                occurrences[number] = occurrence = uuid.uuid4()
+                text = payload.dump(activity)
+                events += [NewEvent(match.trigger_id, occurrence, activity.verb, text, depth) for match in found]
+        return occurrences, events
+
+    def insert() -> list[uuid.UUID | None]:
+        occurrences, events = prepare()
+        _insert(events, using)
+        return occurrences
 
     if source is None or source == using or source not in connections or not connections[source].in_atomic_block:
-        return occurrence if shielded(lambda: insert(payload.dump(activity)), label=label, using=using) else None
+        return shielded(insert, matches, using=using) or nothing
     # The instance may be changed until that commit comes: what it is now is what counts.
-    text = shielded(lambda: payload.dump(activity), label=label, using=source)
-    if text is None:
-        return None
-    later = functools.partial(shielded, functools.partial(insert, text), label=label, using=using)
+    prepared = shielded(prepare, matches, using=source)
+    if prepared is None:
+        return nothing
+    later = functools.partial(shielded, functools.partial(_insert, prepared[1], using), matches, using=using)
     transaction.on_commit(later, using=source, robust=True)
-    return occurrence
+    return prepared[0]
 
 
-def _labels(matches: Sequence[Match]) -> str:
-    """The triggers' names as a log shows them."""
-    more = f" and {len(matches) - MAX_NAMED} more" if len(matches) > MAX_NAMED else ""
-    return ", ".join(match.label for match in matches[:MAX_NAMED]) + more
+def _is_too_deep(depth: int, matches: Sequence[Match]) -> bool:
+    if depth <= conf.current().MAX_DEPTH:
+        return False
+    errors["depth"] += 1
+    logger.error(
+        "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
+        "mend the triggers, or raise DSN['MAX_DEPTH'].",
+        named(match.label for match in matches),
+        depth,
+    )
+    return True
 
 
-def shielded(work: Callable[[], T], *, label: str, using: str) -> T | None:
+def named(labels: Iterable[str]) -> str:
+    """Triggers' names as a log shows them."""
+    distinct = list(dict.fromkeys(labels))
+    more = f" and {len(distinct) - MAX_NAMED} more" if len(distinct) > MAX_NAMED else ""
+    return ", ".join(distinct[:MAX_NAMED]) + more
+
+
+def shielded(work: Callable[[], T], matches: Sequence[Match], *, using: str) -> T | None:
     """Run ``work`` in a savepoint of its own; what it raises goes no further if that is safe."""
     connection = connections[using]
     if connection.in_atomic_block and connection.needs_rollback:
@@ -120,14 +145,16 @@ def shielded(work: Callable[[], T], *, label: str, using: str) -> T | None:
         logger.error(
             "Trigger %s: its event is not recorded, because the signal was sent with send() in an async "
             "context, from which the database cannot be reached. Use 'await signal.asend()'.",
-            label,
+            named(match.label for match in matches),
         )
     except Exception as error:
         errors["intake"] += 1
         if conf.current().STRICT or _is_lost(connection):
             raise
         logger.error(
-            "Trigger %s: its event is not recorded; the code that fired the signal goes on.", label, exc_info=error
+            "Trigger %s: its event is not recorded; the code that fired the signal goes on.",
+            named(match.label for match in matches),
+            exc_info=error,
         )
     return None
 
@@ -144,22 +171,14 @@ def has_lost_a_transaction() -> bool:
     return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
 
 
-def _insert(matches: Sequence[Match], verb: str, text: str, occurrence: uuid.UUID, depth: int, using: str) -> None:
-    events = Event.objects.using(using).bulk_create(
-        Event(
-            trigger_id=match.trigger_id,
-            occurrence=occurrence,
-            verb=verb,
-            payload=text,
-            depth=depth,
-            not_before=DatabaseNow(),
-        )
-        for match in matches
-    )
+def _insert(events: Sequence[NewEvent], using: str) -> None:
+    recording.write(events, using)
     if event_recorded.has_listeners(Event):
-        # Whose failing query must not take the event along.
+        # Whose failing query must not take the events along.
         with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
-            event_recorded.send_robust(sender=Event, events=events, using=using)
+            occurrences = {event.occurrence for event in events}
+            rows = Event.objects.using(using).filter(occurrence__in=occurrences).order_by("id")
+            event_recorded.send_robust(sender=Event, events=list(rows), using=using)
     transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
 
 

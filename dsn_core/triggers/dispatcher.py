@@ -12,26 +12,26 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from django.core.signals import request_started
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.models import Model
 from django.db.models.signals import post_migrate
 
 from dsn_core import conf
-from dsn_core.contracts.activities import Activity
-from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
 from dsn_core.models import ConfigurationVersion, Trigger
-from dsn_core.pipeline import intake
+from dsn_core.pipeline import context, intake
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe
 from dsn_core.signals import catalogue_changed, configuration_changed
-from dsn_core.triggers import listening
 from dsn_core.triggers.index import Index, read
+from dsn_core.triggers.listening import Switchboard
+from dsn_core.triggers.occasions import Occasion
 from dsn_core.triggers.views import Edit, Views
 
 logger = logging.getLogger("dsn_core.triggers")
@@ -57,7 +57,7 @@ class Dispatcher:
         self._version: int | None = None
         self._looked_at = float("-inf")
         self._views = Views(self._rolled_back)
-        self._switchboard = listening.Switchboard(self._receive)
+        self._switchboard = Switchboard(self._receive, self._read_before)
 
     # Matching
 
@@ -65,36 +65,61 @@ class Dispatcher:
         """The index that holds for this thread's connection."""
         return self._views.of(connections[home()], self._shared) if self._views else self._shared
 
-    def handle(
-        self, verb: str, sender: Any, kwargs: Mapping[str, Any], *, source: str | None = None
-    ) -> uuid.UUID | None:
-        """Record what ``verb`` matches; return the occurrence's id, or None when nothing was recorded.
+    def handle(self, occasion: Occasion, *, source: str | None = None) -> uuid.UUID | None:
+        """Record what ``occasion`` matches; return its id, or None when nothing was recorded.
 
         ``source`` is the database in which the change was made. Raises only what
         :mod:`~dsn_core.pipeline.intake` must raise.
         """
+        found = self._find(occasion)
+        return intake.record([found], source=source)[0] if found.matches else None
+
+    def handle_many(self, occasions: Iterable[Occasion], *, source: str | None = None) -> list[uuid.UUID | None]:
+        """The same for many at once: all their events are one INSERT."""
+        return intake.record([self._find(occasion) for occasion in occasions], source=source)
+
+    def _find(self, occasion: Occasion) -> intake.Finding:
         index = self.index()
-        registration = catalogue.find(verb)
-        if index is None or registration is None:
-            return None
+        if index is None:
+            return intake.NOTHING
         try:
-            entries, (action_object, actor_object, target) = index.match(registration, sender, kwargs)
+            entries = index.match(occasion)
+            if not entries:
+                return intake.NOTHING
+            return intake.Finding(
+                occasion.activity(), [intake.Match(entry.trigger_id, entry.label) for entry in entries]
+            )
         except Exception as error:
             intake.errors["match"] += 1
             if conf.current().STRICT or intake.has_lost_a_transaction():
                 raise
-            logger.error("Signal %s could not be matched: %s", verb, describe(error), exc_info=error)
-            return None
-        if not entries:
-            return None
-        activity = Activity(verb, action_object, actor_object, target, sender, kwargs)
-        return intake.record(
-            [intake.Match(entry.trigger_id, entry.label) for entry in entries], activity, source=source
-        )
+            logger.error(
+                "Signal %s could not be matched: %s", occasion.registration.name, describe(error), exc_info=error
+            )
+            return intake.NOTHING
 
-    def _receive(self, registration: SignalRegistration, sender: Any, kwargs: Mapping[str, Any]) -> None:
+    def _receive(self, occasion: Occasion) -> None:
         # Only signals of models say with "using" where the change was made; elsewhere it may mean anything.
-        self.handle(registration.name, sender, kwargs, source=kwargs.get("using") if registration.needs_model else None)
+        kwargs, registration = occasion.kwargs, occasion.registration
+        self.handle(occasion, source=kwargs.get("using") if registration.needs_model else None)
+
+    def _read_before(
+        self, sender: type[Model], kwargs: Mapping[str, Any], columns: frozenset[str]
+    ) -> Mapping[str, Any] | None:
+        """What the database holds of ``columns`` before the change that is announced; None where it holds no row."""
+        instance = kwargs["instance"]
+        if instance.pk is None:
+            return None
+        try:
+            rows = sender._base_manager.using(kwargs["using"]).filter(pk=instance.pk).values(*sorted(columns))
+            found: list[dict[str, Any]] = list(rows[:1])
+        except Exception as error:
+            intake.errors["match"] += 1
+            if conf.current().STRICT or intake.has_lost_a_transaction():
+                raise
+            logger.error("What %r was before cannot be read: %s", instance, describe(error), exc_info=error)
+            return None
+        return found[0] if found else None
 
     # Knowing
 
@@ -140,7 +165,15 @@ class Dispatcher:
         """Listen to just what the shared index and the views of transactions name."""
         with self._lock:
             indexes = [*self._views.all(self._shared), *([self._shared] if self._shared is not None else [])]
-            self._switchboard.connect({pair for index in indexes for pair in index.connections(catalogue.find)})
+            self._switchboard.connect(ear for index in indexes for ear in index.ears())
+
+    def renew(self) -> None:
+        """Signals were registered or forgotten: prepare what is known anew."""
+        with self._lock:
+            if self._shared is not None:
+                self._shared = self._shared.renewed()
+            self._views.outdate()
+            self.connect()
 
     # Edits
 
@@ -195,30 +228,37 @@ dispatcher = Dispatcher()
 
 def emit(
     verb: str,
+    action_objects: Iterable[Any],
     *,
-    action_object: Any,
     actor_object: Any,
     target: str,
     using: str | None,
-    signal_kwargs: dict[str, Any],
-) -> uuid.UUID | None:
-    """See :func:`dsn_core.emit`."""
+    signal_kwargs: Mapping[str, Any],
+) -> list[uuid.UUID | None]:
+    """See :func:`dsn_core.emit_many`."""
+    action_objects = list(action_objects)
+    nothing: list[uuid.UUID | None] = [None for _ in action_objects]
     try:
         registration = catalogue.get(verb)
     except UnknownName as error:
         if conf.current().STRICT:
             raise
         logger.error("emit(%r) does nothing: %s", verb, error)
-        return None
-    named = {
-        registration.action_object or "instance": action_object,
-        registration.actor_object or "actor_object": actor_object,
-        registration.target or "target": target or None,
-    }
-    kwargs = {**{name: value for name, value in named.items() if value is not None}, **signal_kwargs}
-    if using is not None:
-        kwargs["using"] = using
-    return dispatcher.handle(verb, _sender_of(action_object), kwargs, source=using)
+        return nothing
+    if context.is_muted() or not action_objects:
+        return nothing
+    occasions = []
+    for action_object in action_objects:
+        named = {
+            registration.action_object or "instance": action_object,
+            registration.actor_argument: actor_object,
+            registration.target_argument: target or None,
+        }
+        kwargs = {**{name: value for name, value in named.items() if value is not None}, **signal_kwargs}
+        if using is not None:
+            kwargs["using"] = using
+        occasions.append(Occasion(registration, _sender_of(action_object), kwargs))
+    return dispatcher.handle_many(occasions, source=using)
 
 
 def _sender_of(action_object: Any) -> Any:
@@ -265,4 +305,4 @@ def _on_configuration_changed(using: str, trigger_ids: Collection[int] | None, *
 
 
 def _on_catalogue_changed(**kwargs: Any) -> None:
-    dispatcher.connect()
+    dispatcher.renew()

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 from django.db.models import Exists, Model, OuterRef
 
-from dsn_core.contracts.registrations import SignalRegistration
+from dsn_core.contracts.conditions import Condition
 from dsn_core.models import Subscription, Trigger
-from dsn_core.models.references import find_model, pk_text
+from dsn_core.models.references import find_model
+from dsn_core.plugins.catalogue import catalogue
 from dsn_core.triggers.kinship import concerned, counts_as, senders
+from dsn_core.triggers.occasions import Occasion
+from dsn_core.triggers.tables import Entry, Rule, Table
 
-_Key = tuple[str, type[Model] | None, str, type[Model] | None, str, str]
+#: A verb, and the action object's model (None: any).
+Topic: TypeAlias = tuple[str, type[Model] | None]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A trigger as matching sees it: models as classes, keys as texts, empty for any."""
+class Ear(NamedTuple):
+    """What has to be listened to: a verb's signal from one sender (None: all)."""
 
-    trigger_id: int
-    label: str
     verb: str
-    action_model: type[Model] | None
-    action_pk: str
-    actor_model: type[Model] | None
-    actor_pk: str
-    target: str
-
-    @property
-    def key(self) -> _Key:
-        return (self.verb, self.action_model, self.action_pk, self.actor_model, self.actor_pk, self.target)
+    sender: type[Model] | None
 
 
 def read(using: str, trigger_ids: Collection[int] | None = None) -> dict[int, Entry]:
@@ -59,105 +50,104 @@ def _entry(trigger: Trigger) -> Entry | None:
         actor_model=actor_model,
         actor_pk=trigger.actor_object_pk,
         target=trigger.target,
+        conditions=tuple(Condition.of(row) for row in trigger.conditions),
     )
 
 
 class Index:
-    """Entries by their whole key; a signal is looked up under each key that it could match."""
+    """Entries, and by topic the tables in which signals are looked up."""
 
     def __init__(self, entries: Mapping[int, Entry]) -> None:
         self._entries: dict[int, Entry] = {}
-        self._buckets: dict[_Key, tuple[Entry, ...]] = {}
-        # How many entries of a verb name a model, an actor or a target: what nobody asks is not looked up.
-        self._asked: Counter[tuple[str, Any]] = Counter()
+        self._rules: dict[int, Rule] = {}
+        self._tables: dict[Topic, Table] = {}
+        #: Those of all models that an instance of a class counts as, by verb and class.
+        self._by_class: dict[tuple[str, type], tuple[Table, ...]] = {}
+        own: set[Topic] = set()
         for entry in entries.values():
-            self._add(entry)
+            self._add(entry, own)
 
     def copy(self) -> Index:
         """Another index with the same entries, to be changed."""
         other = Index({})
-        other._entries = dict(self._entries)
-        other._buckets = dict(self._buckets)
-        other._asked = Counter(self._asked)
+        other._entries, other._rules, other._tables = dict(self._entries), dict(self._rules), dict(self._tables)
         return other
+
+    def renewed(self) -> Index:
+        """The same entries, prepared anew, because signals were registered or forgotten."""
+        return Index(self._entries)
 
     def replace(self, trigger_ids: Iterable[int], entries: Mapping[int, Entry]) -> None:
         """Let ``entries`` be what is there of ``trigger_ids``."""
+        own: set[Topic] = set()
         for trigger_id in trigger_ids:
-            if (old := self._entries.pop(trigger_id, None)) is not None:
-                left = tuple(entry for entry in self._buckets.pop(old.key) if entry is not old)
-                if left:
-                    self._buckets[old.key] = left
-                self._asked.subtract(_asks(old))
+            self._remove(trigger_id, own)
             if (new := entries.get(trigger_id)) is not None:
-                self._add(new)
+                self._add(new, own)
+        self._by_class = {}
 
-    def _add(self, entry: Entry) -> None:
+    def _table(self, topic: Topic, own: set[Topic]) -> Table:
+        """The table of ``topic``, to be changed: unless it is our ``own`` already, another index may read it."""
+        if topic not in own:
+            own.add(topic)
+            self._tables[topic] = self._tables[topic].copy() if topic in self._tables else Table()
+        return self._tables[topic]
+
+    def _add(self, entry: Entry, own: set[Topic]) -> None:
         self._entries[entry.trigger_id] = entry
-        self._buckets[entry.key] = (*self._buckets.get(entry.key, ()), entry)
-        self._asked.update(_asks(entry))
+        if (rule := Rule.of(entry)) is not None:
+            self._rules[entry.trigger_id] = rule
+            self._table((entry.verb, entry.action_model), own).add(rule)
+
+    def _remove(self, trigger_id: int, own: set[Topic]) -> None:
+        self._entries.pop(trigger_id, None)
+        rule = self._rules.pop(trigger_id, None)
+        if rule is None:
+            return
+        topic = (rule.entry.verb, rule.entry.action_model)
+        table = self._table(topic, own)
+        table.remove(rule)
+        if not table.rules:
+            del self._tables[topic]
+            own.discard(topic)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def connections(self, find: Callable[[str], SignalRegistration | None]) -> Iterator[tuple[str, type[Model] | None]]:
-        """The verbs and senders (None: all) that must be listened to. ``find`` gives a verb's registration or None."""
-        for (verb, asked), count in self._asked.items():
-            if count <= 0 or not (asked is None or isinstance(asked, type)):
-                continue
-            registration = find(verb)
+    def ears(self) -> Iterator[tuple[Ear, frozenset[str]]]:
+        """What must be listened to, each with the columns that are to be read before the change."""
+        for (verb, model), table in self._tables.items():
+            registration = catalogue.find(verb)
             if registration is None:
                 continue
+            compared = table.compared()
             if not registration.needs_model:
-                yield verb, None
-            elif asked is not None:
-                for sender in senders(registration, asked):
-                    yield verb, sender
+                yield Ear(verb, None), compared
+            elif model is not None:
+                for sender in senders(registration, model):
+                    yield Ear(verb, sender), compared
 
-    def match(
-        self, registration: SignalRegistration, sender: Any, kwargs: Mapping[str, Any]
-    ) -> tuple[list[Entry], tuple[Any, Any, str]]:
-        """The entries that a sent signal matches, and its action object, actor object and target."""
-        verb = registration.name
-        action_object, actor_object, target = registration.parts(sender, kwargs)
-        actors: list[tuple[type[Model] | None, str]] = [(None, "")]
-        if self._asked[verb, "actor"]:
-            actors += _references([(actor_object.__class__, _key_of(actor_object))], inherits=True)
-        targets = ["", target] if target and self._asked[verb, "target"] else [""]
-        actions: list[tuple[type[Model] | None, str]] = []
-        if self._asked[verb, None] and not registration.needs_model:
-            actions.append((None, ""))
-        if self._asked[verb, "model"]:
-            actions += _references(concerned(registration, action_object, kwargs), inherits=registration.inherits)
+    def match(self, occasion: Occasion) -> list[Entry]:
+        """The entries that a sent signal matches, each once."""
+        registration = occasion.registration
         found: dict[int, Entry] = {}
-        for action in actions:
-            for actor in actors:
-                for text in targets:
-                    for entry in self._buckets.get((verb, *action, *actor, text), ()):
-                        found[entry.trigger_id] = entry
-        return list(found.values()), (action_object, actor_object, target)
+        if not registration.needs_model and (table := self._tables.get((registration.name, None))) is not None:
+            for rule in table.find("", occasion):
+                found[rule.entry.trigger_id] = rule.entry
+        for cls, pk in concerned(occasion):
+            for table in self._tables_of(registration.name, cls, registration.inherits):
+                for rule in table.find(pk, occasion):
+                    found[rule.entry.trigger_id] = rule.entry
+        unusual = occasion.unusual
+        if unusual and found:
+            asked = {entry_id: self._rules[entry_id] for entry_id in found}
+            return [entry for key, entry in found.items() if all(asked[key].is_about(name) for name in unusual)]
+        return list(found.values())
 
-
-def _asks(entry: Entry) -> list[tuple[str, Any]]:
-    asks: list[tuple[str, Any]] = [(entry.verb, entry.action_model)]
-    if entry.action_model is not None:
-        asks.append((entry.verb, "model"))
-    if entry.actor_model is not None:
-        asks.append((entry.verb, "actor"))
-    if entry.target:
-        asks.append((entry.verb, "target"))
-    return asks
-
-
-def _references(subjects: Iterable[tuple[type, str]], *, inherits: bool) -> Iterator[tuple[type[Model], str]]:
-    for cls, key in subjects:
-        if not issubclass(cls, Model):
-            continue
-        for ancestor in counts_as(cls, inherits):
-            yield ancestor, ""
-            if key:
-                yield ancestor, key
-
-
-def _key_of(instance: Any) -> str:
-    return pk_text(instance) if isinstance(instance, Model) else ""
+    def _tables_of(self, verb: str, cls: type, inherits: bool) -> tuple[Table, ...]:
+        tables = self._by_class.get((verb, cls))
+        if tables is None:
+            models = counts_as(cls, inherits) if issubclass(cls, Model) else ()
+            tables = tuple(self._tables[verb, model] for model in models if (verb, model) in self._tables)
+            self._by_class[verb, cls] = tables
+        return tables

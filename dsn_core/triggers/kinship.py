@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Iterator
+from typing import TypeGuard
 
 from django.apps import apps
 from django.db.models import ManyToManyField, ManyToManyRel, Model
 from django.db.models.signals import class_prepared
 
 from dsn_core.contracts.registrations import SignalRegistration
-from dsn_core.models.references import key_text, pk_text
+from dsn_core.models.references import key_text
 from dsn_core.models.trigger import OWN_APP
+from dsn_core.triggers.occasions import Occasion
 
 
 @functools.cache
@@ -69,18 +70,16 @@ def _forget(**kwargs: object) -> None:
 class_prepared.connect(_forget, dispatch_uid="dsn_core.kinship")
 
 
-def concerned(
-    registration: SignalRegistration, action_object: Any, kwargs: Mapping[str, Any]
-) -> Iterator[tuple[type[Model], str]]:
+def concerned(occasion: Occasion) -> Iterator[tuple[type, str]]:
     """The models, each with a key's text (or none), that a sent signal is about."""
+    action_object, kwargs = occasion.action_object, occasion.kwargs
     if isinstance(action_object, type):
         if _is_concrete(action_object):
             yield action_object, ""
     elif isinstance(action_object, Model):
-        yield action_object.__class__, pk_text(action_object)
-    if registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
+        yield action_object.__class__, occasion.pk
+    if occasion.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
         # The change of a relation is about both sides; here, the one that instance is not.
-        keys: Iterable[Any] = kwargs.get("pk_set") or ()
         yield other, ""
-        for key in keys:
+        for key in kwargs.get("pk_set") or ():
             yield other, key_text(key)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from dsn_core.triggers.index import Entry, Index
+from dsn_core.triggers.index import Index
+from dsn_core.triggers.tables import Entry
 
 
 class Edit:
@@ -74,6 +75,11 @@ class Views:
 
     def __contains__(self, connection: BaseDatabaseWrapper) -> bool:
         return connection in self._by_connection
+
+    def outdate(self) -> None:
+        """Every view is made anew when it is looked at again."""
+        for view in self._by_connection.values():
+            view.outdate()
 
     def all(self, shared: Index | None) -> list[Index]:
         """The indexes of all views, over ``shared``."""

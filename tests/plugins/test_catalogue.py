@@ -115,6 +115,6 @@ def test_register_signal_fills_the_catalogue_of_the_process() -> None:
     try:
         made = register_signal("test_catalogue.released", signal, provides=["movie"], action_object="movie")
         assert catalogue.get("test_catalogue.released") is made
-        assert made.parts("sender", {"movie": "Alien"}) == ("Alien", None, "")
+        assert made.action_object_of("sender", {"movie": "Alien"}) == "Alien"
     finally:
         catalogue.remove("test_catalogue.released")
