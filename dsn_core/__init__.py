@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
@@ -24,6 +24,9 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.hookspecs import hookimpl
 from dsn_core.pipeline.context import acting, muted
 from dsn_core.plugins.catalogue import register_signal
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 __all__ = [
     "BaseCodec",
@@ -43,11 +46,14 @@ __all__ = [
     "aemit_many",
     "emit",
     "emit_many",
+    "find_users",
     "hookimpl",
     "muted",
+    "record_report",
     "refresh",
     "register_signal",
     "secret",
+    "store_address",
 ]
 
 
@@ -116,3 +122,55 @@ def refresh() -> None:
     from dsn_core.triggers import dispatcher
 
     dispatcher.refresh()
+
+
+def record_report(
+    state: str,
+    *,
+    message_id: str = "",
+    messenger: str = "",
+    provider_id: str = "",
+    reason: str = "",
+    using: str | None = None,
+) -> bool:
+    """Record what a provider says later of a message that it took: ``"delivered"`` or ``"undelivered"``.
+
+    The delivery is found by its message's id (``Message.id``, which a messenger can put into the address that the
+    provider calls), or by the messenger's alias and the provider's own id. May be repeated: the first report
+    stays. A delivery whose outcome was *unknown* is *sent* once it is reported delivered.
+
+    ``using`` is the database of the deliveries, by default where they are written. Returns False when no such
+    delivery is known (yet). Raises ``ValueError`` for another state, or when nothing says which delivery.
+    """
+    from dsn_core.pipeline import intake, reporting
+
+    return reporting.record(
+        state,
+        using=using or intake.outbox(),
+        message_id=message_id,
+        messenger=messenger,
+        provider_id=provider_id,
+        reason=reason,
+    )
+
+
+def find_users(messenger: str, address: str) -> QuerySet[Any]:
+    """The users whose address for ``messenger`` (its name or alias) this is: a queryset of the user model.
+
+    Where addresses are is what ``DSN["ADDRESSES"]``, the messenger's class and ``DSN["PROFILE_MODEL"]`` say. Raises
+    :class:`~dsn_core.exceptions.ConfigurationError` when nothing says it.
+    """
+    from dsn_core.pipeline import addresses
+
+    return addresses.users_with(messenger, address)
+
+
+def store_address(user: Any, messenger: str, address: str) -> None:
+    """Store the user's address for ``messenger``, where :func:`find_users` looks for it; an empty one removes it.
+
+    A profile's row that is missing is made. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the path
+    leads to nothing that can be saved, or the field refuses the address.
+    """
+    from dsn_core.pipeline import addresses
+
+    addresses.store(user, messenger, address)

@@ -14,6 +14,15 @@ event_recorded = Signal()
 #: A worker brought a delivery to a final status. Arguments: ``delivery``. Sender: ``Delivery``.
 delivery_finished = Signal()
 
+#: A messenger said that an address cannot be used or refuses messages (``Receipt.invalid_address``); sent after the
+#: delivery was settled. Arguments: ``delivery``, ``messenger`` (its alias), ``address``, ``user`` (or None),
+#: ``reason``. Sender: ``Delivery``.
+address_refused = Signal()
+
+#: A provider reported what became of a message that it had taken. Arguments: ``delivery``, ``state``
+#: (``"delivered"`` or ``"undelivered"``), ``reason``. Sender: ``Delivery``.
+delivery_reported = Signal()
+
 #: A messenger asked for a pause. Arguments: ``messenger`` (its alias), ``seconds``, ``reason``.
 #: Sender: ``MessengerState``.
 messenger_paused = Signal()

@@ -28,11 +28,14 @@ PUBLIC = [
     "aemit_many",
     "emit",
     "emit_many",
+    "find_users",
     "hookimpl",
     "muted",
+    "record_report",
     "refresh",
     "register_signal",
     "secret",
+    "store_address",
 ]
 
 

@@ -30,7 +30,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         "attempts",
         "not_before",
     ]
-    list_filter = ["status", MessengerFilter, "priority", "created_at"]
+    list_filter = ["status", "report", MessengerFilter, "priority", "created_at"]
     search_fields = ["address", "provider_id"]
     search_help_text = gettext_lazy("An address or a part of it, a delivery's number, or any id of a delivery.")
     fieldsets = [
@@ -40,6 +40,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
             gettext_lazy("What became of it"),
             {"fields": ["attempts", "not_before", "error_shown", "provider_id", "created_at", "finished_at"]},
         ),
+        (gettext_lazy("What the provider said later"), {"fields": ["report", "report_reason", "reported_at"]}),
         (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
     ]
 

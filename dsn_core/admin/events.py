@@ -56,7 +56,10 @@ class EventAdmin(HistoryAdmin[Event]):
         (None, {"fields": ["verb", "status_shown", "trigger_shown", "created_at"]}),
         (gettext_lazy("What the signal said"), {"fields": ["payload_shown"]}),
         (gettext_lazy("Deliveries"), {"fields": ["deliveries_counted", "deliveries_listed"]}),
-        (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
+        (
+            gettext_lazy("Fan-out"),
+            {"fields": ["found", "attempts", "not_before", "error_shown", "occurrence", "depth"]},
+        ),
     ]
 
     actions = ["retry"]

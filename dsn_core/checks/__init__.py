@@ -11,6 +11,7 @@ dsn.E002   ``DSN`` has a key that is not a setting of dsn-core.
 dsn.E003   The value of a setting cannot be used. Its default is; a ``PLUGINS`` that cannot be read
            allows nothing.
 dsn.E004   ``DSN["RUNNER"]`` names no installed runner: messages wait for a worker.
+dsn.E005   ``DSN["PROFILE_MODEL"]`` names no model, or one without a one-to-one relation to the user.
 dsn.E010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
 dsn.E011   A plugin implements a hook that does not exist, or forgot to mark one.

@@ -8,8 +8,9 @@ from django.core import checks
 from django.db import connections
 
 from dsn_core import conf
-from dsn_core.exceptions import UnknownName
+from dsn_core.exceptions import ConfigurationError, UnknownName
 from dsn_core.pipeline.intake import outbox
+from dsn_core.plugins import profiles
 from dsn_core.plugins.kinds import RUNNERS
 from dsn_core.plugins.registry import Registry, registry
 
@@ -21,7 +22,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
     ]
-    return [*found, *runner_messages(registry), *plugin_list_messages(registry)]
+    return [*found, *runner_messages(registry), *profile_messages(), *plugin_list_messages(registry)]
 
 
 def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
@@ -33,6 +34,16 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
         hint = f"Set it to one of {', '.join(known)}, or install the plugin that brings it."
         message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
         return [checks.Error(message, hint=hint, id="dsn.E004")]
+    return []
+
+
+def profile_messages() -> list[checks.CheckMessage]:
+    """E005."""
+    try:
+        profiles.relation()
+    except ConfigurationError as error:
+        hint = "Until it is mended, users have no address where no path of DSN['ADDRESSES'] says it."
+        return [checks.Error(str(error), hint=hint, id="dsn.E005")]
     return []
 
 

@@ -60,6 +60,9 @@ class BaseMessenger(Named):
     #: Where a user's address is, as a path from the user, e.g. ``"profile.phone"``. The setting
     #: ``DSN["ADDRESSES"]`` overrides it. Empty: users need no address (in-site, console).
     address_path: ClassVar[str] = ""
+    #: The field of the profile (``DSN["PROFILE_MODEL"]``) that holds a user's address, e.g. ``"phone"``, where
+    #: neither the setting nor ``address_path`` says where it is.
+    profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
 
@@ -70,7 +73,7 @@ class BaseMessenger(Named):
 
     @property
     def path_to_address(self) -> str:
-        """Where a user's address is: the path of ``DSN["ADDRESSES"]``, else that of the class."""
+        """Where a user's address is: the path of ``DSN["ADDRESSES"]``, else the class's, else to the profile."""
         return self._address_path
 
     @property

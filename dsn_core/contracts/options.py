@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from dsn_core.contracts.rates import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
 
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -37,6 +38,13 @@ class Options:
 
     #: Seconds that one call of the provider may take.
     TIMEOUT: float = 10.0
+    #: How many messages the provider takes from all workers together: ``"30/s"``, ``"500/h"``. Empty: any number.
+    RATE: str = ""
+
+    @property
+    def rate(self) -> Rate | None:
+        """:attr:`RATE`, read; None for any number."""
+        return Rate.parse(self.RATE)
 
     @classmethod
     def from_mapping(cls: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
@@ -64,6 +72,11 @@ class Options:
                 found.append(
                     "TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"
                 )
+            elif name == "RATE":
+                try:
+                    Rate.parse(values[name])
+                except ConfigurationError as error:
+                    found.append(f"RATE: {str(error).rstrip('.')}")
         return found
 
     def mask(self, text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from dsn_core.contracts.messages import Message
 
-#: Seconds. A pause uses up no attempt, so that one of no time at all would go round for ever.
+#: Seconds. What uses up no attempt would go round for ever if it took no time at all.
 SHORTEST_PAUSE: Final = 1.0
 #: Seconds. Whoever asks for more has another unit in mind, or a date.
 LONGEST_WAIT: Final = 30 * 86_400.0
@@ -23,6 +23,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
     INVALID_ADDRESS = "invalid_address"
     UNKNOWN = "unknown"
+    LATER = "later"
     PAUSE = "pause"
 
 
@@ -52,7 +53,7 @@ class Receipt:
             object.__setattr__(self, name, "" if value is None else str(value))
         if self.after is not None:
             object.__setattr__(self, "after", _seconds(self.after))
-        if self.outcome is Outcome.PAUSE:
+        if self.outcome in (Outcome.LATER, Outcome.PAUSE):
             object.__setattr__(self, "after", max(self.after or 0.0, SHORTEST_PAUSE))
 
     @classmethod
@@ -79,6 +80,14 @@ class Receipt:
     def unknown(cls, reason: str, *, message: Message | None = None) -> Receipt:
         """It may have been sent: the answer was lost. The messenger's policy decides about a retry."""
         return cls(Outcome.UNKNOWN, reason=reason, message=message)
+
+    @classmethod
+    def later(cls, after: float, reason: str = "", *, message: Message | None = None) -> Receipt:
+        """Not tried: this message alone comes again after ``after`` seconds (at least one). Uses up no attempt.
+
+        For limits of one receiver: a chat that takes one message a second.
+        """
+        return cls(Outcome.LATER, reason=reason, after=after, message=message)
 
     @classmethod
     def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:

@@ -5,6 +5,7 @@ from dsn_core.models.configuration import ConfigurationVersion
 from dsn_core.models.delivery import Delivery
 from dsn_core.models.event import Event
 from dsn_core.models.messenger_state import MessengerState
+from dsn_core.models.profile import Profile
 from dsn_core.models.subscription import Subscription, SubscriptionAddress
 from dsn_core.models.trigger import Trigger
 
@@ -14,6 +15,7 @@ __all__ = [
     "Delivery",
     "Event",
     "MessengerState",
+    "Profile",
     "Subscription",
     "SubscriptionAddress",
     "Trigger",

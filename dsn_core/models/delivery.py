@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from typing import Any, Final
 
 from django.conf import settings
@@ -43,8 +44,15 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-#: The state machine: which status may follow which by itself. From a final one nothing follows but what
-#: an operator asks for: see :meth:`DeliveryQuerySet.retry`.
+class Report(models.TextChoices):
+    """What a provider reported of a message after it had taken it."""
+
+    DELIVERED = "delivered", _("delivered")
+    UNDELIVERED = "undelivered", _("undelivered")
+
+
+#: The state machine: which status may follow which by itself. From a final one nothing follows but what an
+#: operator asks for (:meth:`DeliveryQuerySet.retry`), and what a provider reports of an unknown one.
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.SENDING, Status.CANCELLED}),
     Status.RETRY: frozenset({Status.SENDING, Status.CANCELLED}),
@@ -96,6 +104,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 finished_at=None,
             )
 
+    def of_message(self, message_id: str) -> DeliveryQuerySet:
+        """The delivery whose :attr:`Delivery.message_id` this is; none when it is no such id."""
+        occurrence, _dot, key = message_id.partition(".")
+        try:
+            return self.filter(pk=int(key), occurrence=uuid.UUID(hex=occurrence))
+        except ValueError:
+            return self.none()
+
     def cancel(self) -> int:
         """Send those that wait no more; return how many. One that is being sent just now is left alone."""
         waiting = [status for status, following in TRANSITIONS.items() if Status.CANCELLED in following]
@@ -108,6 +124,7 @@ class Delivery(Claimable):
     """One message to one receiver, and its status."""
 
     Status = Status
+    Report = Report
 
     # None of the keys is enforced: history outlives what it was made from, and a fan-out to a
     # hundred thousand receivers does not look every one of them up again.
@@ -139,7 +156,12 @@ class Delivery(Claimable):
     address_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
-    provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True)
+    provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True, db_index=True)
+    report = models.CharField(
+        _("report"), max_length=12, choices=Report, blank=True, help_text=_("What the provider said later.")
+    )
+    report_reason = models.TextField(_("reason of the report"), blank=True)
+    reported_at = models.DateTimeField(_("reported"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 

@@ -57,6 +57,9 @@ class Event(Claimable):
         _("depth"), default=0, help_text=_("How many messages caused one another before this.")
     )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
+    found = models.PositiveIntegerField(
+        _("receivers found"), default=0, help_text=_("By all its subscriptions; the same receiver may be found twice.")
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
 
     objects = EventQuerySet.as_manager()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from dsn_core.models import Delivery
 from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.sql import literal, storable
-from dsn_core.signals import delivery_finished
+from dsn_core.signals import address_refused, delivery_finished
 
 logger = logging.getLogger("dsn_core.settling")
 
@@ -32,6 +32,7 @@ class Verdict:
 
     ``after``: seconds until the next attempt, None when the back-off decides; used by RETRY only.
     ``counts``: whether the attempt is used up.
+    ``refused_address``: whether the address is what it failed for.
     """
 
     status: Status
@@ -39,6 +40,7 @@ class Verdict:
     after: float | None = None
     provider_id: str = ""
     counts: bool = True
+    refused_address: bool = False
 
 
 def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
@@ -48,12 +50,13 @@ def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
             return Verdict(Status.SENT, provider_id=receipt.provider_id)
         case Outcome.RETRY:
             return Verdict(Status.RETRY, receipt.reason, after=receipt.after)
-        case Outcome.PAUSE:
+        case Outcome.PAUSE | Outcome.LATER:
             return Verdict(Status.RETRY, receipt.reason, after=receipt.after, counts=False)
         case Outcome.UNKNOWN:
             return Verdict(Status.RETRY if retry_unknown else Status.UNKNOWN, receipt.reason)
         case Outcome.FAILED | Outcome.INVALID_ADDRESS:
-            return Verdict(Status.FAILED, receipt.reason)
+            refused = receipt.outcome is Outcome.INVALID_ADDRESS
+            return Verdict(Status.FAILED, receipt.reason, refused_address=refused)
 
 
 def backoff(attempts: int) -> float:
@@ -79,21 +82,37 @@ def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str
             len(rows) - settled,
             len(rows),
         )
-    _tell([row for row in rows if row.status in FINAL], moment, using, all_ours=settled == len(rows))
+    finished = [row for row in rows if row.status in FINAL]
+    refused = {row.pk for row in finished if verdicts[row.pk].refused_address}
+    _tell(finished, refused, moment, using, all_ours=settled == len(rows))
     return settled
 
 
-def _tell(finished: Sequence[Delivery], moment: datetime.datetime, using: str, *, all_ours: bool) -> None:
-    """Send ``delivery_finished`` for those that this worker finished."""
-    if not finished or not delivery_finished.has_listeners(Delivery):
+def _tell(
+    finished: Sequence[Delivery], refused: Collection[int], moment: datetime.datetime, using: str, *, all_ours: bool
+) -> None:
+    """Send ``delivery_finished`` for those that this worker finished, and ``address_refused`` where it was that."""
+    heard = delivery_finished.has_listeners(Delivery) or (refused and address_refused.has_listeners(Delivery))
+    if not finished or not heard:
         return
     if not all_ours:
         # Another worker took some over; what is in the database says which.
         keys = [row.pk for row in finished]
         ours = Delivery.objects.using(using).filter(pk__in=keys, finished_at=moment).values_list("pk", flat=True)
-        finished = [row for row in finished if row.pk in set(ours)]
+        held = set(ours)
+        finished = [row for row in finished if row.pk in held]
     for row in finished:
         delivery_finished.send_robust(sender=Delivery, delivery=row)
+        if row.pk in refused:
+            user = row.user if row.user_id is not None and Delivery.user.is_cached(row) else None
+            address_refused.send_robust(
+                sender=Delivery,
+                delivery=row,
+                messenger=row.messenger,
+                address=row.address,
+                user=user,
+                reason=row.last_error,
+            )
 
 
 def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:

@@ -17,7 +17,7 @@ from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolve
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
-from dsn_core.plugins import discovery, loading
+from dsn_core.plugins import discovery, loading, profiles
 from dsn_core.plugins.catalogue import Catalogue, catalogue
 from dsn_core.plugins.kinds import (
     CODECS,
@@ -168,12 +168,21 @@ class Registry:
             options = cls.Options.from_mapping(given)
         except ConfigurationError as error:
             raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {error}") from None
-        path = settings.ADDRESSES.get(alias, settings.ADDRESSES.get(cls.name))
+        path = self.address_path(alias)
         try:
             return cls(alias, options, path)
         except Exception as error:
             # What it says may quote an option; where it came from would show it in a traceback.
             raise ContractError(options.mask(f"The messenger {alias!r} cannot be made: {describe(error)}")) from None
+
+    def address_path(self, alias: str) -> str:
+        """Where a user's address for the messenger ``alias`` is, as a path from the user; empty: users need none.
+
+        Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed, or the profile cannot be used.
+        """
+        given, cls = conf.current().ADDRESSES, self.messenger_class(alias)
+        path = given.get(alias, given.get(cls.name, cls.address_path))
+        return path or (profiles.path_to(cls.profile_field) if cls.profile_field else "")
 
     def messenger_findings(self, alias: str) -> list[CheckMessage | str]:
         """What keeps the messenger ``alias`` from being ready, or what it warns of; empty when all is well.

@@ -1,0 +1,61 @@
+"""``manage.py dsn_send``: one test message, and what the messenger says of it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from dsn_core.contracts.messages import Message
+from dsn_core.contracts.receipts import Outcome, Receipt
+from dsn_core.exceptions import DSNError
+from dsn_core.pipeline.sending import collect
+from dsn_core.plugins.registry import registry
+
+
+class Command(BaseCommand):
+    help = "Send one test message by a messenger (or account) to an address, and print the receipt."
+    # A broken plugin is no reason not to try another.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "messenger", help="A messenger's name, or an account's: 'manage.py dsn_plugins' lists them."
+        )
+        parser.add_argument("address", help="To whom, as the messenger writes it.")
+        parser.add_argument("text", help="The text of the message.")
+        parser.add_argument("--subject", default="", help="The subject, for messengers that have one.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            messenger = registry.messenger(options["messenger"])
+        except DSNError as error:
+            raise CommandError(str(error)) from error
+        if messenger.sends_itself():
+            raise CommandError(
+                f"{messenger.alias!r} renders and chooses its receivers itself; it takes no message to an address."
+            )
+        message = Message(
+            options["text"],
+            subject=options["subject"],
+            address=options["address"],
+            id=f"test-{uuid.uuid4().hex}",
+        )
+        receipts, error_text = collect(messenger, [message], lambda: True)
+        receipt = receipts.get(message.id)
+        if receipt is None:
+            raise CommandError(f"Not sent: {error_text or 'the messenger gave no answer about the message.'}")
+        if receipt.outcome is not Outcome.SENT:
+            raise CommandError(said(receipt))
+        self.stdout.write(self.style.SUCCESS(said(receipt)))
+
+
+def said(receipt: Receipt) -> str:
+    """A receipt in one line."""
+    parts = [receipt.outcome.value.replace("_", " ")]
+    if receipt.provider_id:
+        parts.append(f"provider's id {receipt.provider_id}")
+    if receipt.after is not None:
+        parts.append(f"again after {receipt.after:g} s")
+    return f"{', '.join(parts)}{f': {receipt.reason}' if receipt.reason else ''}"

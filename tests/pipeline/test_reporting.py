@@ -1,0 +1,162 @@
+"""Reports of providers, refused addresses, and users' addresses read backwards."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from dsn_core import BaseMessenger, Receipt, find_users, record_report, store_address
+from dsn_core.exceptions import ConfigurationError
+from dsn_core.models import Delivery, Profile, Trigger
+from dsn_core.signals import address_refused, delivery_reported
+from tests.testapp.models import Movie
+
+pytestmark = pytest.mark.django_db
+
+
+class Phone(BaseMessenger):
+    """Sends nothing, and answers what ``answer`` says."""
+
+    name = "phone"
+    profile_field = "phone"
+    answer = staticmethod(lambda message: Receipt.sent(f"sm-{message.address}", message=message))
+
+    def send_messages(self, messages):
+        for message in messages:
+            yield self.answer(message)
+
+
+@pytest.fixture
+def phone(dsn, settings):
+    settings.DSN = {"RUNNER": "worker"}
+    dsn.add(Phone)
+    return Phone
+
+
+@pytest.fixture
+def hear():
+    heard = []
+
+    def receive(signal, **kwargs):
+        heard.append(kwargs)
+
+    for signal in (address_refused, delivery_reported):
+        signal.connect(receive)
+    yield heard
+    for signal in (address_refused, delivery_reported):
+        signal.disconnect(receive)
+
+
+def sent_to(number, dsn):
+    ann = User.objects.create_user("ann")
+    Profile.objects.create(user=ann, phone=number)
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    trigger.subscribe(users=[ann], backends=[("phone", "simple")])
+    Movie.objects.create(name="Brazil")
+    dsn.run()
+    return Delivery.objects.get()
+
+
+def test_the_address_is_found_in_the_profile(phone, dsn):
+    delivery = sent_to("+4930901820", dsn)
+    assert (delivery.status, delivery.address, delivery.provider_id) == ("sent", "+4930901820", "sm-+4930901820")
+
+
+def test_addresses_of_a_batch_cost_no_query_each(phone, dsn, django_assert_max_num_queries):
+    users = [User.objects.create_user(f"user{number}") for number in range(20)]
+    Profile.objects.bulk_create([Profile(user=user, phone="+4930901820") for user in users[:15]])
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    trigger.subscribe(users=users, backends=[("phone", "simple")])
+    Movie.objects.create(name="Brazil")
+    with django_assert_max_num_queries(40):
+        dsn.run()
+    assert Delivery.objects.filter(status="sent").count() == 15
+    skipped = Delivery.objects.filter(status="skipped")
+    assert set(skipped.values_list("last_error", flat=True)) == {"The user has no address for phone."}
+    assert skipped.count() == 5
+
+
+def test_a_profile_of_the_project_is_used_instead(phone, dsn, settings):
+    settings.DSN = {"RUNNER": "worker", "ADDRESSES": {"phone": "last_name"}}
+    User.objects.create_user("bob", last_name="+1555")
+    assert [user.username for user in find_users("phone", "+1555")] == ["bob"]
+
+
+@pytest.mark.parametrize("label", ["nonsense", "testapp.Nothing", "testapp.Movie"])
+def test_a_profile_model_that_cannot_be_used_is_an_error_with_the_reason(phone, settings, label):
+    settings.DSN = {"PROFILE_MODEL": label}
+    with pytest.raises(ConfigurationError, match="PROFILE_MODEL"):
+        find_users("phone", "+1555")
+
+
+@pytest.mark.parametrize(("state", "status"), [("delivered", "sent"), ("undelivered", "unknown")])
+def test_a_report_resolves_what_was_unknown_and_the_first_one_stays(phone, dsn, monkeypatch, hear, state, status):
+    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.unknown("timed out", message=message))
+    delivery = sent_to("+1", dsn)
+    assert delivery.status == "unknown"
+    assert record_report(state, message_id=delivery.message_id, reason="30005")
+    assert record_report("delivered", message_id=delivery.message_id, reason="too late")
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.report, delivery.report_reason) == (status, state, "30005")
+    assert delivery.reported_at is not None
+    assert [(heard["state"], heard["reason"]) for heard in hear] == [(state, "30005")]
+
+
+def test_a_report_finds_its_delivery_by_the_providers_id(phone, dsn):
+    delivery = sent_to("+1", dsn)
+    assert not record_report("delivered", messenger="phone", provider_id="sm-+2")
+    assert not record_report("delivered", messenger="other", provider_id="sm-+1")
+    assert record_report("delivered", messenger="phone", provider_id="sm-+1")
+    delivery.refresh_from_db()
+    assert delivery.report == "delivered"
+
+
+@pytest.mark.parametrize("message_id", ["", "x", "1.2", "0" * 32 + ".1", "é.\N{DIGIT ONE}", f"{'0' * 32}.{'9' * 30}"])
+def test_a_forged_message_id_is_nobodys(phone, dsn, message_id):
+    sent_to("+1", dsn)
+    if message_id:
+        assert record_report("delivered", message_id=message_id) is False
+    else:
+        with pytest.raises(ValueError, match="message_id"):
+            record_report("delivered")
+
+
+def test_a_refused_address_is_told_to_the_project(phone, dsn, monkeypatch, hear):
+    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.invalid_address("STOP", message=message))
+    delivery = sent_to("+1", dsn)
+    assert delivery.status == "failed"
+    ((heard),) = hear
+    assert (heard["messenger"], heard["address"], heard["reason"]) == ("phone", "+1", "STOP")
+    assert heard["user"].username == "ann"
+    assert heard["delivery"].pk == delivery.pk
+
+
+def test_later_uses_up_no_attempt_and_holds_nobody_else_up(phone, dsn, monkeypatch):
+    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.later(7, "slow chat", message=message))
+    delivery = sent_to("+1", dsn)
+    assert (delivery.status, delivery.attempts, delivery.last_error) == ("retry", 0, "slow chat")
+
+
+def test_an_address_is_stored_where_it_is_looked_for(phone):
+    ann = User.objects.create_user("ann")
+    store_address(ann, "phone", "")
+    assert not Profile.objects.exists()
+    store_address(ann, "phone", "+1")
+    assert [user.pk for user in find_users("phone", "+1")] == [ann.pk]
+    store_address(User.objects.get(pk=ann.pk), "phone", "+2")
+    assert Profile.objects.get().phone == "+2"
+    store_address(User.objects.get(pk=ann.pk), "phone", "")
+    assert Profile.objects.get().phone == ""
+    assert not find_users("phone", "").exists()
+
+
+def test_an_address_that_cannot_be_stored_says_why(phone, settings):
+    ann = User.objects.create_user("ann")
+    with pytest.raises(ConfigurationError, match="cannot hold"):
+        store_address(ann, "phone", "1" * 33)
+    settings.DSN = {"ADDRESSES": {"phone": "get_full_name"}}
+    with pytest.raises(ConfigurationError, match="no field 'get_full_name'"):
+        store_address(ann, "phone", "+1")
+    settings.DSN = {"ADDRESSES": {"phone": "username.phone"}}
+    with pytest.raises(ConfigurationError, match="leads to no row"):
+        store_address(ann, "phone", "+1")
