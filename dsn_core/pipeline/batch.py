@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,13 +15,15 @@ from django.db.utils import Error as DatabaseTrouble
 from dsn_core import conf
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.contracts.receipts import Receipt
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
+from dsn_core.pipeline import context
 from dsn_core.pipeline.claiming import Claim
 from dsn_core.pipeline.locales import Locales
-from dsn_core.pipeline.settling import Verdict
+from dsn_core.pipeline.settling import Verdict, settle, verdict_of
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 
@@ -28,11 +32,12 @@ SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.
 
 
 class Batch:
-    """Claimed deliveries on their way. A row that has a verdict takes no further step."""
+    """Claimed deliveries on their way, one portion after the other. A row that has a verdict takes no further step."""
 
     def __init__(self, claimed: Claim[Delivery], using: str, stop: Callable[[], bool] = lambda: False) -> None:
         self.rows = claimed.rows
         self._claimed = claimed
+        self._unsettled = list(claimed.rows)
         self._stop = stop
         #: Whether it ends early: the worker is to stop, its time is over, or another one took rows over.
         self.is_broken_off = False
@@ -41,24 +46,65 @@ class Batch:
         self.clock = claimed.clock
         self.using = using
         self.verdicts: dict[int, Verdict] = {}
+        #: What the messenger has in hand, and its answers so far, by message id.
+        self.portion: list[Delivery] = []
+        self.receipts: dict[str, Receipt] = {}
+        self.retry_unknown = False
+        #: When it last showed that it goes on, by this process's own clock.
+        self.alive_at = time.monotonic()
 
     @property
     def open(self) -> list[Delivery]:
         """The rows that nothing was decided about yet."""
-        return [row for row in self.rows if row.pk not in self.verdicts]
+        return [row for row in self._unsettled if row.pk not in self.verdicts]
+
+    def next_portion(self, size: int) -> bool:
+        """Turn to the next ``size`` open rows; False when there are none, or it is to end."""
+        self.receipts = {}
+        self.portion = self.open[:size]
+        return bool(self.portion) and self.go_on()
 
     def go_on(self) -> bool:
         """Whether to go on with the next message. Asked between any two, it also holds on to the rows."""
+        self.alive_at = time.monotonic()
         if not self.is_broken_off:
-            self.is_broken_off = self._stop() or not self._claimed.keep(self.rows, self.using)
+            self.is_broken_off = self._stop() or not self._claimed.keep(self._unsettled, self.using)
         return not self.is_broken_off
 
     def give_back(self) -> None:
         """Leave the open rows to the next worker, as if they had not been claimed."""
         self.given_back = len(self.open)
         for row in self.open:
-            status = Status.RETRY if row.attempts > 1 else Status.PENDING
-            self.verdicts[row.pk] = Verdict(status, row.last_error, after=0.0, counts=False)
+            self.verdicts[row.pk] = _given_back(row)
+
+    def settle(self) -> None:
+        """Write down what was decided."""
+        decided = [row for row in self._unsettled if row.pk in self.verdicts]
+        if decided:
+            with context.working_on(self.depth):
+                settle(decided, self._claimed, self.verdicts, self.using)
+            self._unsettled = self.open
+
+    def abandon(self, reason: str) -> int:
+        """Settle it in the place of a messenger that hangs, from another thread; return how many rows were still ours.
+
+        Should the messenger come back, what it says then is refused: the rows are not its thread's any more.
+        """
+        self.is_broken_off = True
+        in_hand, answers = {row.pk for row in self.portion}, dict(self.receipts)
+        # Copies: the thread that hangs has the rows, too.
+        rows = [copy.copy(row) for row in self._unsettled]
+        verdicts = dict(self.verdicts)
+        for row in rows:
+            if row.pk in verdicts:
+                continue
+            if row.pk not in in_hand and self.portion:
+                verdicts[row.pk] = _given_back(row)
+                continue
+            receipt = answers.get(row.message_id) or Receipt.unknown(reason)
+            verdicts[row.pk] = verdict_of(receipt, retry_unknown=self.retry_unknown)
+        with context.working_on(self.depth):
+            return settle(rows, self._claimed, verdicts, self.using)
 
     def end(self, row: Delivery, status: Status, error: str) -> None:
         self.verdicts[row.pk] = Verdict(status, error)
@@ -111,8 +157,9 @@ class Batch:
                     "Its backend was deleted before it was sent. Subscribe another, for what happens from then on.",
                 )
 
-    def load_users(self, *paths: str) -> None:
-        """Attach each row's user, all with one query, which also gets what ``paths`` from the user lead through."""
+    def load_users(self, path_to_address: str) -> None:
+        """Attach each row's user, all with one query, which also gets what the paths from the user lead through."""
+        paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, path_to_address)
         keys = {row.user_id for row in self.open if row.user_id is not None}
         users: QuerySet[Any] = get_user_model()._base_manager.using(self.using)
         if related := {name for path in paths if (name := relations_of(get_user_model(), path))}:
@@ -163,11 +210,11 @@ class Batch:
                 self.end(row, Status.SKIPPED, f"The user has no address for {messenger.alias}.")
 
     def render(self) -> list[Message]:
-        """Render the open rows; one that fails is its own failure. Returns the messages, with who gets them."""
+        """Render the portion; a row that fails is its own failure. Returns the messages, with who gets them."""
         messages = []
         templates: dict[str, BaseMessageTemplate] = {}
         locales = Locales()
-        for row in self.open:
+        for row in self.portion:
             if not self.go_on():
                 return []
             name, event = row.backend.message_template, row.event
@@ -184,6 +231,11 @@ class Batch:
             except Exception as error:
                 self.end(row, Status.FAILED, f"Rendering {name!r} failed: {describe(error)}")
         return messages
+
+
+def _given_back(row: Delivery) -> Verdict:
+    status = Status.RETRY if row.attempts > 1 else Status.PENDING
+    return Verdict(status, row.last_error, after=0.0, counts=False)
 
 
 def addressed(rendered: Any, row: Delivery) -> Message:

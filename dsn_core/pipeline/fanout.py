@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
 from dsn_core.models.subscription import users_have_groups
 from dsn_core.pipeline import context, inserting
 from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.receivers import Chunk, chunks_of
+from dsn_core.pipeline.receivers import Chunk, chunks_of, pages_of_users
 from dsn_core.pipeline.settling import backoff
 from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
@@ -46,7 +46,8 @@ def expand_due(using: str, stop: Callable[[], bool] = lambda: False) -> int:
             return number
         expansion = _Expansion(event, claimed, claimed.rows[number:], using)
         subscriptions = plans.of(event.trigger_id)
-        _settle(event, claimed, expansion.run(subscriptions), using, "" if subscriptions else NOBODY_SUBSCRIBED)
+        errors = expansion.run(subscriptions)
+        _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
     return len(claimed.rows)
 
 
@@ -78,6 +79,8 @@ class _Expansion:
     claimed: Claim[Event]
     held: Sequence[Event]
     using: str
+    #: How many receivers the subscriptions found.
+    found: int = 0
 
     def run(self, subscriptions: Sequence[Subscription]) -> list[Exception]:
         """Make the event's deliveries. One subscription that fails does not keep the others from theirs."""
@@ -99,19 +102,30 @@ class _Expansion:
         patterns = {backend.pk: _pattern(self.event, backend, subscription, self.claimed.clock) for backend in backends}
         if not backends:
             return
-        for pattern in patterns.values():
-            self._keep()
-            inserting.insert_for_users(pattern, subscription.users.using(self.using).all(), self.using)
-            if groups := [group.pk for group in subscription.groups.all()]:
-                inserting.insert_for_users(pattern, _members(groups, self.using), self.using)
+        self._insert_users(subscription.users.using(self.using).all(), patterns.values())
+        if groups := [group.pk for group in subscription.groups.all()]:
+            self._insert_users(_members(groups, self.using), patterns.values())
         bare = [Receiver(messenger=row.messenger, address=row.address) for row in subscription.addresses.all()]
-        _insert_chunk(Chunk([], bare), backends, patterns, self.using)
+        self._insert_chunk(Chunk([], bare), backends, patterns)
         if subscription.resolver:
             resolved = registry.receiver_resolver(subscription.resolver).resolve(self.event, subscription.argument)
             for chunk in chunks_of(resolved, subscription.resolver):
-                self._keep()
-                _insert_chunk(chunk, backends, patterns, self.using)
+                self._insert_chunk(chunk, backends, patterns)
         _add_calls(self.event, backends, patterns, self.using)
+
+    def _insert_users(self, users: QuerySet[Any], patterns: Collection[Delivery]) -> None:
+        """Deliveries for all of ``users``, by the database alone."""
+        for number, page in pages_of_users(users):
+            self.found += number
+            for pattern in patterns:
+                self._keep()
+                inserting.insert_for_users(pattern, page, self.using)
+
+    def _insert_chunk(self, chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery]) -> None:
+        if chunk.users or chunk.addresses:
+            self.found += len(chunk.users) + len(chunk.addresses)
+            self._keep()
+            _insert_chunk(chunk, backends, patterns, self.using)
 
     def _keep(self) -> None:
         self.claimed.keep(self.held, self.using)
@@ -141,10 +155,12 @@ def _members(groups: Sequence[int], using: str) -> QuerySet[Any]:
             f"The subscription names groups, but the user model {get_user_model()._meta.label} has no groups. "
             "Name users, or use a receiver resolver."
         )
-    return users.filter(groups__in=groups)
+    # By a sub-select: who is in two of the groups is one receiver.
+    members = users.model._default_manager.using(using).filter(groups__in=groups).order_by().values("pk")
+    return users.filter(pk__in=members)
 
 
-def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: dict[int, Delivery], using: str) -> None:
+def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery], using: str) -> None:
     rows = []
     for backend in backends:
         pattern = patterns[backend.pk]
@@ -157,7 +173,7 @@ def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: dict[int,
     inserting.insert(rows, using)
 
 
-def _add_calls(event: Event, backends: Sequence[Backend], patterns: dict[int, Delivery], using: str) -> None:
+def _add_calls(event: Event, backends: Sequence[Backend], patterns: Mapping[int, Delivery], using: str) -> None:
     """A seed-style messenger is called even when nobody is named: it may choose its users itself."""
     for backend in backends:
         try:
@@ -175,9 +191,11 @@ def _give_back(claimed: Claim[Event], events: Sequence[Event], using: str) -> No
     rows.update(status=Event.Status.PENDING, not_before=DatabaseNow(), lease_token=None, attempts=F("attempts") - 1)
 
 
-def _settle(event: Event, claimed: Claim[Event], errors: list[Exception], using: str, note: str = "") -> None:
+def _settle(expansion: _Expansion, errors: list[Exception], note: str) -> None:
+    event, claimed = expansion.event, expansion.claimed
     text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH) or note
     values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}
+    values["found"] = expansion.found
     if errors:
         lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)
         if lasting or event.attempts >= conf.current().MAX_ATTEMPTS:
@@ -185,5 +203,5 @@ def _settle(event: Event, claimed: Claim[Event], errors: list[Exception], using:
         else:
             values["status"] = Event.Status.PENDING
             values["not_before"] = claimed.clock.now(backoff(event.attempts))
-    rows = Event.objects.using(using).filter(pk=event.pk, lease_token=claimed.token)
+    rows = Event.objects.using(expansion.using).filter(pk=event.pk, lease_token=claimed.token)
     rows.update(lease_token=None, **values)

@@ -16,6 +16,8 @@ from dsn_core.pipeline.sql import storable
 
 #: Receivers of one chunk.
 CHUNK = 1_000
+#: Users that one INSERT ... SELECT makes deliveries for: short enough to renew the lease in between.
+USERS_PER_STATEMENT = 20_000
 
 
 class Chunk(NamedTuple):
@@ -79,6 +81,21 @@ def _nonsense(resolver: str, what: str) -> ConfigurationError:
         "or Receiver objects. Mend it or its argument, then expand the event again: in the admin, or by "
         "Event.objects.retry()."
     )
+
+
+def pages_of_users(users: QuerySet[Any]) -> Iterator[tuple[int, QuerySet[Any]]]:
+    """``users`` in querysets of at most :data:`USERS_PER_STATEMENT`, each with its number, found by key."""
+    users = users.order_by("pk")
+    left = users.count()
+    while left > USERS_PER_STATEMENT:
+        last = users.values_list("pk", flat=True)[USERS_PER_STATEMENT - 1 : USERS_PER_STATEMENT].first()
+        if last is None:
+            # Some were deleted since they were counted.
+            break
+        yield USERS_PER_STATEMENT, users.filter(pk__lte=last)
+        users, left = users.filter(pk__gt=last), left - USERS_PER_STATEMENT
+    if left:
+        yield left, users
 
 
 def pages_of_keys(queryset: QuerySet[Any], size: int) -> Iterator[list[Any]]:

@@ -19,10 +19,14 @@ _draining: ContextVar[bool] = ContextVar("dsn_draining", default=False)
 
 @dataclass
 class Progress:
-    """How many events were expanded and deliveries settled."""
+    """How many events were expanded and deliveries settled.
+
+    ``rest``: seconds after which the rate of a messenger lets more of what is due go; None when none waits for it.
+    """
 
     events: int = 0
     deliveries: int = 0
+    rest: float | None = None
 
     def __bool__(self) -> bool:
         return bool(self.events or self.deliveries)
@@ -37,26 +41,48 @@ def is_draining() -> bool:
     return _draining.get()
 
 
-def run_once(
-    using: str, messengers: Collection[str] | None = None, stop: Callable[[], bool] = lambda: False
-) -> Progress:
-    """One claim of events, and one batch of every messenger that has due deliveries.
+class Drain:
+    """Works off what is due in the database ``using``; ``messengers`` limits the sending to these.
 
-    ``messengers`` limits the sending to these; ``stop()`` is asked before each event,
-    each claim and each message.
-    One messenger's trouble is its own.
+    ``stop()`` is asked before each event, each claim and each message.
     """
-    progress = Progress(events=fanout.expand_due(using, stop))
-    for alias in MessengerState.objects.using(using).values_list("messenger", flat=True):
-        if stop():
-            break
-        if messengers is None or alias in messengers:
+
+    def __init__(
+        self, using: str, messengers: Collection[str] | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.using = using
+        self._messengers = messengers
+        self._stop = stop
+        self._senders: dict[str, sending.Sender] = {}
+
+    def once(self) -> Progress:
+        """One claim of events, and one of every messenger that has due deliveries. The trouble of one is its own."""
+        progress = Progress(events=fanout.expand_due(self.using, self._stop))
+        for sender in self._known():
+            if self._stop():
+                break
             try:
-                progress.deliveries += sending.send_due(alias, using, stop)
+                work = sender.work()
             except Exception as error:
                 # The batch stays claimed, and is due again when its lease ends.
-                logger.exception("A batch of the messenger %s was given up: %s", alias, describe(error))
-    return progress
+                logger.exception("A batch of the messenger %s was given up: %s", sender.alias, describe(error))
+                continue
+            progress.deliveries += work.done
+            if work.rest is not None:
+                progress.rest = work.rest if progress.rest is None else min(progress.rest, work.rest)
+        return progress
+
+    def _known(self) -> list[sending.Sender]:
+        for alias in known_messengers(self.using, self._messengers):
+            if alias not in self._senders:
+                self._senders[alias] = sending.Sender(alias, self.using, self._stop)
+        return list(self._senders.values())
+
+
+def known_messengers(using: str, chosen: Collection[str] | None = None) -> list[str]:
+    """Those of the messengers (of ``chosen``, or all) that deliveries were ever made for."""
+    known = MessengerState.objects.using(using).order_by("messenger").values_list("messenger", flat=True)
+    return [alias for alias in known if chosen is None or alias in chosen]
 
 
 def drain(
@@ -66,20 +92,31 @@ def drain(
     seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Work until nothing is due, ``seconds`` have passed, or ``stop()`` says so."""
+    """Work until nothing is due, ``seconds`` have passed, or ``stop()`` says so. Waits for rates, not for pauses."""
     total = Progress()
     end = None if seconds is None else time.monotonic() + seconds
 
     def is_over() -> bool:
         return stop() or (end is not None and time.monotonic() >= end)
 
+    work = Drain(using, messengers, is_over)
     token = _draining.set(True)
     try:
         while not is_over():
-            progress = run_once(using, messengers, is_over)
+            progress = work.once()
             total.add(progress)
-            if not progress:
+            if progress:
+                continue
+            if progress.rest is None or (end is not None and time.monotonic() + progress.rest >= end):
                 break
+            nap(progress.rest, is_over)
     finally:
         _draining.reset(token)
     return total
+
+
+def nap(seconds: float, stop: Callable[[], bool]) -> None:
+    """Sleep, but hear within a tenth of a second when ``stop()`` says so."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stop():
+        time.sleep(min(left, 0.1))

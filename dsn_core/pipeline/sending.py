@@ -1,28 +1,28 @@
-"""Sending: one batch of one messenger, from claim to settled."""
+"""Sending: one claim of one messenger, batch by batch, until all of it is settled."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
-from dsn_core import conf
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import ConfigurationError, ContractError
 from dsn_core.models import Delivery, MessengerState
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.models.delivery import ERROR_LENGTH, Status
+from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import context, itself
+from dsn_core.pipeline import context, itself, pacing
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.settling import Verdict, settle, verdict_of
-from dsn_core.pipeline.sql import storable
+from dsn_core.pipeline.settling import Verdict, verdict_of
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.signals import messenger_paused
@@ -30,32 +30,106 @@ from dsn_core.signals import messenger_paused
 logger = logging.getLogger("dsn_core.sending")
 
 DEFAULT_BATCH = 100
+#: A claim that was full and was worked off in less than these seconds is followed by one of twice as many batches.
+QUICK_SECONDS = 0.5
+#: Batches of one claim at most: what the next worker has to wait for.
+MOST_BATCHES = 10
+
+
+@dataclass(frozen=True)
+class Work:
+    """What came of one claim: how many deliveries were worked on, and when the messenger's rate lets it go on.
+
+    ``rest`` is in seconds; None when there is no rate, or nothing that waits for it.
+    """
+
+    done: int = 0
+    rest: float | None = None
 
 
 def send_due(alias: str, using: str, stop: Callable[[], bool] = lambda: False) -> int:
-    """Claim one batch of the messenger ``alias``, send it and settle it; return how many were worked on.
+    """Claim deliveries of the messenger ``alias``, send and settle them; return how many were worked on.
 
     ``stop()`` is asked between any two messages: what is left then is given back.
     """
-    if is_resting(alias, using):
-        return 0
-    claimed = _claim(alias, using)
-    if claimed is None:
-        return 0
-    batch = Batch(claimed, using, stop)
+    return Sender(alias, using, stop).work().done
+
+
+class Sender:
+    """Sends what is due by one messenger. One for each loop that does: it learns how much to claim at a time."""
+
+    def __init__(self, alias: str, using: str, stop: Callable[[], bool] = lambda: False) -> None:
+        self.alias = alias
+        self.using = using
+        self._stop = stop
+        self._batches = 1
+        #: What it is at work on. A thread that watches over this one looks at it.
+        self.batch: Batch | None = None
+
+    def work(self) -> Work:
+        """One claim, from claimed to settled. Raises nothing but errors of the database."""
+        if pacing.is_paused(self.alias, self.using):
+            return Work()
+        messenger = made(self.alias)
+        limit = self._batches * (DEFAULT_BATCH if isinstance(messenger, Verdict) else messenger.batch_size)
+        claimed, rest = self._claim(messenger, limit)
+        if claimed is None:
+            return Work(rest=rest)
+        started = time.monotonic()
+        batch = self.batch = Batch(claimed, self.using, self._stop)
+        try:
+            self._send(batch, messenger)
+        finally:
+            self.batch = None
+        _report(self.alias, claimed.rows)
+        is_quick = len(claimed.rows) == limit and time.monotonic() - started < QUICK_SECONDS
+        self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
+        return Work(len(claimed.rows) - batch.given_back, rest)
+
+    def _claim(self, messenger: BaseMessenger | Verdict, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
+        """What is due, and seconds until the rate lets more go."""
+        due = Delivery.objects.using(self.using).filter(messenger=self.alias)
+        if isinstance(messenger, Verdict):
+            return _claim_first(due, limit), None
+        rate = messenger.options.rate
+        if rate is None:
+            return _claim(due, messenger, limit), None
+        if not due.filter(priority__in=Priority.values, not_before__lte=DatabaseNow()).exists():
+            return None, None
+        with pacing.turn(self.alias, rate, self.using) as turn:
+            if not turn.limit:
+                return None, turn.rest
+            claimed = _claim(due, messenger, min(limit, turn.limit))
+            turn.taken = len(claimed.rows) if claimed else 0
+        return claimed, turn.taken * rate.interval
+
+    def _send(self, batch: Batch, messenger: BaseMessenger | Verdict) -> None:
+        try:
+            batch.drop_exhausted()
+            if isinstance(messenger, Verdict):
+                batch.end_open(messenger)
+            else:
+                send(batch, messenger)
+        except Exception as error:
+            logger.exception("A batch of the messenger %s broke off", self.alias)
+            batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
+        if batch.is_broken_off:
+            batch.give_back()
+        batch.settle()
+
+
+def made(alias: str) -> BaseMessenger | Verdict:
+    """The messenger with its options, or what becomes of its deliveries without it."""
     try:
-        send(batch, alias)
-    except Exception as error:
-        logger.exception("A batch of the messenger %s broke off", alias)
-        batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
-    with context.working_on(batch.depth):
-        settle(claimed, batch.verdicts, using)
-    _report(alias, claimed.rows)
-    return len(claimed.rows) - batch.given_back
+        return registry.messenger(alias)
+    except ConfigurationError as error:
+        return Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}")
+    except ContractError as error:
+        return Verdict(Status.RETRY, str(error))
 
 
 def _report(alias: str, rows: Sequence[Delivery]) -> None:
-    """One line of the log for a batch of which something was not sent."""
+    """One line of the log for a claim of which something was not sent."""
     troubled = [row for row in rows if row.status in (Status.RETRY, Status.FAILED, Status.UNKNOWN) and row.last_error]
     if troubled:
         counts = Counter(str(row.status) for row in rows)
@@ -63,62 +137,48 @@ def _report(alias: str, rows: Sequence[Delivery]) -> None:
         logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
-def is_resting(alias: str, using: str) -> bool:
-    """Whether the messenger asked for a pause that is not over. Asked right before each claim: any worker may have."""
-    return MessengerState.objects.using(using).filter(messenger=alias, paused_until__gt=DatabaseNow()).exists()
+def _claim(due: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
+    if not messenger.sends_itself():
+        return _claim_first(due, limit)
+    calls = (itself.claim_call(due.filter(priority=priority), type(messenger)) for priority in Priority.values)
+    return next((call for call in calls if call is not None), None)
 
 
-def _claim(alias: str, using: str) -> Claim[Delivery] | None:
-    try:
-        cls: type[BaseMessenger] | None = registry.messenger_class(alias)
-    except ConfigurationError:
-        cls = None
-    for priority in Priority.values:
-        rows = Delivery.objects.using(using).filter(messenger=alias, priority=priority)
-        if cls is not None and cls.sends_itself():
-            found = itself.claim_call(rows, cls)
-        else:
-            found = claim(rows, limit=cls.batch_size if cls else DEFAULT_BATCH, status=Status.SENDING)
-        if found is not None:
-            return found
-    return None
+def _claim_first(due: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+    """Those of the first priority that has any: one query each, in the order of the index that they read."""
+    claims = (claim(due.filter(priority=priority), limit=limit, status=Status.SENDING) for priority in Priority.values)
+    return next((found for found in claims if found is not None), None)
 
 
-def send(batch: Batch, alias: str) -> None:
-    """Send what was claimed, and put the verdict on every row into ``batch.verdicts``."""
-    batch.drop_exhausted()
-    try:
-        messenger = registry.messenger(alias)
-    except ConfigurationError as error:
-        batch.end_open(Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}"))
-        return
-    except ContractError as error:
-        batch.end_open(Verdict(Status.RETRY, str(error)))
-        return
+def send(batch: Batch, messenger: BaseMessenger) -> None:
+    """Send what was claimed, batch by batch, and settle each."""
+    batch.retry_unknown = messenger.retry_unknown
     batch.load_events()
     # What plugins do from here on, they do because of these events.
     with context.working_on(batch.depth):
         batch.load_backends()
-        chosen = conf.current()
-        batch.load_users(chosen.LANGUAGE_PATH, chosen.TIME_ZONE_PATH, messenger.path_to_address)
+        batch.load_users(messenger.path_to_address)
         batch.apply_filters()
         if messenger.sends_itself():
             itself.call(batch, messenger)
-        else:
-            batch.find_addresses(messenger)
+            return
+        batch.find_addresses(messenger)
+        while batch.next_portion(messenger.batch_size):
             deliver(batch, messenger, batch.render())
-    if batch.is_broken_off:
-        batch.give_back()
+            if batch.is_broken_off:
+                return
+            batch.settle()
 
 
 def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
     """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
     if not messages:
         return
-    receipts, error = collect(messenger, messages, batch.go_on)
+    receipts = batch.receipts
+    error = collect(messenger, messages, batch.go_on, receipts)
     pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
     pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
-    rows = {row.message_id: row for row in batch.open}
+    rows = {row.message_id: row for row in batch.portion}
     for message in messages:
         receipt = receipts.get(message.id)
         if receipt is None and pause is None and batch.is_broken_off:
@@ -127,19 +187,25 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
             receipt = pause or Receipt.retry(reason=error or "The messenger gave no answer about this message.")
         batch.verdicts[rows[message.id].pk] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
     if pause is not None:
-        pause_messenger(messenger.alias, pause, batch)
+        seconds, reason = pacing.pause(messenger.alias, pause, batch.clock, batch.using)
+        logger.warning("The messenger %s pauses for %g s: %s", messenger.alias, seconds, reason)
+        messenger_paused.send_robust(sender=MessengerState, messenger=messenger.alias, seconds=seconds, reason=reason)
+        # The rest of the claim would only hear the same.
+        batch.is_broken_off = True
 
 
 def collect(
-    messenger: BaseMessenger, messages: Sequence[Message], go_on: Callable[[], bool]
-) -> tuple[dict[str, Receipt], str]:
-    """The receipts by message id, and what the messenger raised, if it did.
+    messenger: BaseMessenger,
+    messages: Sequence[Message],
+    go_on: Callable[[], bool],
+    receipts: dict[str, Receipt],
+) -> str:
+    """Put the receipts by message id into ``receipts``, one by one; return what the messenger raised, if it did.
 
     A receipt that names its message is that one's; others are taken in the order of the messages
     that have none yet. ``go_on()`` is asked after each; a messenger that yields its receipts is not
     asked for more when it says no.
     """
-    receipts: dict[str, Receipt] = {}
     waiting = iter(messages)
     try:
         answers: Iterable[Receipt] | None = messenger.send_messages(messages)
@@ -151,27 +217,19 @@ def collect(
                 about = next((message for message in waiting if message.id not in receipts), None)
             if about is not None:
                 # The first answer about a message counts: what was sent is not to be sent again.
-                masked = dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))
-                receipts.setdefault(about.id, masked)
+                receipts.setdefault(about.id, _masked(receipt, messenger))
             if len(receipts) < len(messages) and not go_on() and isinstance(answers, Generator):
                 # Closed, so that it can close its connection.
                 answers.close()
                 break
     except Exception as error:
-        text = messenger.options.mask(describe(error))
+        text: str = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)
-        return receipts, text
-    return receipts, ""
+        return text
+    return ""
 
 
-def pause_messenger(alias: str, receipt: Receipt, batch: Batch) -> None:
-    """Let the messenger rest in all workers, as its receipt asks."""
-    seconds = receipt.after or 0.0
-    until = batch.clock.now(seconds)
-    states = MessengerState.objects.using(batch.using)
-    states.get_or_create(messenger=alias)
-    shorter = Q(paused_until__isnull=True) | Q(paused_until__lt=until)
-    reason = storable(receipt.reason, ERROR_LENGTH)
-    states.filter(shorter, messenger=alias).update(paused_until=until, pause_reason=reason)
-    logger.warning("The messenger %s pauses for %g s: %s", alias, seconds, reason)
-    messenger_paused.send_robust(sender=MessengerState, messenger=alias, seconds=seconds, reason=reason)
+def _masked(receipt: Receipt, messenger: BaseMessenger) -> Receipt:
+    if not receipt.reason:
+        return receipt
+    return dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))

@@ -65,12 +65,11 @@ def backoff(attempts: int) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
-def settle(claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str) -> int:
-    """Write ``verdicts`` (by delivery key) down; return how many rows were still ours.
+def settle(rows: Sequence[Delivery], claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str) -> int:
+    """Write down the verdicts (by delivery key) of ``rows``, which are of one claim; return how many were still ours.
 
     A row whose lease was taken over by another worker is left to that one.
     """
-    rows = [row for row in claimed.rows if row.pk in verdicts]
     moment = claimed.clock.now()
     for row in rows:
         _apply(row, verdicts[row.pk], moment)

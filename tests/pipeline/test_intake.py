@@ -566,7 +566,7 @@ class TestLoops:
     def drain(self):
         """As a worker would, but never without end."""
         for _ in range(20):
-            if not run.run_once("default"):
+            if not run.Drain("default").once():
                 return
         pytest.fail("it does not come to an end")
 

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, Message, Options, Receipt, secret
 from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import sending, settling
+from dsn_core.pipeline import pacing, sending, settling
 from dsn_core.pipeline.batch import SEND_AGAIN
 from dsn_core.pipeline.claiming import claim
 from dsn_core.pipeline.intake import outbox
@@ -283,8 +283,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one(signals, scripted, fire) -> N
     before = MessengerState.objects.get(messenger="scripted").paused_until
     Delivery.objects.update(not_before=DatabaseNow())
     claimed = claim(Delivery.objects.all(), limit=10, status="sending")
-    batch = sending.Batch(claimed, outbox())
-    sending.pause_messenger("scripted", Receipt.pause(after=1, reason="short"), batch)
+    pacing.pause("scripted", Receipt.pause(after=1, reason="short"), claimed.clock, outbox())
     state = MessengerState.objects.get(messenger="scripted")
     assert (state.paused_until, state.pause_reason) == (before, "long")
 
@@ -741,13 +740,14 @@ def test_settling_is_refused_when_another_worker_took_over(signals, subscribe, f
     assert [row.pk for row in theirs.rows] == [taken.pk]
     delivery_finished.connect(listen)
     try:
-        assert settle(ours, {row.pk: Verdict("sent", provider_id="ours") for row in ours.rows}, outbox()) == 2
+        verdicts = {row.pk: Verdict("sent", provider_id="ours") for row in ours.rows}
+        assert settle(ours.rows, ours, verdicts, outbox()) == 2
     finally:
         delivery_finished.disconnect(listen)
     assert [(row.status, row.provider_id) for row in rows()] == [("sent", "ours"), ("sending", ""), ("sent", "ours")]
     assert finished == [rows()[0].pk, rows()[2].pk]
     assert "1 of 3 deliveries were taken over by another worker" in caplog.text
-    assert settle(theirs, {taken.pk: Verdict("failed", "theirs")}, outbox()) == 1
+    assert settle(theirs.rows, theirs, {taken.pk: Verdict("failed", "theirs")}, outbox()) == 1
     assert rows()[1].last_error == "theirs"
 
 
@@ -777,7 +777,7 @@ def test_an_illegal_change_of_status_is_a_bug_that_shows(signals, subscribe, fir
     fanout.expand_due(outbox())
     claimed = claim(Delivery.objects.all(), limit=10, status="sending")
     with pytest.raises(AssertionError, match="cannot go from"):
-        settle(claimed, {claimed.rows[0].pk: Verdict("cancelled")}, outbox())
+        settle(claimed.rows[:1], claimed, {claimed.rows[0].pk: Verdict("cancelled")}, outbox())
 
 
 def test_more_rows_than_one_statement_takes_are_settled(signals, subscribe, fire) -> None:

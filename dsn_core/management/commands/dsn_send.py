@@ -42,7 +42,8 @@ class Command(BaseCommand):
             address=options["address"],
             id=f"test-{uuid.uuid4().hex}",
         )
-        receipts, error_text = collect(messenger, [message], lambda: True)
+        receipts: dict[str, Receipt] = {}
+        error_text = collect(messenger, [message], lambda: True, receipts)
         receipt = receipts.get(message.id)
         if receipt is None:
             raise CommandError(f"Not sent: {error_text or 'the messenger gave no answer about the message.'}")
