@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -39,6 +40,16 @@ class Progress:
 def is_draining() -> bool:
     """Whether a loop of ours is at work below: it finds by itself what is recorded meanwhile."""
     return _draining.get()
+
+
+@contextlib.contextmanager
+def draining() -> Iterator[None]:
+    """Within this block what is recorded is found by the loop around it: nobody has to be woken for it."""
+    token = _draining.set(True)
+    try:
+        yield
+    finally:
+        _draining.reset(token)
 
 
 class Drain:
@@ -100,8 +111,7 @@ def drain(
         return stop() or (end is not None and time.monotonic() >= end)
 
     work = Drain(using, messengers, is_over)
-    token = _draining.set(True)
-    try:
+    with draining():
         while not is_over():
             progress = work.once()
             total.add(progress)
@@ -110,8 +120,6 @@ def drain(
             if progress.rest is None or (end is not None and time.monotonic() + progress.rest >= end):
                 break
             nap(progress.rest, is_over)
-    finally:
-        _draining.reset(token)
     return total
 
 

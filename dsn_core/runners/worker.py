@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from django.db import close_old_connections
 
+from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import run
 from dsn_core.plugins.loading import describe
+from dsn_core.runners import notices
+from dsn_core.runners.lanes import LONGEST_WAIT, POLL_SECONDS, Expanding, Lane, Sending, Task
 from dsn_core.triggers.dispatcher import dispatcher
 
 logger = logging.getLogger("dsn_core.worker")
 
-#: Seconds between two looks at the tables while there is nothing to do.
-POLL_SECONDS = 1.0
-#: The same while the database is away, where each look in vain doubles the wait.
-LONGEST_WAIT = 30.0
+#: Seconds after which SIGTERM waits no longer for a messenger. Supervisors kill after 30 (Kubernetes) or more.
+GRACE_SECONDS = 20.0
+#: Part of a lease without a sign of life after which a thread is given up: before others may take its rows.
+PATIENCE = 0.5
+#: Threads of one messenger that hang, after which it gets no other.
+MOST_HANGING = 4
 
 
 class WorkerRunner(BaseRunner):
@@ -27,57 +34,143 @@ class WorkerRunner(BaseRunner):
     name = "worker"
 
     def wake(self, using: str) -> None:
-        """Nothing: the worker looks at the tables by itself."""
+        """Tell the workers. Should they not hear it, they find the work at their next look."""
+        notices.send(using)
 
 
 class Worker:
-    """What ``dsn_worker`` runs: drains, waits, and goes on until it is asked to stop."""
+    """What ``dsn_worker`` runs: lanes for the fan-out and for each messenger, and this thread, which watches over them.
 
-    def __init__(self, using: str, messengers: Collection[str] | None = None) -> None:
+    A messenger that is slow, or hangs, holds up no other: see :mod:`~dsn_core.runners.lanes`.
+    """
+
+    def __init__(self, using: str, messengers: Collection[str] | None = None, health_file: Path | None = None) -> None:
         self.using = using
         self.messengers = messengers
+        self.health_file = health_file
         self._stopping = False
+        self._is_over = False
+        #: By the label of their task; and those that were given up.
+        self._lanes: dict[str, Lane] = {}
+        self._given_up: list[Lane] = []
+        #: How often a lane has done something, and that number when this thread last saw to the lanes.
+        self._generation = 0
+        self._cared_at = -1
+        self._counting = threading.Lock()
+        self._news = threading.Event()
 
     def stop(self) -> None:
-        """Finish the message at hand, give the rest back, then end. Safe in a signal handler: it takes no lock."""
+        """Finish the messages at hand, give the rest back, then end. Safe in a signal handler: it takes no lock."""
         self._stopping = True
 
     def is_stopping(self) -> bool:
-        return self._stopping
+        return self._stopping or self._is_over
 
-    def drain(self) -> run.Progress:
-        """Work until nothing is due, or until asked to stop."""
-        dispatcher.look()
-        return run.drain(self.using, messengers=self.messengers, stop=self.is_stopping)
+    @property
+    def progress(self) -> run.Progress:
+        """What was done so far."""
+        progress = run.Progress()
+        for lane in [*self._lanes.values(), *self._given_up]:
+            if isinstance(lane.task, Expanding):
+                progress.events += lane.done
+            else:
+                progress.deliveries += lane.done
+        return progress
 
     def watch(self) -> run.Progress:
-        """Work whenever something is due. A database that is away is waited for."""
-        total = run.Progress()
-        trouble = 0
-        while not self._stopping:
-            try:
-                close_old_connections()
-                started = time.monotonic()
-                progress = self.drain()
-                total.add(progress)
-                trouble = 0
-                if progress:
-                    logger.info(
-                        "%d events, %d deliveries in %.1f s",
-                        progress.events,
-                        progress.deliveries,
-                        time.monotonic() - started,
-                    )
-            except Exception as error:
-                trouble += 1
-                logger.error(
-                    "The worker could not go on, and tries again: %s. If a table or column is missing, run migrate.",
-                    describe(error),
-                )
-            self._wait(min(POLL_SECONDS * 2**trouble, LONGEST_WAIT))
-        return total
+        """Work whenever something is due, until asked to stop. A database that is away is waited for."""
+        return self._run(lambda: False, is_patient=True)
 
-    def _wait(self, seconds: float) -> None:
+    def drain(self, shown: Callable[[run.Progress], None] = lambda progress: None) -> run.Progress:
+        """Work until nothing is due, or until asked to stop. Raises what the database raises.
+
+        ``shown`` is called with the progress, some times a second.
+        """
+
+        def is_done() -> bool:
+            shown(self.progress)
+            lanes, generation = list(self._lanes.values()), self._generation
+            for lane in lanes:
+                if lane.error is not None:
+                    raise lane.error
+            # Whoever did something may have made work for others: all have to find nothing after that.
+            return self._cared_at == generation and all(lane.idle_at == generation for lane in lanes)
+
+        return self._run(is_done, is_patient=False)
+
+    def _run(self, is_done: Callable[[], bool], *, is_patient: bool) -> run.Progress:
+        notices.Listener(self.using, self._wake, self.is_stopping).start()
+        trouble = 0
+        try:
+            while not self._stopping:
+                self._news.clear()
+                try:
+                    close_old_connections()
+                    self._care()
+                    trouble = 0
+                except Exception as error:
+                    if not is_patient:
+                        raise
+                    trouble += 1
+                    logger.error("The worker could not go on, and tries again: %s", describe(error))
+                if is_done():
+                    break
+                self._wait(min(POLL_SECONDS * 2**trouble, LONGEST_WAIT), is_done)
+        finally:
+            self._end()
+        return self.progress
+
+    def _care(self) -> None:
+        """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
+        generation = self._generation
+        dispatcher.look()
+        self._see_to(Expanding(self.using, self.is_stopping))
+        for alias in run.known_messengers(self.using, self.messengers):
+            self._see_to(Sending(alias, self.using, self.is_stopping))
+        patience = conf.current().LEASE_SECONDS * PATIENCE
+        for label, lane in list(self._lanes.items()):
+            if lane.silence() > patience:
+                del self._lanes[label]
+                self._given_up.append(lane)
+                lane.give_up()
+                self._news.set()
+        self._cared_at = generation
+        if self.health_file is not None:
+            self.health_file.touch()
+
+    def _see_to(self, task: Task) -> None:
+        hanging = [lane for lane in self._given_up if lane.task.label == task.label and lane.is_alive()]
+        if task.label not in self._lanes and len(hanging) < MOST_HANGING:
+            lane = self._lanes[task.label] = Lane(task, self.is_stopping, self._did_something)
+            lane.start(lambda: self._generation)
+
+    def _did_something(self) -> None:
+        with self._counting:
+            self._generation += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        for lane in list(self._lanes.values()):
+            lane.wake()
+        # This thread, too: a messenger may be new.
+        self._news.set()
+
+    def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
+        # In short steps: a signal handler may not set what is waited for here.
         end = time.monotonic() + seconds
-        while not self._stopping and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))
+        while not self._stopping and time.monotonic() < end and not self._news.wait(0.1):
+            if is_done():
+                return
+
+    def _end(self) -> None:
+        """Let the lanes finish what they are at; what does not come to an end is given up."""
+        self._is_over = True
+        self._wake()
+        end = time.monotonic() + GRACE_SECONDS
+        for lane in self._lanes.values():
+            if lane.join(end - time.monotonic()):
+                continue
+            try:
+                lane.give_up()
+            except Exception as error:
+                logger.error("The %s is left to the end of its lease: %s", lane.task.label, describe(error))

@@ -122,9 +122,9 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
         return expand_due(using)
 
     monkeypatch.setattr(run.fanout, "expand_due", expand)
-    monkeypatch.setattr("dsn_core.runners.worker.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.01)
     assert worker.watch().events == 1
-    assert caplog.text.count("The worker could not go on, and tries again: OperationalError") == 2
+    assert caplog.text.count("The fan-out could not go on, and tries again: OperationalError") == 2
 
 
 def test_only_the_named_messengers_are_sent_by(subscribed, child_environment, dsn, capsys) -> None:

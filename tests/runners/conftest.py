@@ -29,12 +29,20 @@ def ann(transactional_db: None) -> Any:
 
 @pytest.fixture
 def subscribe(signals: Any, ann: Any) -> Callable[..., Any]:
-    """Subscribe ann to ``happened``."""
+    """Subscribe ann (or whom is given) to ``happened``."""
     from dsn_core.models import Trigger
 
     def make(messenger: str = "memory", **given: Any) -> Any:
-        return Trigger.objects.define("happened").subscribe(
-            messenger, users=[ann], backends=[(messenger, "simple")], **given
-        )
+        if "resolver" not in given:
+            given.setdefault("users", [ann])
+        return Trigger.objects.define("happened").subscribe(messenger, backends=[(messenger, "simple")], **given)
 
     return make
+
+
+@pytest.fixture
+def people(ann: Any) -> list[Any]:
+    """Three users: ann, bob, cyd."""
+    from django.contrib.auth.models import User
+
+    return [ann, *(User.objects.create_user(name, f"{name}@example.org") for name in ("bob", "cyd"))]

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from dsn_core.models import Delivery
+from dsn_core.models.subscription import Priority
 from dsn_core.pipeline.intake import outbox
-from dsn_core.pipeline.run import Progress
+from dsn_core.pipeline.run import Progress, known_messengers
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
+from dsn_core.runners.processes import Herd
 from dsn_core.runners.worker import Worker
+
+logger = logging.getLogger("dsn_core.worker")
+
+HAS_PROCESSES = hasattr(os, "fork")
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(worker: Worker) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end ``worker`` in good order. Only the main thread can; others end with their process."""
+def _heard(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop, and SIGHUP reload. Only the main thread can; others end with their process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: worker.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if hasattr(signal, "SIGHUP"):
+        wanted[signal.SIGHUP] = reload
+    before = {number: signal.signal(number, _handler(what)) for number, what in wanted.items()}
     try:
         yield
     finally:
@@ -33,10 +48,16 @@ def _stopped_by_signals(worker: Worker) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _handler(what: Callable[[], None]) -> Callable[..., None]:
+    return lambda *args: what()
+
+
 class Command(BaseCommand):
     help = "Turn recorded events into deliveries and send what is due. Runs until it is stopped, or once."
     # A broken plugin is no reason to leave the messages of all others lying: see 'manage.py dsn_plugins'.
     requires_system_checks = ()
+
+    _reloads = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="Send all that is due now, and end.")
@@ -46,30 +67,88 @@ class Command(BaseCommand):
             metavar="NAME",
             help="Send by this messenger (or account) only; may be given several times.",
         )
+        parser.add_argument(
+            "--processes", type=int, default=1, metavar="N", help="So many processes, started again when they die."
+        )
+        parser.add_argument(
+            "--health-file",
+            type=Path,
+            metavar="PATH",
+            help="Touched at least every two seconds while the worker can work; a supervisor looks at its age.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         messengers = self._messengers(options["messenger"])
-        worker = Worker(outbox(), messengers)
-        with _stopped_by_signals(worker):
-            if options["once"]:
-                done = self._once(worker)
-            else:
-                self.stdout.write(
-                    "Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first."
-                )
-                self.stdout.flush()
-                done = worker.watch()
-        self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
+        health_file = self._health_file(options["health_file"])
+        if options["processes"] < 1 or (options["processes"] > 1 and options["once"]):
+            raise CommandError("--processes is a number from 1, and --once works in one process.")
+        if options["processes"] > 1:
+            self._herd(options["processes"], messengers, health_file)
+        else:
+            worker = Worker(outbox(), messengers, health_file)
+            with _heard(worker.stop, lambda: self._reload(worker.stop)):
+                if options["once"]:
+                    done = self._once(worker)
+                else:
+                    self._say("Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first.")
+                    done = worker.watch()
+            self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
+        if self._reloads:
+            self._say("Reloading.")
+            # With the new code and settings, under the same process id.
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
-    @staticmethod
-    def _once(worker: Worker) -> Progress:
+    def _herd(self, count: int, messengers: set[str] | None, health_file: Path | None) -> None:
+        if not HAS_PROCESSES:
+            raise CommandError("This system cannot fork processes: start dsn_worker several times instead.")
+
+        def work() -> int:
+            worker = Worker(outbox(), messengers, health_file)
+            with _heard(worker.stop, worker.stop):
+                if herd.is_stopping():
+                    worker.stop()
+                done = worker.watch()
+            logger.info("Worker process %d: %d events, %d deliveries", os.getpid(), done.events, done.deliveries)
+            return 0
+
+        herd = Herd(count, work)
+        with _heard(herd.stop, lambda: self._reload(herd.stop)):
+            self._say(f"Watching for work with {count} processes. Stop with Ctrl-C or SIGTERM.")
+            status = herd.run()
+        if status:
+            raise CommandError("A worker process did not end in good order.", returncode=abs(status))
+
+    def _reload(self, stop: Callable[[], None]) -> None:
+        self._reloads = True
+        stop()
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+    def _once(self, worker: Worker) -> Progress:
         try:
-            return worker.drain()
+            if not self.stdout.isatty():
+                return worker.drain()
+            line = ProgressLine(worker, self.stdout)
+            try:
+                return worker.drain(line.show)
+            finally:
+                line.clear()
         except DatabaseError as error:
             raise CommandError(
                 f"The database {worker.using!r} does not do what is asked: {describe(error)}. "
                 "If a table or column is missing, run 'manage.py migrate' first."
             ) from error
+
+    @staticmethod
+    def _health_file(path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                path.touch()
+            except OSError as error:
+                raise CommandError(f"--health-file {path} cannot be written: {error.strerror}.") from error
+        return path
 
     @staticmethod
     def _messengers(names: list[str] | None) -> set[str] | None:
@@ -80,3 +159,43 @@ class Command(BaseCommand):
                 f"There are {', '.join(registry.names(MESSENGERS))}; 'manage.py dsn_plugins' shows more."
             )
         return set(names) if names else None
+
+
+class ProgressLine:
+    """One line of a terminal, written over and over: what is done, how fast, how long it will take."""
+
+    def __init__(self, worker: Worker, out: Any) -> None:
+        self._worker = worker
+        self._out = out
+        self._begun = time.monotonic()
+        self._shown_at = self._begun
+
+    def show(self, progress: Progress) -> None:
+        """Write it, at most once a second."""
+        now = time.monotonic()
+        if now - self._shown_at < 1:
+            return
+        self._shown_at = now
+        rate = progress.deliveries / (now - self._begun)
+        left = self._left()
+        time_left = f"{_clock(left / rate)} left" if rate else "waiting"
+        self._write(f"{progress.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}")
+
+    def clear(self) -> None:
+        self._write("")
+
+    def _left(self) -> int:
+        """Deliveries that are not finished, by the index that claims read."""
+        rows = Delivery.objects.using(self._worker.using).filter(not_before__isnull=False)
+        known = known_messengers(self._worker.using, self._worker.messengers)
+        return rows.filter(messenger__in=known, priority__in=Priority.values).count()
+
+    def _write(self, text: str) -> None:
+        self._out.write(f"\r\033[K{text}", ending="")
+        self._out.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

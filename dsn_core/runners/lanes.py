@@ -1,0 +1,174 @@
+"""The threads of a worker: one that expands events, and one for each messenger."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from django.db import close_old_connections, connections
+
+from dsn_core.pipeline import fanout, run
+from dsn_core.pipeline.sending import Sender, Work
+from dsn_core.plugins.loading import describe
+
+logger = logging.getLogger("dsn_core.worker")
+
+#: Seconds between two looks at the tables while there is nothing to do.
+POLL_SECONDS = 1.0
+#: The same while the database is away, where each look in vain doubles the wait.
+LONGEST_WAIT = 30.0
+
+
+class Task(Protocol):
+    """What a lane does over and over."""
+
+    #: For logs.
+    label: str
+
+    def step(self) -> Work:
+        """Do one claim's work. Raises what goes wrong with the database."""
+
+    def silent_since(self) -> float | None:
+        """When the work at hand last showed that it goes on, by ``time.monotonic()``; None while there is none."""
+
+    def give_up(self, seconds: float) -> None:
+        """Settle what is at hand in the place of a thread that was silent for ``seconds``. Called by another thread."""
+
+
+class Sending:
+    """Sends by one messenger."""
+
+    def __init__(self, alias: str, using: str, stop: Callable[[], bool]) -> None:
+        self.label = f"messenger {alias}"
+        self._sender = Sender(alias, using, stop)
+
+    def step(self) -> Work:
+        return self._sender.work()
+
+    def silent_since(self) -> float | None:
+        batch = self._sender.batch
+        return None if batch is None else batch.alive_at
+
+    def give_up(self, seconds: float) -> None:
+        if (batch := self._sender.batch) is not None:
+            batch.abandon(
+                f"The messenger gave no sign of life for {seconds:.0f} s and was given up: its provider may have taken "
+                "the message. Let it keep its TIMEOUT, and yield its receipts one by one."
+            )
+
+
+class Expanding:
+    """Expands events. One that hangs in a resolver is taken up again when its lease ends."""
+
+    label = "fan-out"
+
+    def __init__(self, using: str, stop: Callable[[], bool]) -> None:
+        self._using = using
+        self._stop = stop
+        self._alive_at: float | None = None
+
+    def step(self) -> Work:
+        self._alive_at = time.monotonic()
+        try:
+            return Work(fanout.expand_due(self._using, self._go_on))
+        finally:
+            self._alive_at = None
+
+    def _go_on(self) -> bool:
+        self._alive_at = time.monotonic()
+        return self._stop()
+
+    def silent_since(self) -> float | None:
+        return self._alive_at
+
+    def give_up(self, seconds: float) -> None:
+        """Nothing: the event's lease ends, and its attempt is counted."""
+
+
+class Lane:
+    """A thread that does one task until it is to stop. A daemon: one that hangs does not keep its process from ending.
+
+    ``told`` is called in the lane's thread after each step that did something.
+    """
+
+    def __init__(self, task: Task, stop: Callable[[], bool], told: Callable[[], None]) -> None:
+        self.task = task
+        self.done = 0
+        #: What went wrong at the last step.
+        self.error: Exception | None = None
+        #: How often any lane had done something when this one last looked and found nothing; None: it is at work.
+        self.idle_at: int | None = None
+        self.is_given_up = False
+        self._stop = stop
+        self._told = told
+        self._generation: Callable[[], int] = lambda: 0
+        self._wakeup = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"dsn {task.label}", daemon=True)
+
+    def start(self, generation: Callable[[], int]) -> None:
+        self._generation = generation
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at the tables now. Not for signal handlers: it takes a lock."""
+        self._wakeup.set()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for its end; return whether it came."""
+        self._thread.join(max(seconds, 0))
+        return not self._thread.is_alive()
+
+    def silence(self) -> float:
+        """Seconds since the work at hand last showed that it goes on; 0 while there is none."""
+        since = self.task.silent_since()
+        return 0.0 if since is None else time.monotonic() - since
+
+    def give_up(self) -> None:
+        """Leave the thread to itself, and settle what it was at."""
+        self.is_given_up = True
+        seconds = self.silence()
+        logger.error("The %s gave no sign of life for %.0f s and is given up; others go on.", self.task.label, seconds)
+        self.task.give_up(seconds)
+
+    def _is_over(self) -> bool:
+        return self.is_given_up or self._stop()
+
+    def _run(self) -> None:
+        with run.draining():
+            try:
+                self._work()
+            finally:
+                connections.close_all()
+
+    def _work(self) -> None:
+        trouble = 0
+        while not self._is_over():
+            self._wakeup.clear()
+            generation = self._generation()
+            wait = POLL_SECONDS
+            try:
+                close_old_connections()
+                work = self.task.step()
+                trouble, self.error = 0, None
+                if work.done:
+                    self.done += work.done
+                    self._told()
+                    continue
+                self.idle_at = generation if work.rest is None else None
+                wait = POLL_SECONDS if work.rest is None else work.rest
+            except Exception as error:
+                trouble, self.error = trouble + 1, error
+                wait = min(POLL_SECONDS * 2**trouble, LONGEST_WAIT)
+                logger.error(
+                    "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate.",
+                    self.task.label,
+                    describe(error),
+                )
+            self._wakeup.wait(wait)
+            self.idle_at = None

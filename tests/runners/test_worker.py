@@ -1,0 +1,236 @@
+"""The worker's lanes, in this process: what is slow, hangs or breaks holds up nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from dsn_core import BaseReceiverResolver, Receipt, emit
+from dsn_core.models import Delivery, Event, MessengerState
+from dsn_core.runners import notices
+from dsn_core.runners.worker import Worker
+from dsn_core.testing import MemoryMessenger
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
+
+
+@pytest.fixture(autouse=True)
+def _short_lease(settings: Any) -> None:
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2}
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@contextmanager
+def watching(**given: Any) -> Iterator[Worker]:
+    """A worker in a thread of this process, ended with the block."""
+    worker = Worker("default", **given)
+
+    def watch() -> None:
+        try:
+            worker.watch()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def block() -> Iterator[threading.Event]:
+    """What a messenger that hangs waits for. Set at the end, so that its thread ends as well."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def hanging(signals: Any, block: threading.Event) -> type[MemoryMessenger]:
+    """A messenger that sends the first of its messages and hangs at the second."""
+
+    class Hanging(MemoryMessenger):
+        name = "hanging"
+
+        def send_messages(self, messages):
+            yield Receipt.sent("first", message=messages[0])
+            block.wait(30)
+            for message in messages[1:]:
+                yield Receipt.sent("too late", message=message)
+
+    signals.add(Hanging)
+    return Hanging
+
+
+def statuses(messenger: str) -> list[str]:
+    return list(Delivery.objects.filter(messenger=messenger).order_by("id").values_list("status", flat=True))
+
+
+@pytest.mark.parametrize(("retries", "left"), [(False, "unknown"), (True, "retry")])
+def test_a_messenger_that_hangs_is_given_up_by_its_policy(subscribe, hanging, people, block, caplog, retries, left):
+    hanging.retry_unknown = retries
+    subscribe("hanging", users=people)
+    emit("happened")
+    with watching():
+        wait_for(lambda: left in statuses("hanging"))
+        assert statuses("hanging") == ["sent", left, left]
+        row = Delivery.objects.filter(status=left).first()
+        assert row is not None
+        assert "gave no sign of life" in row.last_error
+        # What it says when it comes back after all is refused.
+        block.set()
+        time.sleep(0.3)
+    assert statuses("hanging") == ["sent", left, left]
+    assert "messenger hanging gave no sign of life" in caplog.text
+    assert Delivery.objects.filter(provider_id="too late").count() == 0
+
+
+def test_a_messenger_that_hangs_holds_up_no_other(subscribe, hanging, people, settings, monkeypatch):
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 300}
+    subscribe("hanging", users=people)
+    subscribe("memory", users=people)
+    emit("happened")
+    with watching():
+        wait_for(lambda: statuses("memory") == ["sent"] * 3)
+        assert statuses("hanging") == ["sending"] * 3
+        emit("happened")
+        wait_for(lambda: statuses("memory") == ["sent"] * 6)
+        # Time is up for it when the worker is to end; the claim is settled, and not left to its lease.
+        monkeypatch.setattr("dsn_core.runners.worker.GRACE_SECONDS", 0.5)
+    assert statuses("hanging")[:3] == ["sent", "unknown", "unknown"]
+
+
+def test_a_resolver_that_hangs_holds_up_no_messenger(subscribe, signals, people, block):
+    class Hangs(BaseReceiverResolver):
+        """Hangs at the first call."""
+
+        name = "hangs"
+        calls: list[int] = []
+
+        def resolve(self, event, argument):
+            self.calls.append(1)
+            if len(self.calls) == 1:
+                block.wait(30)
+            return people
+
+    signals.add(Hangs)
+    subscribe("memory", resolver="hangs")
+    emit("happened")
+    with watching():
+        # Given up, expanded again when its lease ended, and sent.
+        wait_for(lambda: statuses("memory") == ["sent"] * 3)
+    assert Event.objects.get().attempts == 2
+
+
+def test_what_a_message_causes_is_sent_by_the_same_drain(subscribe, signals, people):
+    """Signals fired by messages are expanded by the same worker."""
+
+    class Echo(MemoryMessenger):
+        name = "echo"
+
+        def send_messages(self, messages):
+            for message in messages:
+                emit("happened", target="echo")
+                yield Receipt.sent(message=message)
+
+    signals.add(Echo)
+    subscribe("echo", users=people[:1])
+    emit("happened")
+    assert (progress := Worker("default").drain()).deliveries == 4, "three deeper, then it is too deep"
+    assert progress.events == 4
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has NOTIFY")
+def test_a_notice_brings_the_worker_at_once(subscribe, people, monkeypatch):
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 30)
+    monkeypatch.setattr("dsn_core.runners.worker.POLL_SECONDS", 30)
+    subscribe("memory", users=people)
+    with watching():
+        emit("happened")
+        wait_for(lambda: statuses("memory") == ["sent"] * 3)
+        emit("happened")
+        wait_for(lambda: statuses("memory") == ["sent"] * 6)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has NOTIFY")
+def test_notices_are_heard_again_after_their_connection_was_lost(transactional_db, monkeypatch):
+    monkeypatch.setattr(notices, "STEP_SECONDS", 0.1)
+    heard: list[int] = []
+    over = threading.Event()
+    notices.Listener("default", lambda: heard.append(1), over.is_set).start()
+    try:
+        wait_for(lambda: heard)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query = 'LISTEN dsn_core'"
+            )
+        wait_for(lambda: len(heard) == 2)
+        notices.send("default")
+        wait_for(lambda: len(heard) == 3)
+    finally:
+        over.set()
+
+
+def test_a_rate_holds_over_all_workers(subscribe, signals, people, settings):
+    times: list[float] = []
+
+    class Timed(MemoryMessenger):
+        name = "timed"
+
+        def send_messages(self, messages):
+            for message in messages:
+                times.append(time.monotonic())
+                yield Receipt.sent(message=message)
+
+    signals.add(Timed)
+    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"timed": {"RATE": "10/s"}}}
+    subscribe("timed", users=people)
+    for _ in range(4):
+        emit("happened")
+    with watching(), watching():
+        wait_for(lambda: statuses("timed") == ["sent"] * 12)
+    # However late each came: never more than ten within a second, and half a step of grace.
+    assert all(later - earlier >= 0.93 for earlier, later in zip(times, times[11:], strict=False))
+    assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
+
+
+def test_the_health_file_is_touched_while_the_worker_works(signals, tmp_path, monkeypatch):
+    monkeypatch.setattr("dsn_core.runners.worker.POLL_SECONDS", 0.1)
+    path = tmp_path / "health"
+    with watching(health_file=path):
+        wait_for(path.exists)
+        before = path.stat().st_mtime_ns
+        wait_for(lambda: path.stat().st_mtime_ns > before)
+        # No database, no health: the supervisor sees its age.
+        monkeypatch.setattr("dsn_core.runners.worker.run.known_messengers", lambda *given: 1 / 0)
+        time.sleep(0.3)
+        still = path.stat().st_mtime_ns
+        time.sleep(0.5)
+        assert path.stat().st_mtime_ns == still
+
+
+def test_a_paused_messenger_is_not_waited_for(subscribe, signals, people):
+    MemoryMessenger.answer = lambda message: Receipt.pause(60, "429", message=message)
+    subscribe("memory", users=people)
+    emit("happened")
+    Worker("default").drain()
+    assert statuses("memory") == ["retry"] * 3
+    assert set(Delivery.objects.values_list("attempts", flat=True)) == {0}
+    assert MessengerState.objects.get(messenger="memory").pause_reason == "429"
