@@ -27,6 +27,8 @@ def load(verb: str, text: str) -> Activity:
     Imports nothing that the text names, and runs no query. Raises
     :class:`~dsn_core.exceptions.PayloadError`, with what to do about it.
     """
+    if not text:
+        raise PayloadError("What the signal said was purged ('manage.py dsn_purge'): nothing is left to send.")
     try:
         data = json.loads(text)
         kwargs: dict[str, Any] = {}

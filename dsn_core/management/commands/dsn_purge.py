@@ -1,0 +1,61 @@
+"""``manage.py dsn_purge``: forgets what is finished and old."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from dsn_core.management.arguments import positive, span
+from dsn_core.models import Delivery
+from dsn_core.pipeline import purging
+from dsn_core.pipeline.intake import outbox
+
+
+class Command(BaseCommand):
+    help = "Delete finished events with their deliveries, or only what the signals said, when they are old enough."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--older-than", type=span, metavar="SPAN", help="Delete events recorded longer ago than 30d, 12h, ..."
+        )
+        parser.add_argument(
+            "--payloads-older-than",
+            type=span,
+            metavar="SPAN",
+            help="Of events recorded longer ago than this, keep the deliveries and forget what the signal said.",
+        )
+        parser.add_argument(
+            "--batch-size", type=positive, default=1_000, metavar="N", help="Rows of one statement at most (1000)."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Only say how much it would be.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rows, payloads = options["older_than"], options["payloads_older_than"]
+        if rows is None and payloads is None:
+            raise CommandError("Say what is to go: --older-than 30d, --payloads-older-than 7d, or both.")
+        using, size, now = outbox(), options["batch_size"], timezone.now()
+        total = purging.Purged()
+        if rows is not None:
+            events = purging.finished(using, now - rows)
+            if options["dry_run"]:
+                total.events = events.count()
+                total.deliveries = Delivery.objects.using(using).filter(event__in=events.values("pk")).count()
+            else:
+                for step in purging.purge(using, now - rows, size):
+                    total.events += step.events
+                    total.deliveries += step.deliveries
+        if payloads is not None:
+            if options["dry_run"]:
+                total.payloads = purging.finished(using, now - payloads).exclude(payload="").count()
+            else:
+                total.payloads = sum(step.payloads for step in purging.empty_payloads(using, now - payloads, size))
+        said = []
+        if rows is not None:
+            said.append(f"{total.events:,} events and {total.deliveries:,} deliveries deleted")
+        if payloads is not None:
+            said.append(f"{total.payloads:,} payloads emptied")
+        text = f"{', '.join(said)}."
+        self.stdout.write(f"Would be: {text}" if options["dry_run"] else self.style.SUCCESS(text))

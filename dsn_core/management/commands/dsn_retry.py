@@ -1,0 +1,91 @@
+"""``manage.py dsn_retry``: sends again what was not sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from dsn_core.management.arguments import span
+from dsn_core.models import Delivery, Event
+from dsn_core.models.delivery import FINAL
+from dsn_core.pipeline.intake import outbox, wake
+
+#: What can be sent again.
+RETRIABLE = sorted(FINAL - {Delivery.Status.SENT})
+#: Rows of one statement.
+SIZE = 1_000
+
+
+class Command(BaseCommand):
+    help = "Send deliveries again that ended without being sent, now and with all attempts before them."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--status",
+            action="append",
+            choices=list(map(str, RETRIABLE)),
+            help="Those of this status; may be given several times. Default: failed.",
+        )
+        parser.add_argument("--messenger", action="append", metavar="NAME", help="Those of this messenger or account.")
+        parser.add_argument("--event", action="append", type=int, metavar="ID", help="Those of this event.")
+        parser.add_argument("--since", type=span, metavar="SPAN", help="Those that ended within the last 2h, 3d, ...")
+        parser.add_argument(
+            "--events", action="store_true", help="Expand failed events again, instead of sending deliveries."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Only say how many it would be.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        using = outbox()
+        if options["events"]:
+            if options["status"] or options["messenger"]:
+                raise CommandError(
+                    "--events takes --event and --since: an event has no messenger, and failed is meant."
+                )
+            found: QuerySet[Any] = self._events(using, options)
+            what = "events"
+        else:
+            found = self._deliveries(using, options)
+            what = "deliveries"
+            for messenger, status, number in (
+                found.order_by("messenger", "status").values_list("messenger", "status").annotate(number=Count("pk"))
+            ):
+                self.stdout.write(f"{messenger:<30} {status:<10} {number:>12,}")
+        if options["dry_run"]:
+            self.stdout.write(f"Would be: {found.count():,} {what}.")
+            return
+        number = sum(found.model.objects.using(using).filter(pk__in=keys).retry() for keys in _pages(found))
+        if number:
+            wake(using)
+        self.stdout.write(self.style.SUCCESS(f"{number:,} {what} are tried again."))
+
+    @staticmethod
+    def _deliveries(using: str, options: dict[str, Any]) -> QuerySet[Delivery]:
+        found = Delivery.objects.using(using).filter(status__in=options["status"] or [Delivery.Status.FAILED])
+        if options["messenger"]:
+            found = found.filter(messenger__in=options["messenger"])
+        if options["event"]:
+            found = found.filter(event__in=options["event"])
+        if options["since"] is not None:
+            found = found.filter(finished_at__gte=timezone.now() - options["since"])
+        return found
+
+    @staticmethod
+    def _events(using: str, options: dict[str, Any]) -> QuerySet[Event]:
+        found = Event.objects.using(using).filter(status=Event.Status.FAILED)
+        if options["event"]:
+            found = found.filter(pk__in=options["event"])
+        if options["since"] is not None:
+            found = found.filter(created_at__gte=timezone.now() - options["since"])
+        return found
+
+
+def _pages(rows: QuerySet[Any]) -> Any:
+    """The keys of ``rows``, page by page, before they are changed."""
+    last = 0
+    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:SIZE]):
+        yield keys
+        last = keys[-1]

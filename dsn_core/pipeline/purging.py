@@ -1,0 +1,62 @@
+"""Purging: what is finished and old goes, a few rows at a time."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from dsn_core.models import Delivery, Event
+
+
+@dataclass
+class Purged:
+    """How many rows went, or (of payloads) were emptied."""
+
+    events: int = 0
+    deliveries: int = 0
+    payloads: int = 0
+
+
+def finished(using: str, before: datetime.datetime) -> QuerySet[Event]:
+    """The events from before that moment that nothing is left to be done about."""
+    is_open = Delivery.objects.using(using).filter(event=OuterRef("pk"), not_before__isnull=False)
+    events = Event.objects.using(using).filter(created_at__lt=before, not_before__isnull=True)
+    return events.filter(~Exists(is_open))
+
+
+def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
+    """Delete the finished events from before that moment, with their deliveries, ``size`` rows at most in a statement.
+
+    Yields what each step deleted. Ended in the middle, it leaves whole events, some with fewer deliveries.
+    """
+    deliveries = Delivery.objects.using(using)
+    for keys in _pages(finished(using, before), size):
+        while some := list(
+            deliveries.filter(event__in=keys, not_before__isnull=True).values_list("pk", flat=True)[:size]
+        ):
+            # Asked again: an operator may have sent one of them anew.
+            number, _by_model = deliveries.filter(pk__in=some, not_before__isnull=True).delete()
+            yield Purged(deliveries=number)
+        done = Event.objects.using(using).filter(pk__in=keys, not_before__isnull=True)
+        done = done.filter(~Exists(deliveries.filter(event=OuterRef("pk"))))
+        _number, by_model = Event.objects.using(using).filter(pk__in=list(done.values_list("pk", flat=True))).delete()
+        yield Purged(events=by_model.get(Event._meta.label, 0))
+
+
+def empty_payloads(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
+    """Forget what the signals of finished events said; their deliveries keep their statuses, and cannot be retried."""
+    for keys in _pages(finished(using, before).exclude(payload=""), size):
+        rows = Event.objects.using(using).filter(pk__in=keys, not_before__isnull=True)
+        yield Purged(payloads=rows.update(payload=""))
+
+
+def _pages(events: QuerySet[Event], size: int) -> Iterator[list[Any]]:
+    """Keys of ``events``, page by page, in the order in which they were recorded."""
+    last = 0
+    while keys := list(events.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:size]):
+        yield keys
+        last = keys[-1]

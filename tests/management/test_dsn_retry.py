@@ -1,0 +1,94 @@
+"""``manage.py dsn_retry``: what was not sent is sent again."""
+
+from __future__ import annotations
+
+import datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+
+from dsn_core import BaseReceiverResolver, Receipt
+from dsn_core.models import Delivery, Event, Trigger
+from dsn_core.testing import MemoryMessenger
+from tests.testapp.models import Movie
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _subscribed(dsn: Any, settings: Any, django_user_model: Any) -> None:
+    class Other(MemoryMessenger):
+        name = "other"
+
+    dsn.add(Other)
+    settings.DSN = {"RUNNER": "worker"}
+    users = [django_user_model.objects.create_user(name) for name in ("ann", "bob", "cyd")]
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    trigger.subscribe(users=users, backends=[("memory", "simple"), ("other", "simple")])
+
+
+@pytest.fixture
+def failed(dsn: Any) -> None:
+    for messenger in (MemoryMessenger, *MemoryMessenger.__subclasses__()):
+        messenger.answer = lambda message: Receipt.failed("no such chat", message=message)
+    Movie.objects.create(name="Brazil")
+    dsn.run()
+    for messenger in (MemoryMessenger, *MemoryMessenger.__subclasses__()):
+        messenger.answer = None
+
+
+def retry(*arguments: str) -> list[str]:
+    out = StringIO()
+    call_command("dsn_retry", *arguments, stdout=out)
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_it_says_what_it_would_do_and_does_it(failed, dsn):
+    lines = ["memory failed 3", "other failed 3"]
+    assert retry("--dry-run") == [*lines, "Would be: 6 deliveries."]
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"failed"}
+    assert retry() == [*lines, "6 deliveries are tried again."]
+    dsn.run()
+    assert set(Delivery.objects.values_list("status", "attempts")) == {("sent", 1)}
+
+
+def test_it_takes_those_that_are_named(failed, dsn):
+    ended = Delivery.objects.filter(messenger="other").first()
+    Delivery.objects.exclude(pk=ended.pk).update(finished_at=F("finished_at") - datetime.timedelta(hours=3))
+    assert retry("--messenger", "other", "--since", "2h", "--status", "failed")[-1] == "1 deliveries are tried again."
+    assert list(Delivery.objects.filter(status="retry")) == [ended]
+    assert retry("--event", "0")[-1] == "0 deliveries are tried again."
+    assert retry("--status", "unknown", "--status", "skipped")[-1] == "0 deliveries are tried again."
+
+
+def test_failed_events_are_expanded_again(dsn, django_user_model):
+    class Broken(BaseReceiverResolver):
+        """Breaks, and is mended."""
+
+        name = "broken"
+        users: Any = "nonsense"
+
+        def resolve(self, event, argument):
+            return self.users
+
+    dsn.add(Broken)
+    Trigger.objects.get().subscribe("more", resolver="broken", backends=[("memory", "simple")])
+    Movie.objects.create(name="Brazil")
+    dsn.run()
+    assert Event.objects.get().status == "failed"
+    Broken.users = [django_user_model.objects.create_user("dan")]
+    assert retry("--events", "--since", "1h") == ["1 events are tried again."]
+    dsn.run()
+    assert Event.objects.get().status == "expanded"
+    assert Delivery.objects.filter(status="sent").count() == 7
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--status", "sent"], ["--since", "yesterday"], ["--events", "--messenger", "x"]]
+)
+def test_nonsense_is_refused(arguments):
+    with pytest.raises(CommandError):
+        retry(*arguments)
