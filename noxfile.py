@@ -93,6 +93,18 @@ def databases(session: nox.Session, database: str) -> None:
     run_suite(session, database)
 
 
+@nox.session(python=NEWEST_PYTHON)
+@nox.parametrize("database", ["postgresql", "mariadb", "sqlite"])
+def faults(session: nox.Session, database: str) -> None:
+    """Workers that are killed, stopped, cut off: what is lost and doubled. ``-- --full`` as often as the scorecard asks."""
+    install_sources(session, f"Django~={NEWEST_DJANGO}.0", *groups("test"))
+    install_driver(session)
+    session.run(
+        *("python", "-m", "pytest", "faults", "--ds=faults.settings", "-q", *session.posargs),
+        env={"DSN_TEST_DATABASE": database},
+    )
+
+
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
     """The suite on SQLite, with the oldest releases that the core's dependencies allow."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import F, QuerySet
 
 from dsn_core import conf
@@ -30,22 +30,35 @@ class Claim(Generic[RowT]):
     token: uuid.UUID
     clock: DatabaseClock
     _renewed: float = field(default_factory=time.monotonic)
+    _tried: float = field(default_factory=time.monotonic)
+
+    def is_ours(self) -> bool:
+        """Whether the lease, as it was last renewed, is not over: nobody else has taken the rows."""
+        return time.monotonic() - self._renewed < conf.current().LEASE_SECONDS
 
     def keep(self, rows: Sequence[RowT], using: str) -> bool:
         """Begin the lease of ``rows`` anew when a third of it is over, so that long work stays ours.
 
-        Returns False when it was too late: another worker has taken some of them.
+        Returns False when it was too late: another worker has taken some of them, or the database is away
+        and the lease is over.
         """
-        lease = conf.current().LEASE_SECONDS
-        if time.monotonic() - self._renewed < lease / 3:
+        lease, now = conf.current().LEASE_SECONDS, time.monotonic()
+        if now - self._tried < lease / 3:
             return True
-        self._renewed = time.monotonic()
+        self._tried = now
         kept = 0
-        for some in chunks(rows):
-            ours = (
-                type(some[0])._base_manager.using(using).filter(pk__in=[row.pk for row in some], lease_token=self.token)
-            )
-            kept += ours.update(not_before=self.clock.now(lease))
+        try:
+            for some in chunks(rows):
+                ours = type(some[0])._base_manager.using(using)
+                ours = ours.filter(pk__in=[row.pk for row in some], lease_token=self.token)
+                kept += ours.update(not_before=self.clock.now(lease))
+        except (OperationalError, InterfaceError):
+            if connections[using].in_atomic_block:
+                raise
+            # Not a reason to break off a message that is under way: the database may be back in a moment.
+            connections[using].close_if_unusable_or_obsolete()
+            return self.is_ours()
+        self._renewed = now
         return kept == len(rows)
 
 

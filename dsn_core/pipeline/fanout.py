@@ -31,22 +31,28 @@ EVENTS_PER_CLAIM = 50
 NOBODY_SUBSCRIBED = "Nothing was to be done: the trigger was deleted or disabled meanwhile, or nobody subscribes to it."
 
 
+class _Stopped(Exception):
+    """Asked to stop in the middle of an event. What was made of it stays, and is not made again."""
+
+
 def expand_due(using: str, stop: Callable[[], bool] = lambda: False) -> int:
     """Claim due events and make their deliveries; return how many events were worked on.
 
-    ``stop()`` is asked before each: those that were not begun are given back.
+    ``stop()`` is asked before each, and before each statement that makes some: what is left then is given back.
     """
     claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
     if claimed is None:
         return 0
     plans = _Plans(using)
     for number, event in enumerate(claimed.rows):
-        if stop():
+        expansion = _Expansion(event, claimed, claimed.rows[number:], using, stop)
+        try:
+            expansion.go_on()
+            subscriptions = plans.of(event.trigger_id)
+            errors = expansion.run(subscriptions)
+        except _Stopped:
             _give_back(claimed, claimed.rows[number:], using)
             return number
-        expansion = _Expansion(event, claimed, claimed.rows[number:], using)
-        subscriptions = plans.of(event.trigger_id)
-        errors = expansion.run(subscriptions)
         _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
     return len(claimed.rows)
 
@@ -79,6 +85,7 @@ class _Expansion:
     claimed: Claim[Event]
     held: Sequence[Event]
     using: str
+    stop: Callable[[], bool]
     #: How many receivers the subscriptions found.
     found: int = 0
 
@@ -92,6 +99,8 @@ class _Expansion:
             try:
                 with context.working_on(self.event.depth):
                     self._expand(subscription)
+            except _Stopped:
+                raise
             except Exception as error:
                 logger.warning("Event %s, %s: the fan-out failed: %s", self.event.pk, subscription, describe(error))
                 errors.append(error)
@@ -118,17 +127,19 @@ class _Expansion:
         for number, page in pages_of_users(users):
             self.found += number
             for pattern in patterns:
-                self._keep()
+                self.go_on()
                 inserting.insert_for_users(pattern, page, self.using)
 
     def _insert_chunk(self, chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery]) -> None:
         if chunk.users or chunk.addresses:
             self.found += len(chunk.users) + len(chunk.addresses)
-            self._keep()
+            self.go_on()
             _insert_chunk(chunk, backends, patterns, self.using)
 
-    def _keep(self) -> None:
-        self.claimed.keep(self.held, self.using)
+    def go_on(self) -> None:
+        """Hold on to the events. Raises :class:`_Stopped` where the work is to end, or others have taken them over."""
+        if self.stop() or not self.claimed.keep(self.held, self.using):
+            raise _Stopped
 
 
 def _pattern(event: Event, backend: Backend, subscription: Subscription, clock: DatabaseClock) -> Delivery:

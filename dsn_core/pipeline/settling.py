@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import logging
 import random
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from dsn_core import conf
 from dsn_core.contracts.receipts import Outcome, Receipt
@@ -17,6 +18,7 @@ from dsn_core.models import Delivery
 from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.sql import literal, storable
+from dsn_core.plugins.loading import describe
 from dsn_core.signals import address_refused, delivery_finished
 
 logger = logging.getLogger("dsn_core.settling")
@@ -24,6 +26,8 @@ logger = logging.getLogger("dsn_core.settling")
 #: Seconds before the second attempt; doubled with every further one, up to the longest.
 FIRST_RETRY = 30.0
 LONGEST_RETRY = 3_600.0
+#: Seconds before a batch that could not be settled is tried again.
+SETTLE_AGAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def settle(rows: Sequence[Delivery], claimed: Claim[Delivery], verdicts: Mapping
     moment = claimed.clock.now()
     for row in rows:
         _apply(row, verdicts[row.pk], moment)
-    settled = sum(_update(some, claimed, using) for some in chunks(rows))
+    settled = sum(_insist(some, claimed, using) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
             "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
@@ -134,6 +138,22 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     else:
         after = backoff(row.attempts) if verdict.after is None else verdict.after
         row.not_before = moment + datetime.timedelta(seconds=after)
+
+
+def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
+    """Write the rows down, however often it takes while they are ours: what was sent must not be sent again.
+
+    The database may be restarting. Raises what it raises once the lease is over.
+    """
+    while True:
+        try:
+            return _update(rows, claimed, using)
+        except (OperationalError, InterfaceError) as error:
+            if connections[using].in_atomic_block or not claimed.is_ours():
+                raise
+            logger.warning("A batch could not be settled, and is tried again: %s", describe(error))
+            connections[using].close_if_unusable_or_obsolete()
+            time.sleep(SETTLE_AGAIN)
 
 
 _SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")

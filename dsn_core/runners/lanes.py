@@ -27,6 +27,8 @@ class Task(Protocol):
 
     #: For logs.
     label: str
+    #: Part of a lease without a sign of life after which it is given up.
+    patience: float
 
     def step(self) -> Work:
         """Do one claim's work. Raises what goes wrong with the database."""
@@ -39,7 +41,9 @@ class Task(Protocol):
 
 
 class Sending:
-    """Sends by one messenger."""
+    """Sends by one messenger. Given up while its rows are still its own, so that they can be settled."""
+
+    patience = 0.5
 
     def __init__(self, alias: str, using: str, stop: Callable[[], bool]) -> None:
         self.label = f"messenger {alias}"
@@ -64,6 +68,7 @@ class Expanding:
     """Expands events. One that hangs in a resolver is taken up again when its lease ends."""
 
     label = "fan-out"
+    patience = 1.0
 
     def __init__(self, using: str, stop: Callable[[], bool]) -> None:
         self._using = using

@@ -22,8 +22,6 @@ logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds after which SIGTERM waits no longer for a messenger. Supervisors kill after 30 (Kubernetes) or more.
 GRACE_SECONDS = 20.0
-#: Part of a lease without a sign of life after which a thread is given up: before others may take its rows.
-PATIENCE = 0.5
 #: Threads of one messenger that hang, after which it gets no other.
 MOST_HANGING = 4
 
@@ -127,9 +125,9 @@ class Worker:
         self._see_to(Expanding(self.using, self.is_stopping))
         for alias in run.known_messengers(self.using, self.messengers):
             self._see_to(Sending(alias, self.using, self.is_stopping))
-        patience = conf.current().LEASE_SECONDS * PATIENCE
+        lease = conf.current().LEASE_SECONDS
         for label, lane in list(self._lanes.items()):
-            if lane.silence() > patience:
+            if lane.silence() > lane.task.patience * lease:
                 del self._lanes[label]
                 self._given_up.append(lane)
                 lane.give_up()

@@ -307,8 +307,7 @@ def test_who_is_told_to_stop_gives_back_what_was_not_begun(signals, subscribe, f
     subscribe(users=people[:1])
     for _ in range(3):
         fire()
-    answers = iter([False, True])
-    assert fanout.expand_due(outbox(), lambda: next(answers)) == 1
+    assert fanout.expand_due(outbox(), Delivery.objects.exists) == 1
     first, *others = Event.objects.order_by("id")
     assert (first.status, first.attempts) == ("expanded", 1)
     assert [(row.status, row.attempts, row.lease_token) for row in others] == [("pending", 0, None)] * 2
@@ -316,6 +315,19 @@ def test_who_is_told_to_stop_gives_back_what_was_not_begun(signals, subscribe, f
     assert fanout.expand_due(outbox()) == 2, "due at once"
     assert set(Event.objects.values_list("status", "attempts")) == {("expanded", 1)}
     assert Delivery.objects.count() == 3
+
+
+def test_who_is_told_to_stop_in_the_middle_of_an_event_gives_it_back_and_it_goes_on(
+    signals, subscribe, fire, people
+) -> None:
+    subscribe(users=people[:1], resolver="everyone")
+    fire()
+    assert fanout.expand_due(outbox(), Delivery.objects.exists) == 0
+    event = Event.objects.get()
+    assert (event.status, event.attempts, event.deliveries.count()) == ("pending", 0, 1)
+    assert fanout.expand_due(outbox()) == 1
+    event.refresh_from_db()
+    assert (event.status, event.attempts, event.deliveries.count(), event.found) == ("expanded", 1, 3, 4)
 
 
 def test_disabled_and_deleted_rules_send_nothing(signals, subscribe, fire, people) -> None:
