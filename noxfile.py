@@ -96,7 +96,7 @@ def databases(session: nox.Session, database: str) -> None:
 @nox.session(python=NEWEST_PYTHON)
 @nox.parametrize("database", ["postgresql", "mariadb", "sqlite"])
 def faults(session: nox.Session, database: str) -> None:
-    """Workers that are killed, stopped, cut off: what is lost and doubled. ``-- --full`` as often as the scorecard asks."""
+    """Workers that are killed, stopped, cut off: what is lost, what doubled. ``-- --full``: as the scorecard asks."""
     install_sources(session, f"Django~={NEWEST_DJANGO}.0", *groups("test"))
     install_driver(session)
     session.run(
