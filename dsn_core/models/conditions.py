@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from dsn_core.contracts import patterns
-from dsn_core.contracts.conditions import Condition, Operator
+from dsn_core.contracts.conditions import OPERATORS, Condition, Operator
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models.references import pk_text
 from dsn_core.models.subjects import Roots, Subject, subject
@@ -45,11 +45,10 @@ def clean(rows: Any, roots: Roots) -> list[dict[str, Any]]:
             if data not in found:
                 found.append(data)
         except (ValidationError, ConfigurationError) as error:
-            reasons = error.messages if isinstance(error, ValidationError) else [str(error)]
             refused += [
                 _("Condition %(number)d (%(condition)s): %(reason)s")
                 % {"number": number, "condition": text, "reason": reason}
-                for reason in reasons
+                for reason in reasons(error)
             ]
     if len(found) > MAX_CONDITIONS or len(json.dumps(found)) > MAX_LENGTH:
         refused.append(
@@ -190,6 +189,19 @@ def _storable(text: str) -> str:
     return text
 
 
+def reasons(error: ValidationError | ConfigurationError) -> list[str]:
+    """The sentences of what :func:`clean_one` raised."""
+    return error.messages if isinstance(error, ValidationError) else [str(error)]
+
+
+def in_words(row: Any) -> str:
+    """``row`` as people read it, also when it is none."""
+    try:
+        return str(Condition.of(row))
+    except ConfigurationError:
+        return repr(row)
+
+
 def read(path: str, operator: str, text: str, roots: Roots | None) -> Condition:
     """The condition that somebody typed: ``text`` is read as what the path holds, where that is known.
 
@@ -241,8 +253,10 @@ def written(condition: Condition, roots: Roots | None) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
+        plain, text = True, "yes" if value else "no"
+        if condition.operator in OPERATORS and condition.kind_of_operator.takes == "flag":
+            return text
+    elif isinstance(value, list):
         plain = all(isinstance(item, str) and item == item.strip() and "," not in item for item in value)
         text = ", ".join(map(str, value))
     else:

@@ -13,10 +13,9 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from django.dispatch import Signal, receiver
 from django.utils.translation import gettext_lazy as _
 
-from dsn_core.contracts.conditions import Condition
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.contracts.registrations import SignalRegistration
-from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.exceptions import UnknownName
 from dsn_core.models import conditions, references
 from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
 from dsn_core.models.subjects import Roots
@@ -158,7 +157,7 @@ class Trigger(ConfigurationModel):
         if self.target:
             about.append(_("to {}").format(self.target))
         if self.conditions:
-            about.append(_("if {}").format(", ".join(_described(row) for row in self.conditions)))
+            about.append(_("if {}").format(", ".join(map(conditions.in_words, self.conditions))))
         return " ".join([self.verb, *filter(None, about)])
 
     @staticmethod
@@ -306,13 +305,6 @@ class Trigger(ConfigurationModel):
                 priority=priority,
             )
         return subscription
-
-
-def _described(row: Any) -> str:
-    try:
-        return str(Condition.of(row))
-    except ConfigurationError:
-        return repr(row)
 
 
 def _describe(label: str, key: str) -> str:
