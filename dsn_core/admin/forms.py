@@ -10,10 +10,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dsn_core.admin import choices
+from dsn_core.admin.conditions import ConditionsField, paths, read, shown
 from dsn_core.admin.generic import BaseInlineFormSet, ModelForm
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
 from dsn_core.models.trigger import IDENTITY
@@ -83,6 +85,8 @@ class ConfigurationForm(ModelForm[ModelT]):
 
 
 class TriggerForm(ConfigurationForm[Trigger]):
+    conditions = ConditionsField(label=gettext_lazy("Conditions"), required=False)
+
     names = {
         "verb": Names(choices.verbs, choices.is_verb),
         "action_object_model": Names(choices.models, choices.is_model, gettext_lazy("any")),
@@ -98,6 +102,32 @@ class TriggerForm(ConfigurationForm[Trigger]):
         if "verb" in self.fields:
             verb = self.fields["verb"]
             verb.help_text = format_html("{} {}", verb.help_text, choices.verbs_explained())
+        if "conditions" in self.fields:
+            roots = self.instance.roots
+            self.initial["conditions"] = shown(self.instance.conditions, roots)
+            self.fields["conditions"].help_text = conditions_explained()
+            self._widget.paths = paths(roots)
+
+    @property
+    def _widget(self) -> Any:
+        return self.fields["conditions"].widget
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        rows = cleaned.get("conditions")
+        if "conditions" not in self.fields:
+            return cleaned
+        if rows is None or self.lets_pass("conditions"):
+            # Not on the page, or not touched: as they are stored, even where they could not be stored today.
+            return cleaned | {"conditions": self.instance.conditions}
+        parts = ("verb", "action_object_model", "actor_object_model")
+        roots = Trigger(**{name: cleaned.get(name, "") for name in parts}).roots
+        found = read(rows, self.instance.conditions, self.initial["conditions"], roots)
+        self._widget.paths, self._widget.refused = paths(roots), found.refused
+        if found.refused:
+            self.add_error("conditions", _("The rows that are marked cannot work."))
+            return cleaned
+        return cleaned | {"conditions": found.data}
 
     def lets_pass(self, name: str) -> bool:
         # What makes it the trigger that it is stays as it was: it is only switched on or off.
@@ -184,6 +214,17 @@ class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, Addres
                     Subscription.check_addresses(backends, [messenger])
                 except ValidationError as error:
                     form.add_error("messenger", error)
+
+
+def conditions_explained() -> SafeString:
+    """What to write into the rows, with two examples."""
+    examples = [("created", "is true", ""), ("instance.price", "greater", "100")]
+    return format_html(
+        '{} <code class="dsn-example">{}</code>, <code class="dsn-example">{}</code>. {}',
+        _("All of them must hold. A path begins with an argument of the signal, and goes on with names of fields:"),
+        *(" ".join(example).strip() for example in examples),
+        _("To remove a row, empty it."),
+    )
 
 
 def has_many_users(subscription: Subscription | None) -> bool:

@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin import choices
 from dsn_core.admin.base import MAX_LISTED, SwitchableAdmin
-from dsn_core.admin.display import NOTHING, badge, change_link, changelist_url, installed_name, link
+from dsn_core.admin.display import NOTHING, badge, change_link, changelist_url, excerpt, installed_name, link
 from dsn_core.admin.forms import TriggerForm
 from dsn_core.models import Subscription, SubscriptionAddress, Trigger
+from dsn_core.models.conditions import in_words
 from dsn_core.models.trigger import IDENTITY
 
 
@@ -30,7 +31,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
     list_display = ["verb_shown", "about", "enabled", "subscriptions_counted", "updated_at"]
     list_filter = ["enabled", "verb", "action_object_model"]
     search_fields = list(IDENTITY)
-    readonly_fields = ["subscriptions_listed", "created_at", "updated_at"]
+    readonly_fields = ["conditions_listed", "subscriptions_listed", "created_at", "updated_at"]
     fieldsets = [
         (None, {"fields": ["verb", "enabled"]}),
         (gettext_lazy("What it is about"), {"fields": ["action_object_model", "action_object_pk"]}),
@@ -42,7 +43,9 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         return super().get_queryset(request).annotate(subscriptions_number=Count("subscriptions"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Trigger | None = None) -> Any:
-        fieldsets = super().get_fieldsets(request, obj)
+        edits = obj is None or self.has_change_permission(request, obj)
+        conditions = {"fields": ["conditions" if edits else "conditions_listed"]}
+        fieldsets = [*super().get_fieldsets(request, obj), (_("Only if"), conditions)]
         if obj is None:
             return fieldsets
         about = {"fields": ["subscriptions_listed", "created_at", "updated_at"]}
@@ -62,6 +65,9 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
             parts.append(format_html(_("by {}"), who))
         if trigger.target:
             parts.append(format_html(_("to {}"), trigger.target))
+        if trigger.conditions:
+            conditions = excerpt(", ".join(map(in_words, trigger.conditions)), 200)
+            parts.append(format_html(_("if {}"), conditions))
         return format_html_join(" ", "{}", ([part] for part in parts))
 
     @admin.display(description=gettext_lazy("subscriptions"), ordering="subscriptions_number")
@@ -71,6 +77,11 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
             return badge(_("none"), "quiet")
         url = changelist_url(self.admin_site, Subscription, trigger=trigger.pk)
         return link(url, number) if url else str(number)
+
+    @admin.display(description=gettext_lazy("conditions"), empty_value=NOTHING)
+    def conditions_listed(self, trigger: Trigger) -> SafeString:
+        lines = format_html_join("", "<li>{}</li>", ([in_words(row)] for row in trigger.conditions))
+        return format_html('<ul class="dsn-list">{}</ul>', lines) if lines else lines
 
     @admin.display(description=gettext_lazy("subscriptions"))
     def subscriptions_listed(self, trigger: Trigger) -> SafeString:

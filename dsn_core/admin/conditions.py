@@ -1,0 +1,215 @@
+"""The conditions of a trigger as rows that people fill in: path, operator, value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dsn_core.contracts.conditions import OPERATORS, Condition
+from dsn_core.exceptions import ConfigurationError
+from dsn_core.models import conditions
+from dsn_core.models.subjects import Roots
+
+#: Empty rows after those that are filled in.
+EXTRA_ROWS: Final = 3
+#: Paths that the page offers; the others can be typed.
+MAX_PATHS: Final = 200
+
+_HINTS: Final = {
+    "flag": gettext_lazy("yes or no"),
+    "values": gettext_lazy("one, another"),
+    "pattern": gettext_lazy("regular expression"),
+    "nothing": gettext_lazy("stays empty"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands in the boxes of one row.
+
+    ``stored``  what code stored and no boxes could show, as JSON; the others are empty then
+    """
+
+    path: str = ""
+    operator: str = ""
+    value: str = ""
+    stored: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.path.strip() or self.value.strip() or self.stored.strip())
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a one-line box would swallow the line breaks of its value."""
+        return "\n" in self.value
+
+
+class Reading(NamedTuple):
+    """What became of the rows: those that can be stored, and the sentences about the others by their place."""
+
+    data: list[Any]
+    refused: dict[int, list[str]]
+
+
+def shown(stored: Any, roots: Roots | None) -> list[Row]:
+    """The rows that stand for what is ``stored``, whatever code put there."""
+    if not isinstance(stored, list):
+        return [Row(stored=json.dumps(stored))] if stored else []
+    return [_row(item, roots) for item in stored]
+
+
+def _row(item: Any, roots: Roots | None) -> Row:
+    try:
+        condition = Condition.of(item)
+    except ConfigurationError:
+        return Row(stored=json.dumps(item))
+    if condition.operator not in OPERATORS:
+        return Row(stored=json.dumps(item))
+    return Row(condition.path, condition.operator, _lines(conditions.written(condition, roots)))
+
+
+def _lines(text: str) -> str:
+    """``text`` with the line breaks that Python writes: browsers send others."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read(rows: Sequence[Row], stored: Any, before: Sequence[Row], roots: Roots | None) -> Reading:
+    """The conditions that ``rows`` say, checked against ``roots`` where those are known.
+
+    A row that stands as it did ``before`` keeps what is ``stored`` for it, as far as that still does: a text
+    does not become a number because somebody edited the row beside it.
+    """
+    kept = dict(zip(before, stored, strict=True)) if isinstance(stored, list) else dict.fromkeys(before, stored)
+    found = Reading([], {})
+    for place, row in enumerate(rows):
+        try:
+            found.data.append(_read(row, kept, roots))
+        except (ValidationError, ConfigurationError) as error:
+            found.refused[place] = conditions.reasons(error)
+    return found
+
+
+def _read(row: Row, kept: Mapping[Row, Any], roots: Roots | None) -> Any:
+    if row in kept:
+        try:
+            return _checked(Condition.of(kept[row]), roots)
+        except (ValidationError, ConfigurationError):
+            if row.stored:
+                raise
+    if row.stored:
+        try:
+            return _checked(Condition.of(json.loads(row.stored)), roots)
+        except (ValueError, RecursionError) as error:
+            raise ValidationError(_("This is no JSON: %(reason)s.") % {"reason": error}) from error
+    if not row.path.strip():
+        raise ValidationError(_("The path is missing. To remove the row, empty its value as well."))
+    if not row.operator:
+        raise ValidationError(_("Choose an operator."))
+    return _checked(conditions.read(row.path, row.operator, row.value, roots), roots)
+
+
+def _checked(condition: Condition, roots: Roots | None) -> dict[str, Any]:
+    # Without a verb nobody knows; the form is refused at the verb then.
+    return (condition if roots is None else conditions.clean_one(condition, roots)).as_data()
+
+
+def paths(roots: Roots | None) -> list[str]:
+    """Paths that signals of the verb and the models have: the arguments, and the fields of those that are models."""
+    if roots is None:
+        return []
+    found: list[str] = []
+    registration = roots.registration
+    again = {
+        part
+        for part, argument in (
+            ("action_object", registration.action_object or "instance"),
+            ("actor_object", registration.actor_argument),
+        )
+        if argument != part and argument in roots.types
+    }
+    for root, cls in roots.types.items():
+        # The same as the argument that plays the part.
+        if root in again:
+            continue
+        found.append(root)
+        if cls is not None and issubclass(cls, Model):
+            found += [f"{root}.{field.name}" for field in cls._meta.concrete_fields]
+    return found[:MAX_PATHS]
+
+
+class ConditionsWidget(forms.Widget):
+    """Rows of boxes. Works without JavaScript, which only adds more rows."""
+
+    template_name = "dsn_core/admin/conditions.html"
+    #: What is wrong with which row, and the paths on offer: set by the form.
+    refused: Mapping[int, list[str]]
+    paths: Iterable[str]
+
+    class Media:
+        js: ClassVar = ["dsn_core/conditions.js"]
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__(attrs)
+        self.refused, self.paths = {}, ()
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Row] | None:
+        """The rows that are not empty; None when the page had no rows."""
+        boxes: dict[int, dict[str, str]] = {}
+        for key, (number, part) in _boxes(data, name).items():
+            boxes.setdefault(number, {})[part] = _lines(data.get(key))
+        if not boxes:
+            return None
+        rows = [Row(**boxes[number]) for number in sorted(boxes)]
+        return [row for row in rows if not row.is_empty]
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return not _boxes(data, name)
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, None, attrs)
+        rows = [*(value or ()), *[Row()] * EXTRA_ROWS]
+        # Not more empty ones than may be filled in.
+        rows = rows[: max(len(value or ()), conditions.MAX_CONDITIONS)]
+        context["widget"] |= {
+            "paths": list(self.paths),
+            "operators": [(item.name, _HINTS.get(item.takes, "")) for item in OPERATORS.values()],
+            "rows": [
+                {
+                    "number": place + 1,
+                    "prefix": f"{name}-{place}",
+                    "row": row,
+                    "hint": _HINTS.get(OPERATORS[row.operator].takes, "") if row.operator in OPERATORS else "",
+                    "refused": self.refused.get(place, []),
+                }
+                for place, row in enumerate(rows)
+            ],
+        }
+        return context
+
+
+def _boxes(data: Any, name: str) -> dict[str, tuple[int, str]]:
+    """The keys of ``data`` that are boxes of the field ``name``: the row's number and the part."""
+    pattern = re.compile(rf"{re.escape(name)}-([0-9]{{1,4}})-(path|operator|value|stored)")
+    return {key: (int(found[1]), found[2]) for key in data if (found := pattern.fullmatch(key))}
+
+
+class ConditionsField(forms.Field):
+    """A list of :class:`Row`. What they mean depends on the verb and the models, so that the form reads them."""
+
+    widget = ConditionsWidget
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return initial if data is None else super().bound_data(data, initial)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return data is not None and list(initial or ()) != data
