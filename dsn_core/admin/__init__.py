@@ -3,6 +3,7 @@
 from dsn_core.admin.backends import BackendAdmin
 from dsn_core.admin.deliveries import DeliveryAdmin
 from dsn_core.admin.events import EventAdmin
+from dsn_core.admin.profiles import ProfileAdmin
 from dsn_core.admin.subscriptions import SubscriptionAdmin
 from dsn_core.admin.triggers import TriggerAdmin
 from dsn_core.admin.workings import ConfigurationVersionAdmin, MessengerStateAdmin
@@ -13,6 +14,7 @@ __all__ = [
     "DeliveryAdmin",
     "EventAdmin",
     "MessengerStateAdmin",
+    "ProfileAdmin",
     "SubscriptionAdmin",
     "TriggerAdmin",
 ]

@@ -56,6 +56,17 @@ class BaseAdmin(ModelAdmin[ModelT]):
                     lacking.add(str(model._meta.verbose_name))
         return names, counts, lacking, []
 
+    def can_search(self, request: HttpRequest, name: str) -> bool:
+        """Whether the rows that ``name`` leads to can be searched.
+
+        They are in this admin, which says how, and the person may see them.
+        """
+        model: Any = self.opts.get_field(name).related_model
+        if not self.admin_site.is_registered(model):
+            return False
+        other = self.admin_site.get_model_admin(model)
+        return bool(other.get_search_fields(request)) and other.has_view_permission(request)
+
     def _may_delete(self, request: HttpRequest, model: type[Model]) -> bool:
         if not self.admin_site.is_registered(model):
             return True

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from dsn_core.exceptions import UnknownName
+from dsn_core.exceptions import DSNError, UnknownName
 from dsn_core.models import Trigger, references
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
@@ -109,6 +109,15 @@ def messenger_problems(alias: str) -> list[str]:
     """What keeps a messenger from being ready, without any secret; empty when it is ready."""
     findings = registry.messenger_findings(alias)
     return [finding if isinstance(finding, str) else str(finding.msg) for finding in findings]
+
+
+def messenger_rate(alias: str) -> str:
+    """How many messages the messenger's options let go, such as "30/s"; empty for any number, or when nobody knows."""
+    try:
+        options = registry.messenger(alias).options
+        return options.RATE.strip() if options.rate else ""
+    except DSNError:
+        return ""
 
 
 def verbs_explained() -> SafeString:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.base import HistoryAdmin
-from dsn_core.admin.display import NOTHING, block, excerpt, receiver, reference, status_badge
+from dsn_core.admin.display import NOTHING, block, delivery_badges, excerpt, receiver, reference, report_badge
 from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.admin.filters import MessengerFilter
 from dsn_core.admin.searching import by_key
@@ -40,7 +40,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
             gettext_lazy("What became of it"),
             {"fields": ["attempts", "not_before", "error_shown", "provider_id", "created_at", "finished_at"]},
         ),
-        (gettext_lazy("What the provider said later"), {"fields": ["report", "report_reason", "reported_at"]}),
+        (gettext_lazy("What the provider said later"), {"fields": ["report_shown", "reason_shown", "reported_at"]}),
         (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
     ]
 
@@ -79,7 +79,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
 
     @admin.display(description=gettext_lazy("status"))
     def status_shown(self, delivery: Delivery) -> SafeString:
-        return status_badge(delivery)
+        return delivery_badges(delivery)
 
     @admin.display(description=gettext_lazy("event"))
     def event_shown(self, delivery: Delivery) -> str:
@@ -104,6 +104,14 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
     @admin.display(description=gettext_lazy("last error"))
     def error_shown(self, delivery: Delivery) -> str:
         return block(delivery.last_error, MAX_SHOWN) if delivery.last_error else NOTHING
+
+    @admin.display(description=gettext_lazy("report"))
+    def report_shown(self, delivery: Delivery) -> str:
+        return report_badge(delivery) or _("none yet")
+
+    @admin.display(description=gettext_lazy("reason of the report"))
+    def reason_shown(self, delivery: Delivery) -> str:
+        return block(delivery.report_reason, MAX_SHOWN) if delivery.report_reason else NOTHING
 
     @admin.display(description=gettext_lazy("message id"))
     def message_id(self, delivery: Delivery) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
@@ -9,11 +11,14 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from dsn_core.models import Delivery, Event
 
@@ -32,6 +37,8 @@ TONES: Final[dict[str, str]] = {
     Delivery.Status.CANCELLED: "quiet",
     Event.Status.EXPANDING: "busy",
     Event.Status.EXPANDED: "good",
+    Delivery.Report.DELIVERED: "good",
+    Delivery.Report.UNDELIVERED: "bad",
 }
 
 
@@ -43,6 +50,27 @@ def badge(text: object, tone: str) -> SafeString:
 def status_badge(row: Delivery | Event) -> SafeString:
     """The status of an event or a delivery."""
     return badge(row.get_status_display(), TONES.get(row.status, "quiet"))
+
+
+def report_badge(delivery: Delivery) -> SafeString:
+    """What the provider reported later; empty when it did not."""
+    if not delivery.report:
+        return SafeString()
+    return badge(delivery.get_report_display(), TONES.get(delivery.report, "quiet"))
+
+
+def delivery_badges(delivery: Delivery) -> SafeString:
+    """The status of a delivery, and the report beside it."""
+    return format_html_join(" ", "{}", ([item] for item in (status_badge(delivery), report_badge(delivery)) if item))
+
+
+def lasting(time: datetime.timedelta) -> str:
+    """``time`` in words: seconds for what is over soon, else as Django says it."""
+    seconds = math.ceil(time.total_seconds())
+    if seconds < 120:
+        return ngettext("%d second", "%d seconds", seconds) % seconds
+    now = timezone.now()
+    return timeuntil(now + time, now)
 
 
 def installed_name(name: str, *, installed: bool) -> str:

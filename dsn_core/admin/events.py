@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dsn_core.admin import progress
 from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
 from dsn_core.admin.display import (
     NOTHING,
-    TONES,
-    badge,
     block,
     change_link,
     changelist_url,
+    delivery_badges,
     excerpt,
     link,
     receiver,
@@ -43,7 +45,7 @@ class EventAdmin(HistoryAdmin[Event]):
         "status_shown",
         "trigger_shown",
         "created_at",
-        "deliveries_linked",
+        "deliveries_shown",
         "error_begun",
         "attempts",
         "not_before",
@@ -55,11 +57,8 @@ class EventAdmin(HistoryAdmin[Event]):
     fieldsets = [
         (None, {"fields": ["verb", "status_shown", "trigger_shown", "created_at"]}),
         (gettext_lazy("What the signal said"), {"fields": ["payload_shown"]}),
-        (gettext_lazy("Deliveries"), {"fields": ["deliveries_counted", "deliveries_listed"]}),
-        (
-            gettext_lazy("Fan-out"),
-            {"fields": ["found", "attempts", "not_before", "error_shown", "occurrence", "depth"]},
-        ),
+        (gettext_lazy("Deliveries"), {"fields": ["progress_shown", "deliveries_listed"]}),
+        (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
     ]
 
     actions = ["retry"]
@@ -74,6 +73,9 @@ class EventAdmin(HistoryAdmin[Event]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         # Prefetched, not joined: a join would hide the events whose trigger is deleted.
         return super().get_queryset(request).defer("payload").prefetch_related("trigger")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return progress.EventChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
@@ -104,20 +106,17 @@ class EventAdmin(HistoryAdmin[Event]):
         return block(event.last_error, MAX_SHOWN) if event.last_error else NOTHING
 
     @admin.display(description=gettext_lazy("deliveries"))
-    def deliveries_linked(self, event: Event) -> str:
-        return link(changelist_url(self.admin_site, Delivery, event=event.pk), _("show"))
+    def deliveries_shown(self, event: Event) -> str:
+        found: progress.Progress | None = vars(event)["progress"]
+        return progress.line(event, found, changelist_url(self.admin_site, Delivery, event=event.pk))
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_shown(self, event: Event) -> SafeString:
         return block(readable(event.payload), MAX_SHOWN)
 
-    @admin.display(description=gettext_lazy("by status"))
-    def deliveries_counted(self, event: Event) -> str:
-        numbers = dict(event.deliveries.order_by().values_list("status").annotate(number=Count("pk")))
-        badges = [
-            badge(f"{status.label} {numbers[status]}", TONES[status]) for status in Delivery.Status if status in numbers
-        ]
-        return format_html_join(" ", "{}", ([item] for item in badges)) or _("none")
+    @admin.display(description=gettext_lazy("progress"))
+    def progress_shown(self, event: Event) -> SafeString:
+        return progress.paragraph(event, progress.count([event])[event.pk])
 
     @admin.display(description=gettext_lazy("the latest"))
     def deliveries_listed(self, event: Event) -> str:
@@ -125,7 +124,7 @@ class EventAdmin(HistoryAdmin[Event]):
         rows = [
             (
                 change_link(self.admin_site, delivery, f"#{delivery.pk}"),
-                status_badge(delivery),
+                delivery_badges(delivery),
                 reference(self.admin_site, delivery, "backend"),
                 receiver(self.admin_site, delivery),
                 excerpt(delivery.last_error, 60),

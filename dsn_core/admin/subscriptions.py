@@ -99,18 +99,10 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
     def get_inlines(self, request: HttpRequest, obj: Subscription | None) -> Any:
         return [] if has_many_addresses(obj) else super().get_inlines(request, obj)
 
-    def _can_search(self, request: HttpRequest, name: str) -> bool:
-        """Whether the other side can be searched: it is in this admin, says how, and the person may see it."""
-        model: Any = self.opts.get_field(name).related_model
-        if not self.admin_site.is_registered(model):
-            return False
-        other = self.admin_site.get_model_admin(model)
-        return bool(other.get_search_fields(request)) and other.has_view_permission(request)
-
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> ModelChoiceField[Any] | None:
-        if db_field.name == "trigger" and self._can_search(request, "trigger"):
+        if db_field.name == "trigger" and self.can_search(request, "trigger"):
             kwargs["widget"] = SearchSelect(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
@@ -121,7 +113,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
             # Else keys, as a text: a list of all users would be as long as the users are many.
             kwargs["widget"] = (
                 SearchSelectMultiple(db_field, self.admin_site)
-                if self._can_search(request, "users")
+                if self.can_search(request, "users")
                 else ManyToManyRawIdWidget(db_field.remote_field, self.admin_site)
             )
         return super().formfield_for_manytomany(db_field, request, **kwargs)

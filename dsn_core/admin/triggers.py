@@ -78,10 +78,10 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         url = changelist_url(self.admin_site, Subscription, trigger=trigger.pk)
         return link(url, number) if url else str(number)
 
-    @admin.display(description=gettext_lazy("conditions"), empty_value=NOTHING)
-    def conditions_listed(self, trigger: Trigger) -> SafeString:
+    @admin.display(description=gettext_lazy("conditions"))
+    def conditions_listed(self, trigger: Trigger) -> str:
         lines = format_html_join("", "<li>{}</li>", ([in_words(row)] for row in trigger.conditions))
-        return format_html('<ul class="dsn-list">{}</ul>', lines) if lines else lines
+        return format_html('<ul class="dsn-list">{}</ul>', lines) if lines else NOTHING
 
     @admin.display(description=gettext_lazy("subscriptions"))
     def subscriptions_listed(self, trigger: Trigger) -> SafeString:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dsn_core.admin import choices
 from dsn_core.admin.backends import readiness
 from dsn_core.admin.base import ReadOnlyAdmin
-from dsn_core.admin.display import NOTHING, badge, block, excerpt
+from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting
 from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.models import ConfigurationVersion, MessengerState
+from dsn_core.models.clock import DatabaseNow
+
+
+def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.timedelta:
+    """How long it is ``until`` then; nothing when that is over."""
+    now: datetime.datetime = vars(state)["database_now"]
+    return datetime.timedelta() if until is None else max(until - now, datetime.timedelta())
 
 
 class _KeptAdmin(ReadOnlyAdmin[Any]):
@@ -27,10 +38,10 @@ class _KeptAdmin(ReadOnlyAdmin[Any]):
 
 @admin.register(MessengerState)
 class MessengerStateAdmin(_KeptAdmin):
-    list_display = ["messenger", "pause_shown", "paused_until", "reason_begun", "readiness_shown"]
+    list_display = ["messenger", "pause_shown", "reason_begun", "rate_shown", "readiness_shown"]
     search_fields = ["messenger"]
     actions = ["end_pause"]
-    fields = ["messenger", "pause_shown", "paused_until", "reason_shown", "readiness_shown"]
+    fields = ["messenger", "pause_shown", "reason_shown", "rate_shown", "readiness_shown"]
 
     @admin.action(description=gettext_lazy("End the pause"), permissions=["operate"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[MessengerState]) -> None:
@@ -44,10 +55,32 @@ class MessengerStateAdmin(_KeptAdmin):
         hint = _("Its deliveries go on when they are due.")
         self.message_user(request, f"{text} {hint}", messages.SUCCESS)
 
-    @admin.display(description=gettext_lazy("pause"))
-    def pause_shown(self, state: MessengerState) -> str:
-        paused = state.paused_until is not None and state.paused_until > timezone.now()
-        return badge(_("paused"), "warning") if paused else badge(_("none"), "quiet")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # The pauses and rates are kept by the database's clock; ours may differ by minutes.
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(database_now=DatabaseNow())
+        return rows
+
+    @admin.display(description=gettext_lazy("pause"), ordering="paused_until")
+    def pause_shown(self, state: MessengerState) -> SafeString:
+        rest = _rest(state, state.paused_until)
+        if state.paused_until is None or not rest:
+            return badge(_("none"), "quiet")
+        until = state.paused_until
+        local = timezone.localtime(until) if timezone.is_aware(until) else until
+        moment = formats.date_format(local, "DATETIME_FORMAT")
+        words = _("until %(moment)s, %(time)s from now") % {"moment": moment, "time": lasting(rest)}
+        return format_html("{} {}", badge(_("paused"), "warning"), words)
+
+    @admin.display(description=gettext_lazy("rate"), ordering="rate_next_at")
+    def rate_shown(self, state: MessengerState) -> str:
+        rate = choices.messenger_rate(state.messenger)
+        if not rate:
+            return _("no limit")
+        rest = _rest(state, state.rate_next_at)
+        if not rest:
+            return format_html("{} {}", rate, badge(_("below its limit"), "quiet"))
+        words = _("at its limit: the next in %(time)s") % {"time": lasting(rest)}
+        return format_html("{} {}", rate, badge(words, "busy"))
 
     @admin.display(description=gettext_lazy("reason of the pause"), empty_value=NOTHING)
     def reason_begun(self, state: MessengerState) -> str:

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dsn_core.admin.filters import MessengerFilter
-from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription, Trigger
+from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie
 
@@ -58,7 +58,7 @@ def queries(client: Client, address: str) -> int:
     return len(captured)
 
 
-@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription])
+@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription, Profile])
 def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
     client: Client, fill: Callable[..., Event], model: type[Any]
 ) -> None:
@@ -67,6 +67,7 @@ def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
             fill(2)
             trigger = Trigger.objects.define("post_save", action_object=Movie, target=f"{Trigger.objects.count()}.{n}")
             backend = Backend.objects.create(messenger="pager", message_template=f"plain{Backend.objects.count()}")
+            Profile.objects.create(user=User.objects.exclude(dsn_profile__isnull=False).latest("pk"))
             trigger.subscribe("x", users=[User.objects.first()], backends=[backend])
 
     more(2)

@@ -17,6 +17,7 @@ from dsn_core.models import (
     Delivery,
     Event,
     MessengerState,
+    Profile,
     Subscription,
     SubscriptionAddress,
     Trigger,
@@ -25,7 +26,7 @@ from tests.admin.conftest import SECRET
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie
 
-CONFIGURED = [Trigger, Backend, Subscription]
+CONFIGURED = [Trigger, Backend, Subscription, Profile]
 HISTORY = [Event, Delivery, MessengerState, ConfigurationVersion]
 PAGES = [*CONFIGURED, *HISTORY]
 
@@ -52,8 +53,9 @@ def rows(plain_backend: Backend, root: User) -> dict[type[Any], Any]:
         last_error="<oops>",
     )
     state = MessengerState.objects.create(messenger="night", paused_until=timezone.now(), pause_reason="<busy>")
+    profile = Profile.objects.create(user=root, telegram_chat_id="<i>7</i>", phone="+49 30 901820")
     version = ConfigurationVersion.objects.get()
-    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, version)}
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, profile, version)}
 
 
 def test_every_model_is_in_the_admin_or_inline() -> None:
@@ -90,7 +92,7 @@ def test_the_page_of_a_row_opens_and_escapes(client: Client, rows: dict[type[Any
     assert response.status_code == 200
     for page in (response, client.get(url(model, "changelist"))):
         content = page.content.decode()
-        assert not [raw for raw in ("<i>audience", "<b>cinema", "<oops>", "<busy>") if raw in content]
+        assert not [raw for raw in ("<i>audience", "<i>7", "<b>cinema", "<oops>", "<busy>") if raw in content]
 
 
 @pytest.mark.parametrize("model", PAGES)

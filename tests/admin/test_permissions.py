@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription, Trigger
+from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
 from tests.admin.pages import TRIGGER, addresses, text, url
 from tests.testapp.models import Movie
 
@@ -22,7 +22,7 @@ def staff(db: None) -> Callable[..., Client]:
 
     def make(*codenames: str) -> Client:
         user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
-        found = Permission.objects.filter(codename__in=codenames)
+        found = Permission.objects.filter(codename__in=codenames, content_type__app_label="dsn_core")
         assert len(found) == len(codenames)
         user.user_permissions.set(found)
         client = Client()
@@ -41,10 +41,11 @@ def rows(plain_backend: Backend) -> dict[type[Any], Any]:
         event=event, backend=plain_backend, occurrence=event.occurrence, messenger="pager", address="110"
     )
     state = MessengerState.objects.create(messenger="pager", paused_until=timezone.now() + timedelta(hours=1))
-    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state)}
+    profile = Profile.objects.create(user=User.objects.create_user("ann"), phone="+49 30 901820")
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, profile)}
 
 
-MODELS = [Trigger, Backend, Subscription, Event, Delivery, MessengerState]
+MODELS = [Trigger, Backend, Subscription, Event, Delivery, MessengerState, Profile]
 
 
 @pytest.mark.parametrize("model", MODELS)
