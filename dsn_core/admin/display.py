@@ -127,7 +127,7 @@ def receiver(site: AdminSite, delivery: Delivery) -> str:
     return delivery.address or _("nobody in particular")
 
 
-def reference(site: AdminSite, row: Model, name: str) -> str:
+def reference(site: AdminSite, row: Model, name: str, length: int = 200) -> str:
     """What the key ``name`` of ``row`` leads to, as a link; "user 5 (deleted)" when it is gone.
 
     Events and deliveries outlive what they refer to. Lists prefetch it, so that this asks nothing.
@@ -141,6 +141,6 @@ def reference(site: AdminSite, row: Model, name: str) -> str:
     except ObjectDoesNotExist:
         related = None
     if related is not None:
-        return change_link(site, related)
+        return change_link(site, related, excerpt(str(related), length))
     model: Any = field.related_model
     return _("%(kind)s %(key)s (deleted)") % {"kind": model._meta.verbose_name, "key": key}

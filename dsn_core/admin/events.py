@@ -95,7 +95,7 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=gettext_lazy("trigger"))
     def trigger_shown(self, event: Event) -> str:
-        return reference(self.admin_site, event, "trigger")
+        return reference(self.admin_site, event, "trigger", 60)
 
     @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
     def error_begun(self, event: Event) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count
 from django.http import HttpRequest
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -76,7 +77,8 @@ def count(events: Iterable[Event]) -> dict[Any, Progress]:
 def line(event: Event, progress: Progress | None, url: str) -> SafeString:
     """One cell: a bar, how many were sent, and what needs a look. None: too many to be counted for a list."""
     if progress is None:
-        return format_html("{} {}", link(url, _("show")), _("(%(number)d receivers)") % {"number": event.found})
+        number = number_format(event.found, force_grouping=True)
+        return link(url, _("%(number)s receivers") % {"number": number})
     if not progress.made:
         return format_html('<span class="quiet">{}</span>', _("none"))
     text = _("%(sent)d of %(made)d sent") % {"sent": progress.of(Status.SENT), "made": progress.made}

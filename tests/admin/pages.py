@@ -53,6 +53,31 @@ TRIGGER: Mapping[str, Any] = {
 }
 
 
+def conditions(*rows: tuple[str, str, str] | str) -> dict[str, str]:
+    """The POST data of rows of conditions; a single text is the box of what code stored."""
+    data = {}
+    for number, row in enumerate(rows):
+        boxes = {"stored": row} if isinstance(row, str) else dict(zip(("path", "operator", "value"), row, strict=True))
+        data |= {f"conditions-{number}-{part}": text for part, text in boxes.items()}
+    return data
+
+
+def shown_conditions(response: Any) -> dict[str, str]:
+    """What stands in the boxes of the conditions, as a browser would send it: those that are not empty."""
+    content = response.content.decode()
+    found = dict(re.findall(r'<input type="text"[^>]* name="(conditions-\d+-\w+)" value="([^"]*)"', content))
+    found |= dict(re.findall(r'<textarea name="(conditions-\d+-\w+)"[^>]*>\n(.*?)</textarea>', content, re.DOTALL))
+    for name, select in re.findall(r'<select name="(conditions-\d+-operator)"(.*?)</select>', content, re.DOTALL):
+        found |= {name: "".join(re.findall(r'value="([^"]*)"[^>]* selected', select))}
+    return {name: html.unescape(text) for name, text in found.items() if text}
+
+
+def refused_conditions(response: Any) -> dict[int, str]:
+    """What is said at which row, counted from 0."""
+    lists = re.findall(r'id="conditions-(\d+)-refused">(.*?)</ul>', response.content.decode(), re.DOTALL)
+    return {int(number): html.unescape(re.sub(r"<[^>]+>", " ", items)).strip() for number, items in lists}
+
+
 def addresses(*rows: tuple[str, str], stored: int = 0, **more: Any) -> dict[str, Any]:
     """The POST data of the inline of bare addresses."""
     data: dict[str, Any] = {"addresses-TOTAL_FORMS": len(rows), "addresses-INITIAL_FORMS": stored}

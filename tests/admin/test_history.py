@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,6 +18,7 @@ from django.utils import timezone
 
 from dsn_core.admin.filters import MessengerFilter
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
+from dsn_core.models.clock import DatabaseNow
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie
 
@@ -58,7 +60,7 @@ def queries(client: Client, address: str) -> int:
     return len(captured)
 
 
-@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription, Profile])
+@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription, Profile, MessengerState])
 def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
     client: Client, fill: Callable[..., Event], model: type[Any]
 ) -> None:
@@ -67,6 +69,7 @@ def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
             fill(2)
             trigger = Trigger.objects.define("post_save", action_object=Movie, target=f"{Trigger.objects.count()}.{n}")
             backend = Backend.objects.create(messenger="pager", message_template=f"plain{Backend.objects.count()}")
+            MessengerState.objects.create(messenger=f"pager{MessengerState.objects.count()}")
             Profile.objects.create(user=User.objects.exclude(dsn_profile__isnull=False).latest("pk"))
             trigger.subscribe("x", users=[User.objects.first()], backends=[backend])
 
@@ -210,6 +213,30 @@ def test_a_pause_can_be_ended(client: Client, plugin: Any) -> None:
     paused.refresh_from_db()
     other.refresh_from_db()
     assert (paused.paused_until, paused.pause_reason, other.paused_until) == (None, "", later)
+
+
+def test_a_pause_says_how_long_it_lasts_by_the_databases_clock(client: Client, plugin: Any) -> None:
+    now = MessengerState.objects.create(messenger="pager")
+    clock = MessengerState.objects.annotate(now=DatabaseNow()).get(pk=now.pk).now
+    for seconds, said in ((90, r"paused until .*, (90|89|8\d) seconds from now"), (3_600, "(59|60|1) (minutes|hour)")):
+        MessengerState.objects.update(paused_until=clock + timedelta(seconds=seconds))
+        for address in (url(MessengerState, "changelist"), url(MessengerState, "change", now.pk)):
+            assert re.search(said, text(client.get(address)).replace("\xa0", " "))
+    MessengerState.objects.update(paused_until=clock - timedelta(seconds=1))
+    assert "pager none" in text(client.get(url(MessengerState, "changelist")))
+
+
+def test_the_rate_says_whether_messages_wait_for_it(client: Client, plugin: Any, settings: Any) -> None:
+    state = MessengerState.objects.create(messenger="pager")
+    page = url(MessengerState, "changelist")
+    assert "no limit" in text(client.get(page))
+    settings.DSN = {"MESSENGERS": {"pager": {"TOKEN": "right", "RATE": "20/h"}}}
+    assert "20/h below its limit" in text(client.get(page))
+    MessengerState.objects.update(rate_next_at=timezone.now() + timedelta(seconds=100))
+    for address in (page, url(MessengerState, "change", state.pk)):
+        assert re.search(r"20/h at its limit: the next in (100|\d\d) seconds", text(client.get(address)))
+    settings.DSN = {"MESSENGERS": {"pager": {"TOKEN": "right", "RATE": "often"}}}
+    assert "no limit" in text(client.get(page))
 
 
 def test_deliveries_are_sent_again_and_cancelled_by_actions(client: Client, fill: Callable[..., Event]) -> None:

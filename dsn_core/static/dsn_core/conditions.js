@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
         box.addEventListener("change", ({target}) => {
             if (target.name?.endsWith("-operator")) {
                 const value = box.querySelector(`[name="${target.name.replace(/operator$/, "value")}"]`);
-                value.placeholder = target.selectedOptions[0]?.dataset.hint ?? "";
+                value.placeholder = target.selectedOptions[0]?.dataset.hint ?? value.ariaLabel;
             }
         });
 
@@ -14,7 +14,7 @@ document.addEventListener("DOMContentLoaded", () => {
         button.className = "dsn-more";
         button.textContent = box.dataset.more;
         button.addEventListener("click", () => {
-            const rows = [...box.querySelectorAll(".dsn-condition:not(.dsn-condition-heads)")];
+            const rows = [...box.querySelectorAll(".dsn-condition")];
             const last = rows.findLast((row) => row.querySelector("[name$='-path']"));
             if (!last) {
                 return;
@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
                 part.removeAttribute("id");
                 part.value = "";
                 if (part.placeholder) {
-                    part.placeholder = "";
+                    part.placeholder = part.ariaLabel;
                 }
             }
             rows.at(-1).after(row);
