@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin.display import change_link
+from dsn_core.admin.display import change_link, excerpt
 from dsn_core.admin.generic import ModelAdmin
 from dsn_core.pipeline.intake import outbox, wake
 
@@ -55,6 +55,11 @@ class BaseAdmin(ModelAdmin[ModelT]):
                 if not self._may_delete(request, model):
                     lacking.add(str(model._meta.verbose_name))
         return names, counts, lacking, []
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        # A trigger names all its conditions, which the heading has no room for.
+        context["subtitle"] = excerpt(context.get("subtitle") or "")
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def can_search(self, request: HttpRequest, name: str) -> bool:
         """Whether the rows that ``name`` leads to can be searched.

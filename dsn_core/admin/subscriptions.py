@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin import choices
 from dsn_core.admin.base import SwitchableAdmin
-from dsn_core.admin.display import NOTHING, badge, change_link, installed_name
+from dsn_core.admin.display import NOTHING, badge, installed_name, reference
 from dsn_core.admin.forms import (
     MAX_ADDRESSES,
     AddressForm,
@@ -139,7 +139,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
 
     @admin.display(description=gettext_lazy("trigger"), ordering="trigger__verb")
     def trigger_shown(self, subscription: Subscription) -> str:
-        return change_link(self.admin_site, subscription.trigger)
+        return reference(self.admin_site, subscription, "trigger", 120)
 
     @admin.display(description=gettext_lazy("backends"))
     def backends_shown(self, subscription: Subscription) -> str:

@@ -51,11 +51,6 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         about = {"fields": ["subscriptions_listed", "created_at", "updated_at"]}
         return [*fieldsets, (_("Who gets what"), about)]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        # What it says of itself names all its conditions, which stand on the page.
-        context["subtitle"] = excerpt(context.get("subtitle") or "")
-        return super().render_change_form(request, context, *args, **kwargs)
-
     @admin.display(description=gettext_lazy("verb"), ordering="verb")
     def verb_shown(self, trigger: Trigger) -> str:
         return installed_name(trigger.verb, installed=choices.is_verb(trigger.verb))
