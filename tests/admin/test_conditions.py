@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -183,7 +184,8 @@ def test_what_code_stored_in_a_form_of_its_own_is_shown_and_stays(client: Client
     trigger = Trigger.objects.create(verb="post_save", action_object_model="testapp.ticket", conditions=STRANGE)
     page = url(Trigger, "change", trigger.pk)
     shown = shown_conditions(client.get(page))
-    assert shown["conditions-0-stored"] == '{"path": "instance.price", "op": ">"}'
+    # PostgreSQL has an order of its own for the names.
+    assert json.loads(shown["conditions-0-stored"]) == STRANGE[0]
     assert "Code stored this in a form of its own" in text(client.get(page))
     # Switched off, with all else as it is.
     assert client.post(page, {**SAVED, **shown, "enabled": ""}).status_code == 302
