@@ -67,7 +67,7 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "$codec" in value:
-        return _codec(value["$codec"]).decode(value["v"])
+        return _decode_by_codec(value["$codec"], value["v"])
     kind = value.get("$")
     if kind is None:
         return {key: _decode(item) for key, item in value.items()}
@@ -82,6 +82,17 @@ def _codec(name: str) -> BaseCodec:
             f"A value was stored by the codec {name!r}, which is not installed (any more). "
             "Install its plugin again, or purge the event."
         ) from None
+
+
+def _decode_by_codec(name: str, data: Any) -> Any:
+    codec = _codec(name)
+    try:
+        return codec.decode(data)
+    except Exception as error:
+        raise PayloadError(
+            f"The codec {name!r} cannot read what it stored ({type(error).__name__}: {error}). "
+            "Update its plugin, or purge the event."
+        ) from error
 
 
 def _field(value: Any, field: Field[Any, Any]) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
+import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from django.db.models import Field, Model, QuerySet
 from django.db.models.manager import BaseManager
+from django.db.utils import Error as DatabaseTrouble
 from django.utils.functional import LazyObject, Promise, empty
 
 from dsn_core import conf
@@ -38,8 +41,8 @@ def dump(activity: Activity) -> str:
     """``activity`` as ASCII JSON text of at most ``MAX_PAYLOAD_BYTES``.
 
     An object that plays several parts, or is several arguments, is stored once and referred to. Whatever cannot
-    be stored, or is too large, becomes a placeholder that says what it was. Raises nothing for
-    any value; a queryset, and an argument that is computed on access, may run queries.
+    be stored, or is too large, becomes a placeholder that says what it was. A queryset, and an argument that is
+    computed on access, may run queries; raises what the database raises then, and nothing else for any value.
     """
     limit = conf.current().MAX_PAYLOAD_BYTES
     encoder = _Encoder(sensitive.names(), limit)
@@ -47,7 +50,14 @@ def dump(activity: Activity) -> str:
     for part in ("sender", "action_object", "actor_object"):
         texts[part] = encoder.part(part, activity)
     texts["target"] = _json(activity.target)
-    _shrink(texts, activity, limit)
+    text = _joined(texts, activity)
+    if len(text) > limit:
+        _shrink(texts, activity, encoder, len(text) - limit)
+        text = _joined(texts, activity)
+    return text
+
+
+def _joined(texts: Mapping[str, str], activity: Activity) -> str:
     arguments = ",".join(f"{_json(name)}:{texts[f'kwargs.{name}']}" for name in activity.signal_kwargs)
     parts = ",".join(f'"{name}":{texts[name]}' for name in ("sender", "action_object", "actor_object", "target"))
     return f'{{"kwargs":{{{arguments}}},{parts}}}'
@@ -57,20 +67,27 @@ def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
-def _shrink(texts: dict[str, str], activity: Activity, limit: int) -> None:
-    """Replace the largest pieces until all fit."""
-    size = sum(map(len, texts.values()))
+def _shrink(texts: dict[str, str], activity: Activity, encoder: _Encoder, excess: int) -> None:
+    """Shorten the largest pieces until ``excess`` characters are saved."""
     for name in sorted(texts, key=lambda key: len(texts[key]), reverse=True):
-        if size <= limit:
+        for shorter in _shorter(name, len(texts[name]), activity, encoder):
+            if excess > 0 and (saved := len(texts[name]) - len(shorter)) > 0:
+                excess -= saved
+                texts[name] = shorter
+        if excess <= 0:
             return
-        size -= len(texts[name])
-        if name == "target":
-            texts[name] = _json(activity.target[:MAX_TARGET])
-        else:
-            value = getattr(activity, name, None) if "." not in name else activity.signal_kwargs[name[7:]]
-            smaller = _json(placeholder(value, f"too large to store, {len(texts[name])} bytes"))
-            texts[name] = min(smaller, texts[name], key=len)
-        size += len(texts[name])
+
+
+def _shorter(name: str, size: int, activity: Activity, encoder: _Encoder) -> Iterator[str]:
+    """What may stand for the piece ``name`` of ``size`` characters, the best first."""
+    if name == "target":
+        yield _json(activity.target[:MAX_TARGET])
+        return
+    value = getattr(activity, name) if "." not in name else activity.signal_kwargs[name[7:]]
+    if isinstance(value, Model):
+        # Its key and its short columns are worth more than none of it.
+        yield _Encoder(encoder.secrets, encoder.limit // 8).text(value)
+    yield _json(placeholder(value, f"too large to store, {size} bytes"))
 
 
 def placeholder(value: object, why: str) -> dict[str, str]:
@@ -89,13 +106,14 @@ class _Encoder:
     def argument(self, name: str, activity: Activity) -> str:
         """The JSON text of the signal's argument ``name``, which may be the object that an earlier one is."""
         value = activity.signal_kwargs[name]
-        if name.lower() in self.secrets:
+        if sensitive.is_sensitive(name, self.secrets):
             return '""'
         if type(value) not in _SIMPLE:
-            first = next(other for other, argument in activity.signal_kwargs.items() if argument is value)
-            if first != name:
+            arguments = activity.signal_kwargs.items()
+            same = (other for other, argument in arguments if argument is value)
+            if (first := next(other for other in same if not sensitive.is_sensitive(other, self.secrets))) != name:
                 return _json({"$": "argument", "v": first})
-        return self._text(value)
+        return self.text(value)
 
     def part(self, part: str, activity: Activity) -> str:
         """The JSON text of one part of the activity, which may be one of its arguments or its sender."""
@@ -106,24 +124,30 @@ class _Encoder:
                     return _json({"$": "argument", "v": name})
             if value is activity.sender and part != "sender":
                 return '{"$":"sender"}'
-        return self._text(value)
+        return self.text(value)
 
-    def _text(self, value: Any) -> str:
+    def text(self, value: Any) -> str:
+        """The JSON text of ``value``, or of a placeholder."""
         self.left = self.limit
         try:
             return _json(self.encode(value))
         except _TooLarge:
             return _json(placeholder(value, f"too large to store, more than {self.limit} bytes"))
+        except DatabaseTrouble:
+            raise
         except Exception as error:
             # A codec's data that is no JSON, a number of more digits than Python writes.
             return _json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
     def encode(self, value: Any, nesting: int = 0) -> Any:
-        """``value`` as JSON data. What raises on the way becomes a placeholder."""
-        self.left -= len(value) if type(value) is str else 1
+        """``value`` as JSON data. What raises on the way becomes a placeholder, unless it is the database.
+
+        An error of the database may have cost a transaction, which is not ours to hide.
+        """
+        kind = type(value)
+        self.left -= len(value) if kind is str else 1 + value.bit_length() // 4 if kind is int else 1
         if self.left < 0:
             raise _TooLarge
-        kind = type(value)
         if kind in _SIMPLE and kind is not float:
             return value
         if kind is float:
@@ -132,7 +156,7 @@ class _Encoder:
             return placeholder(value, "nested too deeply to store")
         try:
             return self._object(value, nesting)
-        except _TooLarge:
+        except (_TooLarge, DatabaseTrouble):
             raise
         except Exception as error:
             return placeholder(value, f"cannot be stored, {type(error).__name__}")
@@ -142,6 +166,9 @@ class _Encoder:
             return self.encode(_unwrapped(value), nesting)
         if isinstance(value, Model) and snapshots.is_known(value._meta.label_lower):
             return self._instance(value, nesting)
+        if isinstance(value, bytes | bytearray | memoryview) and _length(value) > self.left:
+            # Before it is copied.
+            raise _TooLarge
         if (codec := registry.codec_for(value)) is not None:
             data = codec.encode(value)
             self.left -= len(_json(data))
@@ -157,7 +184,7 @@ class _Encoder:
         if isinstance(value, bytearray | memoryview):
             return self.encode(bytes(value), nesting)
         if isinstance(value, BaseManager | QuerySet):
-            return self._queryset(value.all(), nesting)
+            return self._queryset(value if isinstance(value, QuerySet) else value.all(), nesting)
         if dataclasses.is_dataclass(value):
             value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):
@@ -167,7 +194,8 @@ class _Encoder:
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             # A named tuple: it has fields, and one of them may be a password.
             value = tuple(
-                "" if name.lower() in self.secrets else item for name, item in zip(value._fields, value, strict=False)
+                "" if sensitive.is_sensitive(name, self.secrets) else item
+                for name, item in zip(value._fields, value, strict=False)
             )
         if isinstance(value, tuple | set | frozenset):
             return {"$": "tuple" if isinstance(value, tuple) else "set", "v": self._items(value, nesting)}
@@ -179,46 +207,77 @@ class _Encoder:
     def _mapping(self, value: Mapping[Any, Any], nesting: int) -> Any:
         if (summary := sensitive.request_summary(value)) is not None:
             return summary
-        pairs = [
-            (key, "" if isinstance(key, str) and key.lower() in self.secrets else self.encode(item, nesting + 1))
-            for key, item in value.items()
-        ]
+        pairs = [(key, "" if self._is_secret(key) else self.encode(item, nesting + 1)) for key, item in value.items()]
         if all(type(key) is str and not key.startswith("$") for key, _ in pairs):
             self.left -= sum(len(key) for key, _ in pairs)
             return dict(pairs)
         return {"$": "dict", "v": [[self.encode(key, nesting + 1), item] for key, item in pairs]}
 
+    def _is_secret(self, key: object) -> bool:
+        return isinstance(key, str) and sensitive.is_sensitive(key, self.secrets)
+
     def _queryset(self, value: QuerySet[Any], nesting: int) -> Any:
-        if value._fields is not None:  # type: ignore[attr-defined]
-            # Of values() and values_list(): rows that are no instances.
-            rows = list(value[: MAX_ROWS + 1])
-        else:
-            rows = list(value.values_list("pk", flat=True)[: MAX_ROWS + 1])
-        if len(rows) > MAX_ROWS:
+        # Of values() and values_list() come rows that are no instances.
+        are_rows = value._fields is not None  # type: ignore[attr-defined]
+        found = value._result_cache
+        if found is None:
+            found = list((value if are_rows else value.values_list("pk", flat=True))[: MAX_ROWS + 1])
+        elif not are_rows:
+            # Read already: these are the rows that the sender saw.
+            found = [row.pk for row in found[: MAX_ROWS + 1]]
+        if len(found) > MAX_ROWS:
             return placeholder(value, f"more than {MAX_ROWS} rows are too many to store")
-        items = self._items(rows, nesting)
-        if value._fields is not None:  # type: ignore[attr-defined]
-            return items
+        if are_rows:
+            return self._items(sensitive.hide_columns(found, value, self.secrets), nesting)
+        items = self._items(found, nesting)
         return {"$": "queryset", "model": value.model._meta.label_lower, "db": value.db, "v": items}
 
     def _instance(self, instance: Model, nesting: int) -> dict[str, Any]:
-        def encode(value: Any, field: Field[Any, Any]) -> Any:
-            if (
-                type(value) in (str, bytes)
-                and len(value) > self.limit // 24
-                and len(_json(str(value))) > self.limit // 4
-            ):
-                # The object is worth more than its longest column: it keeps its key and the others.
-                return placeholder(value, "too large to store")
-            encoded = self.encode(value, nesting + 1)
-            if isinstance(encoded, dict) and encoded.get("$") == "placeholder":
-                # A field's own type, say Money: the field knows how to write it.
-                prepared = field.get_prep_value(value)
-                if type(prepared) in (str, int, bool):
-                    return {"$": "field", "v": self.encode(prepared)}
-            return encoded
+        column = functools.partial(self._column, nesting=nesting + 1)
+        return {"$": "instance", **snapshots.take(instance, self.secrets, column)}
 
-        return {"$": "instance", **snapshots.take(instance, self.secrets, encode)}
+    def _column(self, value: Any, field: Field[Any, Any], nesting: int) -> Any:
+        """One column: at most a quarter of the text, and half of what is left of it.
+
+        The object is worth more than its longest columns: it keeps its key and the others.
+        """
+        share = min(self.limit // 4, self.left // 2)
+        if (size := _length(value, share)) > share:
+            return placeholder(value, "too large to store")
+        rest, self.left = self.left - share, share
+        try:
+            encoded = self._of_field(value, field, nesting)
+            if type(value) is str:
+                # What its characters take more in ASCII.
+                self.left -= size - len(value)
+        except _TooLarge:
+            encoded, self.left = placeholder(value, "too large to store"), 0
+        self.left += rest
+        return encoded
+
+    def _of_field(self, value: Any, field: Field[Any, Any], nesting: int) -> Any:
+        encoded = self.encode(value, nesting)
+        unknown = isinstance(encoded, dict) and encoded.get("$") == "placeholder"
+        if unknown or isinstance(value, enum.Enum):
+            # A field's own type, say Money: the field knows how to write it.
+            prepared = None
+            with contextlib.suppress(Exception):
+                prepared = field.get_prep_value(value)
+            if type(prepared) in (str, int, bool):
+                return {"$": "field", "v": self.encode(prepared)}
+        return encoded
+
+
+def _length(value: Any, share: int = 0) -> int:
+    """About how many characters a text or bytes take; 0 for other values, which are bounded while they are encoded.
+
+    A character takes up to twelve; they are counted only where it matters to ``share``.
+    """
+    if isinstance(value, str):
+        return len(_json(str.__str__(value))) if share // 12 < len(value) <= share else len(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return memoryview(value).nbytes * 4 // 3
+    return 0
 
 
 def _class(value: type) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Field, Model
+from django.db.models import Field, ImageField, Model
 
 from dsn_core.exceptions import PayloadError, SnapshotError
 from dsn_core.payload import sensitive
@@ -60,17 +60,30 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
     model = find_model(data["model"])
     values = data["v"]
     blank = sensitive.attnames(model, sensitive.names()).union(data.get("blank", ()))
-    names, row = [], []
+    names, row, images = [], [], {}
     for field in model._meta.concrete_fields:
         if field.attname in blank:
             # Blank, not deferred: a deferred password would be read from the database on access.
             names.append(field.attname)
             row.append("" if field.empty_strings_allowed and not field.null else None)
         elif field.attname in values:
-            names.append(field.attname)
-            row.append(decode(values[field.attname], field))
-    with _quietly():
-        instance = model.from_db(data.get("db") or DEFAULT_DB_ALIAS, names, row)
+            value = decode(values[field.attname], field)
+            if isinstance(field, ImageField):
+                images[field.attname] = value
+            else:
+                names.append(field.attname)
+                row.append(value)
+    try:
+        with _quietly():
+            instance = model.from_db(data.get("db") or DEFAULT_DB_ALIAS, names, row)
+    except Exception as error:
+        raise PayloadError(
+            f"An instance of {model._meta.label} cannot be made again: its __init__ or from_db, or who hears of "
+            f"post_init, raised {type(error).__name__}: {error}. Mend that, or purge the event."
+        ) from error
+    for name, value in images.items():
+        # Only now: Django opens the file of an image whose size is unknown when the instance is made.
+        setattr(instance, name, value)
     instance.__dict__.update(save=_refuse, save_base=_refuse, delete=_refuse)
     return instance
 
