@@ -37,6 +37,16 @@ def working_on(event_depth: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def deeper() -> Iterator[None]:
+    """Signals fired within are one deeper than those of the code around it."""
+    token = _depth.set(_depth.get() + 1)
+    try:
+        yield
+    finally:
+        _depth.reset(token)
+
+
+@contextlib.contextmanager
 def muted() -> Iterator[None]:
     """Signals that are sent within this block, and what is emitted there, match no trigger.
 

@@ -99,7 +99,8 @@ def record(findings: Sequence[Finding], *, source: str | None = None) -> list[uu
     if prepared is None:
         return nothing
     later = functools.partial(shielded, functools.partial(_insert, prepared[1], using), matches, using=using)
-    transaction.on_commit(later, using=source, robust=True)
+    # Strict, it raises like the rest; otherwise not even what only Django could swallow reaches the caller.
+    transaction.on_commit(later, using=source, robust=not conf.current().STRICT)
     return prepared[0]
 
 
@@ -149,7 +150,7 @@ def shielded(work: Callable[[], T], matches: Sequence[Match], *, using: str) -> 
         )
     except Exception as error:
         errors["intake"] += 1
-        if conf.current().STRICT or _is_lost(connection):
+        if conf.current().STRICT or _any_is_lost():
             raise
         logger.error(
             "Trigger %s: its event is not recorded; the code that fired the signal goes on.",
@@ -159,23 +160,44 @@ def shielded(work: Callable[[], T], matches: Sequence[Match], *, using: str) -> 
     return None
 
 
+#: After these errors MySQL and MariaDB may have rolled back the whole transaction, and say nothing of it later:
+#: a lock waited for in vain, a deadlock, a row that has changed since it was read.
+_ROLLED_BACK: Final = frozenset({1205, 1213, 1020})
+
+
+def has_lost_a_transaction(error: BaseException) -> bool:
+    """Whether ``error``, which no savepoint of ours has met, cost this thread a transaction on whichever database."""
+    return _any_is_lost() or (
+        _is_rolled_back_by_server(error)
+        and any(item.vendor == "mysql" and item.in_atomic_block for item in connections.all(initialized_only=True))
+    )
+
+
+def _is_rolled_back_by_server(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, DatabaseError) and error.args and error.args[0] in _ROLLED_BACK:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _any_is_lost() -> bool:
+    # Whatever was asked of another database while an event was prepared may have cost the transaction there.
+    return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
+
+
 def _is_lost(connection: BaseDatabaseWrapper) -> bool:
     """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
-    if not connection.in_atomic_block:
+    if not connection.in_atomic_block and (connection.autocommit or connection.connection is None):
         return False
     return connection.needs_rollback or connection.connection is None or not connection.is_usable()
-
-
-def has_lost_a_transaction() -> bool:
-    """Whether a transaction that this thread has open, on whichever database, is beyond saving."""
-    return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
 
 
 def _insert(events: Sequence[NewEvent], using: str) -> None:
     recording.write(events, using)
     if event_recorded.has_listeners(Event):
         # Whose failing query must not take the events along.
-        with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
+        with contextlib.suppress(DatabaseError), context.deeper(), transaction.atomic(using=using):
             occurrences = {event.occurrence for event in events}
             rows = Event.objects.using(using).filter(occurrence__in=occurrences).order_by("id")
             event_recorded.send_robust(sender=Event, events=list(rows), using=using)

@@ -91,7 +91,7 @@ class Dispatcher:
             )
         except Exception as error:
             intake.errors["match"] += 1
-            if conf.current().STRICT or intake.has_lost_a_transaction():
+            if conf.current().STRICT or intake.has_lost_a_transaction(error):
                 raise
             logger.error(
                 "Signal %s could not be matched: %s", occasion.registration.name, describe(error), exc_info=error
@@ -115,7 +115,7 @@ class Dispatcher:
             found: list[dict[str, Any]] = list(rows[:1])
         except Exception as error:
             intake.errors["match"] += 1
-            if conf.current().STRICT or intake.has_lost_a_transaction():
+            if conf.current().STRICT or intake.has_lost_a_transaction(error):
                 raise
             logger.error("What %r was before cannot be read: %s", instance, describe(error), exc_info=error)
             return None
