@@ -25,6 +25,7 @@ from django.db.models.signals import post_migrate
 from dsn_core import conf
 from dsn_core.exceptions import UnknownName
 from dsn_core.models import ConfigurationVersion, Trigger
+from dsn_core.models.trigger import OWN_APP
 from dsn_core.pipeline import context, intake
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe
@@ -123,12 +124,13 @@ class Dispatcher:
 
     # Knowing
 
-    def look(self, *, force: bool = False) -> None:
+    def look(self, *, force: bool = False) -> bool:
         """See whether the triggers changed, at most once per ``REFRESH_SECONDS`` unless ``force``.
 
         Quietly does nothing where the database cannot be asked: no tables yet, or a test that
         forbids queries. Inside a transaction nothing is read unless ``force``, and then it holds
-        for that transaction only: it may see what will be rolled back.
+        for that transaction only: it may see what will be rolled back. Returns False where that
+        did not succeed.
         """
         using = home()
         try:
@@ -143,6 +145,8 @@ class Dispatcher:
                         self._look(using, force=force)
         except Exception as error:
             logger.debug("The triggers could not be read: %s", describe(error))
+            return False
+        return True
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._looked_at >= conf.current().REFRESH_SECONDS
@@ -295,9 +299,13 @@ def _on_request_started(**kwargs: Any) -> None:
         dispatcher.look()
 
 
-def _on_post_migrate(sender: Any, using: str, **kwargs: Any) -> None:
-    if sender.label == "dsn_core" and using == home():
-        dispatcher.look(force=True)
+def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs: Any) -> None:
+    if using != home():
+        return
+    ours = sender.label == OWN_APP or any(migration.app_label == OWN_APP for migration, _ in plan)
+    if ours and not dispatcher.look(force=True):
+        # Our tables were taken away, and the triggers with them.
+        dispatcher.forget()
 
 
 def _on_configuration_changed(using: str, trigger_ids: Collection[int] | None, **kwargs: Any) -> None:

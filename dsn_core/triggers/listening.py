@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
+from django.core.serializers.base import DeserializedObject
 from django.db.models import Model, QuerySet
 from django.dispatch import Signal
 
@@ -136,7 +139,26 @@ class Listener:
 
 
 def _is_fixture(sender: Any, kwargs: Mapping[str, Any]) -> bool:
+    if "pk_set" in kwargs and "raw" not in kwargs:
+        # Of a relation, Django says it from 6.1 on.
+        return _is_being_deserialized(kwargs["instance"])
     return bool(kwargs.get("raw"))
+
+
+#: Calls that may lie between a fixture's relation being set and who hears of it; there are eight.
+_NEAR = 16
+
+
+def _is_being_deserialized(instance: Model) -> bool:
+    """Whether this is said because ``instance`` is being loaded from a fixture, by its ``DeserializedObject``."""
+    frame: FrameType | None = sys._getframe()
+    for _ in range(_NEAR):
+        if frame is None:
+            return False
+        if frame.f_code is DeserializedObject.save.__code__:
+            return frame.f_locals["self"].object is instance
+        frame = frame.f_back
+    return False
 
 
 def _is_historical(sender: Any, kwargs: Mapping[str, Any]) -> bool:
