@@ -17,7 +17,7 @@ from dsn_core.checks import configuration, installed, stored
 from dsn_core.models import Backend, Trigger
 from dsn_core.plugins.registry import registry
 from tests.plugins.fakes import Site, make_site, messenger_source
-from tests.testapp.models import Movie
+from tests.testapp.models import Movie, Ticket
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -54,6 +54,19 @@ def test_a_setting_that_is_right_has_no_findings(settings: Settings) -> None:
     settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 1, "PLUGINS": None, "MESSENGERS": {"console": {}}}
 
     assert configuration.check_settings() == []
+
+
+@pytest.mark.parametrize("given", [["nmae", "id"], "nmae", ["Name"]])
+def test_a_sensitive_field_that_is_misspelt_is_named(monkeypatch: pytest.MonkeyPatch, given: object) -> None:
+    monkeypatch.setattr(Movie, "dsn_sensitive_fields", given, raising=False)
+    message = the(configuration.check_models(), "dsn.W014")
+    assert "which is no field of it (did you mean 'name'?)" in message.msg
+    assert message.msg.startswith("testapp.Movie.dsn_sensitive_fields names ")
+
+
+def test_sensitive_fields_may_be_named_by_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ticket, "dsn_sensitive_fields", ["movie_id", "price"], raising=False)
+    assert configuration.check_models() == []
 
 
 def test_a_dsn_that_is_a_text_is_an_error_that_does_not_show_it(settings: Settings) -> None:
@@ -376,7 +389,8 @@ def test_only_the_stored_rows_need_the_database() -> None:
     }
 
     assert tags.pop("check_stored") == {Tags.database}
-    assert tags == {name: {"dsn"} for name in ("check_settings", "check_plugins", "check_database", "check_deployment")}
+    own = ("check_settings", "check_models", "check_plugins", "check_database", "check_deployment")
+    assert tags == {name: {"dsn"} for name in own}
 
 
 def test_manage_check_fails_on_an_error(settings: Settings) -> None:

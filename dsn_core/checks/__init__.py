@@ -17,6 +17,7 @@ dsn.E010   A plugin is broken: it cannot be imported, lacks its app, or does not
 dsn.E011   A plugin implements a hook that does not exist, or forgot to mark one.
 dsn.E012   A plugin offers a name that another plugin holds. The name is the other's.
 dsn.W013   ``DSN["PLUGINS"]`` or ``DSN["DISABLED_PLUGINS"]`` names a plugin that was not found.
+dsn.W014   A model's ``dsn_sensitive_fields`` names what is no field of it, so that a secret is stored.
 dsn.W020   A messenger, or an account of one, is not configured. Not said of a messenger of which
            only accounts are configured. What a messenger's own check says has ids of its own.
 dsn.W021   A key of ``DSN["MESSENGERS"]`` is no installed messenger. A warning, because options stay
@@ -42,7 +43,7 @@ from typing import Final
 
 from django.core.checks import Tags, register
 
-from dsn_core.checks.configuration import check_database, check_deployment, check_settings
+from dsn_core.checks.configuration import check_database, check_deployment, check_models, check_settings
 from dsn_core.checks.installed import check_plugins
 from dsn_core.checks.stored import check_stored
 
@@ -51,7 +52,7 @@ TAG: Final = "dsn"
 
 def register_all() -> None:
     """Register every check with Django. Doing it again changes nothing."""
-    for check in (check_settings, check_plugins, check_database):
+    for check in (check_settings, check_models, check_plugins, check_database):
         register(check, TAG)
     register(check_deployment, TAG, deploy=True)
     # Without our tag: from Django 6.1 on, --tag hands every database to the checks that it selects.

@@ -1,14 +1,16 @@
-"""Checks of the settings. None asks the database."""
+"""Checks of the settings, and of what models say of themselves. None asks the database."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from django.apps import apps
 from django.core import checks
 from django.db import connections
 
 from dsn_core import conf
-from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.exceptions import ConfigurationError, UnknownName, nearest
+from dsn_core.payload import sensitive
 from dsn_core.pipeline.intake import outbox
 from dsn_core.plugins import profiles
 from dsn_core.plugins.kinds import RUNNERS
@@ -62,6 +64,18 @@ def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
         for name in names
         if name not in known
     ]
+
+
+def check_models(**kwargs: Any) -> list[checks.CheckMessage]:
+    """The models of the project: W014."""
+    found: list[checks.CheckMessage] = []
+    for model in apps.get_models(include_auto_created=True):
+        fields = [field.name for field in model._meta.concrete_fields]
+        for name in sensitive.unknown(model):
+            message = f"{model._meta.label}.{sensitive.ATTRIBUTE} names {name!r}, which is no field of it"
+            hint = "Correct the name: until then, the value of the field that is meant is stored in events."
+            found.append(checks.Warning(f"{message}{nearest(name, fields)}.", hint=hint, obj=model, id="dsn.W014"))
+    return found
 
 
 def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:

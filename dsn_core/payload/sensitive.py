@@ -36,6 +36,13 @@ def own(model: type) -> set[str]:
     return {name for some in given for name in ((some,) if isinstance(some, str) else some)}
 
 
+def unknown(model: type[Model]) -> list[str]:
+    """The names in the attribute of ``model`` itself that are no field of it, sorted."""
+    given = vars(model).get(ATTRIBUTE, ())
+    known = {name for field in model._meta.concrete_fields for name in (field.name, field.attname)}
+    return sorted({given} - known if isinstance(given, str) else set(given) - known)
+
+
 def attnames(model: type[Model], everywhere: frozenset[str]) -> set[str]:
     """The attributes of ``model`` that hold sensitive values: those called so anywhere, and its own."""
     mine = own(model)

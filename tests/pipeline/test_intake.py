@@ -282,6 +282,21 @@ class TestTrouble:
         assert (Country.objects.count(), Event.objects.count()) == (2, 0)
         assert "its event is not recorded" in caplog.text
 
+    @pytest.mark.parametrize("name", ["a\0b \ud800", "x" * 10_000_000], ids=["nul and surrogate", "oversized"])
+    def test_what_no_column_would_take_fails_nobody(self, listen, released, name, caplog):
+        listen("released")
+        with transaction.atomic():
+            Country.objects.create(code="de")
+            released.send(sender=None, instance=Movie(pk=7, name=name), also=name)
+        assert Country.objects.count() == 1
+        event = Event.objects.get()
+        assert event.action_object.pk == 7
+        if len(name) < 100:
+            assert event.action_object.name == event.signal_kwargs["also"] == name
+        else:
+            assert "too large to store" in event.action_object.name
+        assert caplog.text == ""
+
     def test_a_signal_whose_matching_fails_is_logged(self, listen, caplog, settings, released):
         class Evil(Movie):
             class Meta:
@@ -554,6 +569,18 @@ class TestAnotherDatabase:
             Country.objects.using(other).create(code="de")
         assert Country.objects.using(other).count() == 1
         assert "its event is not recorded" in caplog.text
+
+    def test_strict_raises_it_after_its_commit(self, listen, other, broken, settings):
+        settings.DSN = {"RUNNER": "worker", "STRICT": True}
+        listen("post_save", action_object=Country)
+
+        @transaction.atomic(using=other)
+        def work():
+            Country.objects.using(other).create(code="de")
+
+        with pytest.raises(DatabaseError):
+            work()
+        assert Country.objects.using(other).count() == 1
 
 
 class PlainTemplate(BaseMessageTemplate):
