@@ -8,7 +8,7 @@ import enum
 import functools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from django.db.models import Field, Model, QuerySet
@@ -44,8 +44,9 @@ def dump(activity: Activity) -> str:
     be stored, or is too large, becomes a placeholder that says what it was. A queryset, and an argument that is
     computed on access, may run queries; raises what the database raises then, and nothing else for any value.
     """
-    limit = conf.current().MAX_PAYLOAD_BYTES
-    encoder = _Encoder(sensitive.names(), limit)
+    settings = conf.current()
+    limit = settings.MAX_PAYLOAD_BYTES
+    encoder = _Encoder(sensitive.names(settings), limit)
     texts = {f"kwargs.{name}": encoder.argument(name, activity) for name in activity.signal_kwargs}
     for part in ("sender", "action_object", "actor_object"):
         texts[part] = encoder.part(part, activity)
@@ -63,8 +64,8 @@ def _joined(texts: Mapping[str, str], activity: Activity) -> str:
     return f'{{"kwargs":{{{arguments}}},{parts}}}'
 
 
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+#: ASCII JSON text of plain data. Made once: ``json.dumps`` makes an encoder for each call.
+_json: Final[Callable[[Any], str]] = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def _shrink(texts: dict[str, str], activity: Activity, encoder: _Encoder, excess: int) -> None:
@@ -128,6 +129,9 @@ class _Encoder:
 
     def text(self, value: Any) -> str:
         """The JSON text of ``value``, or of a placeholder."""
+        if value is None or value is True or value is False:
+            # Most arguments of Django's signals.
+            return "null" if value is None else "true" if value else "false"
         self.left = self.limit
         try:
             return _json(self.encode(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -19,9 +20,9 @@ _PASSWORD: Final = "password"  # noqa: S105 - a name
 _DIGITS: Final = "0123456789"
 
 
-def names() -> frozenset[str]:
+def names(settings: conf.Settings) -> frozenset[str]:
     """The names, in lower case, that the settings call sensitive."""
-    return frozenset(name.lower() for name in conf.current().SENSITIVE_FIELDS)
+    return frozenset(map(str.lower, settings.SENSITIVE_FIELDS))
 
 
 def is_sensitive(name: str, everywhere: frozenset[str]) -> bool:
@@ -43,14 +44,15 @@ def unknown(model: type[Model]) -> list[str]:
     return sorted({given} - known if isinstance(given, str) else set(given) - known)
 
 
-def attnames(model: type[Model], everywhere: frozenset[str]) -> set[str]:
+@functools.lru_cache(maxsize=1_024)
+def attnames(model: type[Model], everywhere: frozenset[str]) -> frozenset[str]:
     """The attributes of ``model`` that hold sensitive values: those called so anywhere, and its own."""
     mine = own(model)
-    return {
+    return frozenset(
         field.attname
         for field in model._meta.concrete_fields
         if is_sensitive(field.name, everywhere) or field.name in mine or field.attname in mine
-    }
+    )
 
 
 def hide_columns(found: list[Any], rows: QuerySet[Any], everywhere: frozenset[str]) -> list[Any]:

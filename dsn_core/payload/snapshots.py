@@ -11,6 +11,7 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Field, ImageField, Model
 
+from dsn_core import conf
 from dsn_core.exceptions import PayloadError, SnapshotError
 from dsn_core.payload import sensitive
 
@@ -59,7 +60,7 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
     """
     model = find_model(data["model"])
     values = data["v"]
-    blank = sensitive.attnames(model, sensitive.names()).union(data.get("blank", ()))
+    blank = sensitive.attnames(model, sensitive.names(conf.current())).union(data.get("blank", ()))
     names, row, images = [], [], {}
     for field in model._meta.concrete_fields:
         if field.attname in blank:

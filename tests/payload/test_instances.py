@@ -20,10 +20,23 @@ from django.test.utils import isolate_apps
 from dsn_core import payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import PayloadError, SnapshotError
-from dsn_core.payload import snapshots
+from dsn_core.payload import sensitive, snapshots
 from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, TestModel1, Ticket
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def call_sensitive(monkeypatch):
+    """Let a model name fields in ``dsn_sensitive_fields``, as its class would."""
+
+    def name(model, fields):
+        monkeypatch.setattr(model, "dsn_sensitive_fields", fields, raising=False)
+        sensitive.attnames.cache_clear()
+
+    yield name
+    monkeypatch.undo()
+    sensitive.attnames.cache_clear()
 
 
 def text_of(value):
@@ -113,22 +126,22 @@ def test_a_field_that_became_sensitive_since_is_blank(settings, django_assert_nu
         assert read(text).name == ""
 
 
-def test_a_model_names_its_own_sensitive_fields(monkeypatch, trip):
-    monkeypatch.setattr(Ticket, "dsn_sensitive_fields", ["price", "movie"], raising=False)
+def test_a_model_names_its_own_sensitive_fields(call_sensitive, trip):
+    call_sensitive(Ticket, ["price", "movie"])
     ticket = Ticket.objects.create(movie=Movie.objects.create(name="M"), price=Decimal("9.99"))
     text = text_of(ticket)
     assert "9.99" not in text
     assert (read(text).price, read(text).movie_id) == (None, None)
 
 
-def test_a_sensitive_field_may_be_named_by_its_column(monkeypatch, trip):
-    monkeypatch.setattr(Ticket, "dsn_sensitive_fields", "movie_id", raising=False)
+def test_a_sensitive_field_may_be_named_by_its_column(call_sensitive, trip):
+    call_sensitive(Ticket, "movie_id")
     assert trip(Ticket.objects.create(movie=Movie.objects.create(name="M"))).movie_id is None
 
 
-def test_a_subclass_adds_to_what_its_base_calls_sensitive(monkeypatch, trip):
-    monkeypatch.setattr(Place, "dsn_sensitive_fields", ["name"], raising=False)
-    monkeypatch.setattr(Restaurant, "dsn_sensitive_fields", ["stars"], raising=False)
+def test_a_subclass_adds_to_what_its_base_calls_sensitive(call_sensitive, trip):
+    call_sensitive(Place, ["name"])
+    call_sensitive(Restaurant, ["stars"])
     restaurant = Restaurant.objects.create(name="a secret", stars=3)
     assert "a secret" not in text_of(restaurant)
     assert (trip(restaurant).name, trip(restaurant).stars) == ("", None)
@@ -158,8 +171,8 @@ def test_rows_of_a_query_hold_no_password(select, django_user_model):
         assert "ann" in (row.values() if isinstance(row, dict) else row)
 
 
-def test_rows_of_a_query_hold_no_field_that_its_model_calls_sensitive(monkeypatch):
-    monkeypatch.setattr(Movie, "dsn_sensitive_fields", ["name"], raising=False)
+def test_rows_of_a_query_hold_no_field_that_its_model_calls_sensitive(call_sensitive):
+    call_sensitive(Movie, ["name"])
     Ticket.objects.create(movie=Movie.objects.create(name="a secret"), price=2)
     text = text_of(Ticket.objects.values_list("price", "movie__name", "movie__id"))
     assert "a secret" not in text

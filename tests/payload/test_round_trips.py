@@ -367,11 +367,16 @@ def test_a_codecs_data_that_is_no_json_is_a_placeholder(dsn):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nonsense", "[]", "{}", '{"kwargs": {"a": {"$": "no such kind"}}}', '{"kwargs": {"a": {"$": "model"}}}'],
+    ["nonsense", "[]", "{}", '{"kwargs": {"a": {"$": "no such kind"}}}', '{"kwargs": {"a": {"$": "model"}}}'],
 )
 def test_a_damaged_payload_says_so(text):
     with pytest.raises(PayloadError, match="cannot be read"):
         payload.load("v", text)
+
+
+def test_a_payload_that_was_purged_says_so():
+    with pytest.raises(PayloadError, match="was purged"):
+        payload.load("v", "")
 
 
 def test_reading_imports_nothing_that_the_text_names():
