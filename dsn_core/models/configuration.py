@@ -39,11 +39,11 @@ class ConfigurationVersion(models.Model):
         return cls.objects.using(using).filter(pk=cls.ROW).values_list("number", flat=True).first()
 
     @classmethod
-    def bump(cls, using: str) -> None:
-        """Raise the number, in the transaction that is open on ``using``."""
+    def bump(cls, using: str) -> bool:
+        """Raise the number, in the transaction that is open on ``using``. False: there was none, and now there is."""
         rows = ConfigurationVersion.objects.using(using)
         if rows.filter(pk=cls.ROW).update(number=F("number") + 1):
-            return
+            return True
         # The clock, so that a number never comes back after the table was emptied. An upsert, since two that
         # fail to insert and go on to update block each other on MariaDB.
         targeted = connections[using].features.supports_update_conflicts_with_target
@@ -53,11 +53,14 @@ class ConfigurationVersion(models.Model):
             update_fields=["number"],
             unique_fields=["pk"] if targeted else None,
         )
+        return False
 
 
 def announce(model: type[models.Model], using: str, trigger_ids: Collection[int] | None) -> None:
     """Tell everybody that triggers (None: any of them) changed. Belongs in the editing transaction."""
-    ConfigurationVersion.bump(using)
+    if not ConfigurationVersion.bump(using):
+        # The first edit, or the tables were emptied meanwhile, as tests do: then nothing is as it was.
+        trigger_ids = None
     configuration_changed.send(sender=model, using=using, trigger_ids=trigger_ids)
 
 

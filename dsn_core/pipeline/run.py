@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dsn_core.models import MessengerState
 from dsn_core.pipeline import fanout, sending
 from dsn_core.plugins.loading import describe
+from dsn_core.signals import about_to_claim
 
 logger = logging.getLogger("dsn_core.run")
 
@@ -68,6 +69,7 @@ class Drain:
 
     def once(self) -> Progress:
         """One claim of events, and one of every messenger that has due deliveries. The trouble of one is its own."""
+        about_to_claim.send_robust(sender=Drain, using=self.using)
         progress = Progress(events=fanout.expand_due(self.using, self._stop))
         for sender in self._known():
             if self._stop():

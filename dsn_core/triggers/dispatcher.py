@@ -12,24 +12,18 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from django.core.signals import request_started
 from django.db import connections, router, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.db.models import Model
-from django.db.models.signals import post_migrate
 
 from dsn_core import conf
 from dsn_core.exceptions import UnknownName
 from dsn_core.models import ConfigurationVersion, Trigger
-from dsn_core.models.trigger import OWN_APP
 from dsn_core.pipeline import context, intake
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe
-from dsn_core.signals import catalogue_changed, configuration_changed
 from dsn_core.triggers.index import Index, read
 from dsn_core.triggers.listening import Switchboard
 from dsn_core.triggers.occasions import Occasion
@@ -41,6 +35,10 @@ logger = logging.getLogger("dsn_core.triggers")
 def home() -> str:
     """The alias of the database where triggers live."""
     return router.db_for_write(Trigger)
+
+
+#: The version of triggers that were read in parts: no version that the database holds.
+UNKNOWN = -1
 
 
 class Dispatcher:
@@ -138,11 +136,11 @@ class Dispatcher:
                 if force:
                     with transaction.atomic(using=using):
                         self.edited(using, None)
-            elif force or self._is_due():
+            elif force:
                 with self._reading:
-                    # Whoever waited here for another thread's look has its result.
-                    if force or self._is_due():
-                        self._look(using, force=force)
+                    self._look(using, force=True)
+            elif self._is_due():
+                self._look_in_turn(using)
         except Exception as error:
             logger.debug("The triggers could not be read: %s", describe(error))
             return False
@@ -151,8 +149,21 @@ class Dispatcher:
     def _is_due(self) -> bool:
         return time.monotonic() - self._looked_at >= conf.current().REFRESH_SECONDS
 
+    def _look_in_turn(self, using: str) -> None:
+        # While one thread looks, the others go on with what is known, if something is: a database that is slow
+        # to answer must not hold up all requests of a process.
+        reading = self._reading
+        if reading.acquire(blocking=self._shared is None):
+            try:
+                # Whoever waited has the result of the other's look.
+                if self._is_due():
+                    self._look(using, force=False)
+            finally:
+                reading.release()
+
     def _look(self, using: str, *, force: bool) -> None:
         try:
+            # Before the triggers: what is committed in between is then read once more, instead of never.
             version = ConfigurationVersion.look(using)
             if force or self._shared is None or version != self._version:
                 self._share(Index(read(using)))
@@ -205,14 +216,30 @@ class Dispatcher:
                 edits = self._views.end(connections[using], edit)
             if not edits:
                 return
-            if self._shared is None or any(item.trigger_ids is None for item in edits):
-                self._share(Index(read(using)))
-                return
-            trigger_ids = {trigger_id for item in edits for trigger_id in item.trigger_ids or ()}
+            try:
+                self._take_over(using, edits)
+            except Exception as error:
+                # Committed is committed: whoever edited must not get an error. The next look reads it all.
+                logger.debug("The edited triggers could not be read: %s", describe(error))
+                self._version, self._looked_at = UNKNOWN, float("-inf")
+
+    def _take_over(self, using: str, edits: Collection[Edit]) -> None:
+        version = ConfigurationVersion.look(using)
+        trigger_ids = {trigger_id for edit in edits for trigger_id in edit.trigger_ids or ()}
+        if self._shared is None or any(edit.trigger_ids is None for edit in edits):
+            self._share(Index(read(using)))
+        else:
             entries = read(using, trigger_ids)
             shared = self._shared.copy()
             shared.replace(trigger_ids, entries)
             self._share(shared)
+            if self._version is None or version != self._version + len(edits):
+                # Each edit raises the version by one: others edited, too. The next look reads what they did.
+                return
+        self._version = version
+        # Whoever empties the tables says nothing, and may be this process: a test that flushes. So the next moment
+        # is due, and costs a query that finds the version as it is, or gone.
+        self._looked_at = float("-inf")
 
     def _rolled_back(self) -> None:
         # Should it have been no rollback, but an earlier callback that raised after the commit: look again soon.
@@ -225,6 +252,20 @@ class Dispatcher:
             self._version, self._looked_at = None, float("-inf")
             self._views = Views(self._rolled_back)
             self._share(None)
+
+    # Forks. A server that forks its workers copies what it knows, and the locks as other threads hold them.
+
+    def before_fork(self) -> None:
+        """Wait until no thread is halfway through connecting. Reading is not waited for: it may take long."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on with what was known. Of all threads only this one is left; what the others held, nobody lets go."""
+        self._reading, self._lock = threading.RLock(), threading.RLock()
+        self._views.keep_only(threading.get_ident())
 
 
 dispatcher = Dispatcher()
@@ -272,45 +313,3 @@ def _sender_of(action_object: Any) -> Any:
 def refresh() -> None:
     """See :func:`dsn_core.refresh`."""
     dispatcher.look(force=True)
-
-
-def install() -> None:
-    """Connect to the moments at which triggers may be read. Runs no query."""
-    connections_: list[tuple[Any, Callable[..., None]]] = [
-        (connection_created, _on_connection_created),
-        (request_started, _on_request_started),
-        (post_migrate, _on_post_migrate),
-        (configuration_changed, _on_configuration_changed),
-        (catalogue_changed, _on_catalogue_changed),
-    ]
-    for signal, receiver in connections_:
-        signal.connect(receiver, weak=False, dispatch_uid=f"dsn_core.{receiver.__name__}")
-
-
-def _on_connection_created(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    if connection.alias == home() and connections[connection.alias] is connection:
-        dispatcher.look()
-
-
-def _on_request_started(**kwargs: Any) -> None:
-    connection = connections[home()]
-    # Not where it would open a connection, nor where somebody counts the queries of this one.
-    if connection.connection is not None and not connection.force_debug_cursor:
-        dispatcher.look()
-
-
-def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs: Any) -> None:
-    if using != home():
-        return
-    ours = sender.label == OWN_APP or any(migration.app_label == OWN_APP for migration, _ in plan)
-    if ours and not dispatcher.look(force=True):
-        # Our tables were taken away, and the triggers with them.
-        dispatcher.forget()
-
-
-def _on_configuration_changed(using: str, trigger_ids: Collection[int] | None, **kwargs: Any) -> None:
-    dispatcher.edited(using, trigger_ids)
-
-
-def _on_catalogue_changed(**kwargs: Any) -> None:
-    dispatcher.renew()

@@ -39,25 +39,48 @@ class Edit:
 
 
 class _View:
-    """The index that one connection sees: the shared one, ``base``, with the edits of its transaction."""
+    """The index that one connection sees: the shared one, with the edits of its transaction over it.
+
+    Its own thread looks at it without a lock, and so may one that connects. So both attributes are
+    replaced whole, and what was made tells by itself whether it still holds.
+    """
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self.edits: list[weakref.ref[Edit]] = []
-        self.index = Index({})
-        self.base: object = self
+        self._edits: list[weakref.ref[Edit]] = []
+        #: The index, and what it was made of: the shared one and the list of edits.
+        self._made: tuple[Index, object, object] = (Index({}), self, self)
+
+    def __bool__(self) -> bool:
+        return bool(self._edits)
 
     def alive(self) -> list[Edit]:
-        return [edit for reference in self.edits if (edit := reference()) is not None]
+        return [edit for reference in self._edits if (edit := reference()) is not None]
 
-    def rebuild(self, shared: Index | None) -> None:
-        index = Index({}) if shared is None else shared.copy()
-        for edit in self.alive():
-            index = edit.apply(index)
-        self.index, self.base = index, shared
+    def over(self, shared: Index | None) -> Index:
+        """The index over ``shared``."""
+        index, base, edits = self._made
+        if base is not shared or edits is not self._edits:
+            edits = self._edits
+            index = Index({}) if shared is None else shared.copy()
+            for edit in self.alive():
+                index = edit.apply(index)
+            self._made = (index, shared, edits)
+        return index
+
+    def add(self, edit: Edit, shared: Index | None, dropped: Callable[[], None]) -> None:
+        """Let ``edit`` be the last one. ``dropped`` is called when it is rolled back."""
+        index = edit.apply(self.over(shared))
+        self._edits = [*self._edits, weakref.ref(edit, lambda _: dropped())]
+        self._made = (index, shared, self._edits)
+
+    def keep_only(self, edits: Collection[int]) -> None:
+        """Forget all edits but those of these ids."""
+        self._edits = [reference for reference in self._edits if id(reference()) in edits]
 
     def outdate(self) -> None:
-        self.base = self
+        """Be made anew when it is looked at again."""
+        self._edits = list(self._edits)
 
 
 class Views:
@@ -78,32 +101,39 @@ class Views:
 
     def outdate(self) -> None:
         """Every view is made anew when it is looked at again."""
-        for view in self._by_connection.values():
+        for view in self._all():
             view.outdate()
 
     def all(self, shared: Index | None) -> list[Index]:
         """The indexes of all views, over ``shared``."""
-        return [index for connection in list(self._by_connection) if (index := self.of(connection, shared)) is not None]
+        return [view.over(shared) for view in self._all()]
+
+    def _all(self) -> list[_View]:
+        # Not by iterating over the dictionary: a rollback in another thread may drop a view meanwhile.
+        connections = [reference() for reference in self._by_connection.keyrefs()]
+        views = [self._by_connection.get(connection) for connection in connections if connection is not None]
+        return [view for view in views if view is not None]
+
+    def keep_only(self, thread: int) -> None:
+        """Forget the views of all threads but one, which alone has gone through a fork."""
+        for reference in self._by_connection.keyrefs():
+            connection = reference()
+            view = None if connection is None else self._by_connection.get(connection)
+            if connection is not None and view is not None and view.thread != thread:
+                del self._by_connection[connection]
 
     def of(self, connection: BaseDatabaseWrapper, shared: Index | None) -> Index | None:
         """What ``connection`` sees: its view of what is still not rolled back, else ``shared``."""
         view = self._by_connection.get(connection)
-        if view is None:
-            return shared
-        if view.base is not shared:
-            view.rebuild(shared)
-        return view.index
+        return shared if view is None else view.over(shared)
 
     def add(self, connection: BaseDatabaseWrapper, edit: Edit, shared: Index | None) -> None:
         """Let ``connection``, in whose transaction ``edit`` happened, see it."""
-        self.of(connection, shared)
         view = self._by_connection.get(connection)
         if view is None:
             view = self._by_connection[connection] = _View()
-            view.rebuild(shared)
-        view.index = edit.apply(view.index)
         key = weakref.ref(connection)
-        view.edits.append(weakref.ref(edit, lambda _: self._drop(key())))
+        view.add(edit, shared, lambda: self._drop(key()))
 
     def end(self, connection: BaseDatabaseWrapper, edit: Edit) -> list[Edit]:
         """``edit`` was committed: forget the view, and return all edits that were committed with it."""
@@ -113,8 +143,6 @@ class Views:
         edits = [edit, *(other for other in (view.alive() if view else ()) if other is not edit)]
         for other in edits:
             other.is_over = True
-        if view:
-            view.edits.clear()
         return edits
 
     def _drop(self, connection: BaseDatabaseWrapper | None) -> None:
@@ -122,11 +150,9 @@ class Views:
         view = None if connection is None else self._by_connection.get(connection)
         if connection is None or view is None:
             return
-        waiting = {id(entry[1]) for entry in connection.run_on_commit}
-        view.edits = [reference for reference in view.edits if id(reference()) in waiting]
-        view.outdate()
-        if not view.edits:
-            del self._by_connection[connection]
+        view.keep_only({id(entry[1]) for entry in connection.run_on_commit})
+        if not view:
+            self._by_connection.pop(connection, None)
         # Elsewhere (the garbage of a thread that died in a transaction) other locks may be held.
         if view.thread == threading.get_ident():
             self._rolled_back()

@@ -1,0 +1,68 @@
+"""The moments at which a process looks whether the triggers changed, and what a fork asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from django.core.signals import request_started
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
+
+from dsn_core.models.trigger import OWN_APP
+from dsn_core.signals import about_to_claim, catalogue_changed, configuration_changed
+from dsn_core.triggers.dispatcher import dispatcher, home
+
+
+def install() -> None:
+    """Connect to the moments at which triggers may be read. Runs no query."""
+    connections_: list[tuple[Any, Callable[..., None]]] = [
+        (connection_created, _on_connection_created),
+        (request_started, _on_open_connection),
+        (about_to_claim, _on_open_connection),
+        (post_migrate, _on_post_migrate),
+        (configuration_changed, _on_configuration_changed),
+        (catalogue_changed, _on_catalogue_changed),
+    ]
+    for signal, receiver in connections_:
+        signal.connect(receiver, weak=False, dispatch_uid=f"dsn_core.{receiver.__name__}")
+
+
+def _on_connection_created(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    if connection.alias == home() and connections[connection.alias] is connection:
+        dispatcher.look()
+
+
+def _on_open_connection(**kwargs: Any) -> None:
+    connection = connections[home()]
+    # Not where it would open a connection, nor where somebody counts the queries of this one.
+    if connection.connection is not None and not connection.force_debug_cursor:
+        dispatcher.look()
+
+
+def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs: Any) -> None:
+    if using != home():
+        return
+    ours = sender.label == OWN_APP or any(migration.app_label == OWN_APP for migration, _ in plan)
+    if ours and not dispatcher.look(force=True):
+        # Our tables were taken away, and the triggers with them.
+        dispatcher.forget()
+
+
+def _on_configuration_changed(using: str, trigger_ids: Collection[int] | None, **kwargs: Any) -> None:
+    dispatcher.edited(using, trigger_ids)
+
+
+def _on_catalogue_changed(**kwargs: Any) -> None:
+    dispatcher.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=dispatcher.before_fork,
+        after_in_parent=dispatcher.after_fork_in_parent,
+        after_in_child=dispatcher.after_fork_in_child,
+    )
