@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from django.db import connections, models, router, transaction
 from django.db.models import F
+from django.db.models.signals import post_save
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from dsn_core.signals import configuration_changed
@@ -44,16 +46,20 @@ class ConfigurationVersion(models.Model):
         rows = ConfigurationVersion.objects.using(using)
         if rows.filter(pk=cls.ROW).update(number=F("number") + 1):
             return True
-        # The clock, so that a number never comes back after the table was emptied. An upsert, since two that
-        # fail to insert and go on to update block each other on MariaDB.
+        cls.begin(using)
+        return False
+
+    @classmethod
+    def begin(cls, using: str) -> None:
+        """Make the row, or give it a number that it never had: the clock."""
+        # An upsert, since two that fail to insert and go on to update block each other on MariaDB.
         targeted = connections[using].features.supports_update_conflicts_with_target
-        rows.bulk_create(
-            [ConfigurationVersion(pk=cls.ROW, number=time.time_ns() // 1_000)],
+        cls.objects.using(using).bulk_create(
+            [cls(pk=cls.ROW, number=time.time_ns() // 1_000)],
             update_conflicts=True,
             update_fields=["number"],
             unique_fields=["pk"] if targeted else None,
         )
-        return False
 
 
 def announce(model: type[models.Model], using: str, trigger_ids: Collection[int] | None) -> None:
@@ -62,6 +68,14 @@ def announce(model: type[models.Model], using: str, trigger_ids: Collection[int]
         # The first edit, or the tables were emptied meanwhile, as tests do: then nothing is as it was.
         trigger_ids = None
     configuration_changed.send(sender=model, using=using, trigger_ids=trigger_ids)
+
+
+@receiver(post_save, sender=ConfigurationVersion, dispatch_uid="dsn_version_loaded")
+def _version_loaded(raw: bool, using: str, **kwargs: object) -> None:
+    """A fixture brought a number of some time ago, which others may have read with other triggers: not that one."""
+    if raw:
+        ConfigurationVersion.begin(using)
+        configuration_changed.send(sender=ConfigurationVersion, using=using, trigger_ids=None)
 
 
 class ConfigurationQuerySet(models.QuerySet[ModelT]):

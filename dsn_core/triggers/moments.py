@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from django.core.signals import request_started
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
+from dsn_core.models import ConfigurationVersion
 from dsn_core.models.trigger import OWN_APP
 from dsn_core.signals import about_to_claim, catalogue_changed, configuration_changed
 from dsn_core.triggers.dispatcher import dispatcher, home
@@ -46,8 +48,12 @@ def _on_open_connection(**kwargs: Any) -> None:
 def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs: Any) -> None:
     if using != home():
         return
-    ours = sender.label == OWN_APP or any(migration.app_label == OWN_APP for migration, _ in plan)
-    if ours and not dispatcher.look(force=True):
+    if sender.label == OWN_APP:
+        with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
+            ConfigurationVersion.begin(using)
+    elif not any(migration.app_label == OWN_APP for migration, _ in plan):
+        return
+    if not dispatcher.look(force=True):
         # Our tables were taken away, and the triggers with them.
         dispatcher.forget()
 
