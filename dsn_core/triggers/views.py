@@ -41,12 +41,13 @@ class Edit:
 class _View:
     """The index that one connection sees: the shared one, with the edits of its transaction over it.
 
-    Its own thread looks at it without a lock, and so may one that connects. So both attributes are
-    replaced whole, and what was made tells by itself whether it still holds.
+    Only its own thread makes it: whoever else held an edit, if only for a moment, would keep it from
+    being dropped by a rollback.
     """
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
+        #: Replaced whole when it changes. What was made of another list does not hold any more.
         self._edits: list[weakref.ref[Edit]] = []
         #: The index, and what it was made of: the shared one and the list of edits.
         self._made: tuple[Index, object, object] = (Index({}), self, self)
@@ -67,6 +68,10 @@ class _View:
                 index = edit.apply(index)
             self._made = (index, shared, edits)
         return index
+
+    def seen_from_here(self, shared: Index | None) -> Index:
+        """The same in its own thread; in others the last that was made, over whichever was the shared one then."""
+        return self.over(shared) if self.thread == threading.get_ident() else self._made[0]
 
     def add(self, edit: Edit, shared: Index | None, dropped: Callable[[], None]) -> None:
         """Let ``edit`` be the last one. ``dropped`` is called when it is rolled back."""
@@ -105,8 +110,8 @@ class Views:
             view.outdate()
 
     def all(self, shared: Index | None) -> list[Index]:
-        """The indexes of all views, over ``shared``."""
-        return [view.over(shared) for view in self._all()]
+        """The indexes of all views. All that their edits name is in them, and in what is over ``shared`` no more."""
+        return [view.seen_from_here(shared) for view in self._all()]
 
     def _all(self) -> list[_View]:
         # Not by iterating over the dictionary: a rollback in another thread may drop a view meanwhile.

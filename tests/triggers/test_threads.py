@@ -1,0 +1,171 @@
+"""Connecting and disconnecting while other threads send."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import threading
+import time
+
+import pytest
+from django.db import connections, transaction
+from django.db.models import signals
+from django.dispatch import Signal
+
+from dsn_core import register_signal
+from dsn_core.models import Event, Trigger
+from dsn_core.plugins.catalogue import catalogue
+from dsn_core.triggers.dispatcher import Dispatcher, dispatcher
+from dsn_core.triggers.index import Index
+from dsn_core.triggers.tables import Entry
+from dsn_core.triggers.views import Edit
+from tests.testapp.models import Country, Movie, Place, Ticket
+
+#: Seconds for which the threads of a test run.
+SECONDS = 2.0
+
+
+def run(*works):
+    """Run each of ``works`` again and again in a thread of its own; return what they raised."""
+    raised, end = [], time.monotonic() + SECONDS
+
+    def repeat(work):
+        try:
+            while time.monotonic() < end and not raised:
+                work()
+        except Exception as error:
+            raised.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    interval = sys.getswitchinterval()
+    # Threads take turns so often that what can go wrong in between does.
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not any(thread.is_alive() for thread in threads)
+    return raised
+
+
+def entry(number, model, verb="post_save", **parts):
+    return Entry(trigger_id=number, label=str(number), verb=verb, action_model=model, **parts)
+
+
+@pytest.fixture
+def ours():
+    """A dispatcher that no database is asked for; the process's own one listens to nothing meanwhile."""
+    dispatcher.forget()
+    found = Dispatcher()
+    yield found
+    found._share(None)
+    assert not any(signals.post_save.has_listeners(model) for model in (Country, Movie, Place, Ticket))
+
+
+def test_no_signal_is_missed_and_none_is_heard_twice(ours, monkeypatch):
+    """Without a database, so that the threads get in one another's way as often as possible."""
+    steady = {1: entry(1, Country), 2: entry(2, None, verb="ticked")}
+    more = {number: entry(number, model) for number, model in enumerate((Country, Movie, Place, Ticket), start=3)}
+    more[10] = entry(10, Country, verb="pre_save")
+    more[11] = entry(11, None, verb="request_started")
+    ticked = Signal()
+    register_signal("ticked", ticked)
+    heard, sent = {"post_save": itertools.count(), "ticked": itertools.count()}, [0, 0]
+
+    def handle(occasion, *, source=None):
+        found = [item.trigger_id for item in ours.index().match(occasion)]
+        assert (1 if occasion.registration.name == "post_save" else 2) in found
+        next(heard[occasion.registration.name])
+
+    monkeypatch.setattr(ours, "handle", handle)
+    numbers = itertools.count()
+
+    def share():
+        chosen = {key: item for key, item in more.items() if next(numbers) * 7 % (key + 2) < 3}
+        ours._share(Index(steady | chosen))
+
+    def send():
+        # Only the steady trigger's verb: what others name comes and goes.
+        instance = Country(code="de")
+        signals.post_save.send(sender=Country, instance=instance, created=False, raw=False, using="default")
+        sent[0] += 1
+
+    def tick():
+        ticked.send(sender=None)
+        sent[1] += 1
+
+    ours._share(Index(steady))
+    try:
+        assert run(share, share, ours.renew, send, tick) == []
+        assert min(sent) > 100
+        assert [next(heard["post_save"]), next(heard["ticked"])] == sent
+    finally:
+        catalogue.remove("ticked")
+
+
+def test_views_of_transactions_come_and_go_while_others_connect(ours):
+    """Rollbacks drop views in the threads that roll back, while others look at all views."""
+
+    class Connection:
+        """As much of a connection as a view needs: a list that a rollback replaces."""
+
+        def __init__(self):
+            self.run_on_commit = []
+
+    def edit_and_roll_back():
+        connection = Connection()
+        edits = [Edit([number], {number: entry(number, Movie)}, lambda edit: None) for number in range(100, 105)]
+        for edit in edits:
+            connection.run_on_commit.append((set(), edit, True))
+            with ours._lock:
+                ours._views.add(connection, edit, ours._shared)
+                ours.connect()
+        del edit, edits
+        assert len(ours._views.of(connection, None)) == 5
+        connection.run_on_commit = connection.run_on_commit[:2]
+        assert len(ours._views.of(connection, None)) == 2
+        connection.run_on_commit = []
+        assert ours._views.of(connection, None) is None
+
+    def share():
+        ours._share(Index({1: entry(1, Country)}))
+
+    assert run(edit_and_roll_back, edit_and_roll_back, share, ours.renew) == []
+    assert not ours._views
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_that_are_saved_while_others_edit_and_roll_back(listen, settings):
+    settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
+    steady = listen("post_save", action_object=Place)
+    names = itertools.count()
+    saved = []
+
+    def save():
+        saved.append(Place.objects.create(name=str(next(names))).pk)
+
+    def edit():
+        for model in (Movie, Country):
+            listen("post_save", action_object=model, target=threading.current_thread().name).delete()
+
+    def roll_back():
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            Trigger.objects.filter(pk=steady.pk).delete()
+            listen("post_save", action_object=Place, target="x")
+            raise ZeroDivisionError
+
+    def look():
+        dispatcher.look()
+        connections.close_all()
+
+    assert run(save, save, edit, roll_back, look) == []
+    assert len(saved) > 10
+    assert Event.objects.filter(trigger_id=steady.pk).count() == len(saved) == Event.objects.count()
+    assert Trigger.objects.count() == 1
+    assert len(dispatcher.index() or ()) == 1
