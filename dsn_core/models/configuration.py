@@ -54,8 +54,8 @@ class ConfigurationVersion(models.Model):
         """Make the row, or give it a number that it never had: the clock."""
         # An upsert, since two that fail to insert and go on to update block each other on MariaDB.
         targeted = connections[using].features.supports_update_conflicts_with_target
-        cls.objects.using(using).bulk_create(
-            [cls(pk=cls.ROW, number=time.time_ns() // 1_000)],
+        ConfigurationVersion.objects.using(using).bulk_create(
+            [ConfigurationVersion(pk=cls.ROW, number=time.time_ns() // 1_000)],
             update_conflicts=True,
             update_fields=["number"],
             unique_fields=["pk"] if targeted else None,
