@@ -27,7 +27,7 @@ SECONDS = 2.0
 
 
 def run(*works, enough=lambda: True):
-    """Run each of ``works`` again and again in a thread of its own, until it was ``enough``; return what they raised."""
+    """Run each of ``works`` again and again in a thread of its own until it is ``enough``; return what they raised."""
     raised, began = [], time.monotonic()
 
     def is_over():
