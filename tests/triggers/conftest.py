@@ -6,11 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.dispatch import Signal
 
 from dsn_core import register_signal
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
+
+
+@pytest.fixture(autouse=True)
+def _end_of_requests() -> Iterator[None]:
+    """A request that a test began is over with the test: what the next one records must not wait for its end."""
+    yield
+    request_finished.disconnect(close_old_connections)
+    request_finished.send(sender=None)
+    request_finished.connect(close_old_connections)
 
 
 @pytest.fixture
