@@ -15,16 +15,19 @@ from django.db.models import CompositePrimaryKey, Model
 from django.utils.translation import gettext as _
 
 
-def pk_text(instance: Model) -> str:
+def pk_text(instance: Model, model: type[Model] | None = None) -> str:
     """The key of ``instance`` as rows store it; an empty string while it has none.
 
     The field's own form of the key counts: an instance that was made with the text ``"5"`` for an
-    integer key, or with a UUID in hex, has the same key as one that was read.
+    integer key, or with a UUID in hex, has the same key as one that was read. With ``model``, one of
+    its multi-table parents: the key that it has as that.
     """
+    model = model or instance.__class__
+    key = instance.pk if isinstance(model._meta.pk, CompositePrimaryKey) else getattr(instance, model._meta.pk.attname)
     try:
-        return key_text(_typed(instance.__class__, instance.pk))
+        return key_text(_typed(model, key))
     except (ValueError, TypeError, ValidationError):
-        return key_text(instance.pk)
+        return key_text(key)
 
 
 def key_text(key: Any) -> str:

@@ -7,15 +7,17 @@ import decimal
 import enum
 import logging
 import uuid
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
+from django.db.models.manager import BaseManager
 from django.utils import timezone
 from django.utils.functional import LazyObject, Promise
 
+from dsn_core import conf
 from dsn_core.contracts import patterns
 from dsn_core.contracts.conditions import Condition
 from dsn_core.contracts.paths import walk
@@ -24,7 +26,9 @@ from dsn_core.models.conditions import clean_one
 from dsn_core.models.references import pk_text
 from dsn_core.models.subjects import Roots, Subject, subject
 from dsn_core.pipeline import intake
-from dsn_core.triggers.occasions import Occasion
+from dsn_core.plugins.loading import describe
+from dsn_core.triggers.asking import asking
+from dsn_core.triggers.occasions import NOTHING, Occasion
 
 logger = logging.getLogger("dsn_core.triggers")
 
@@ -32,6 +36,7 @@ logger = logging.getLogger("dsn_core.triggers")
 UNKNOWN: Final = object()
 
 _SIMPLE: Final = frozenset({str, int, bool, float, type(None)})
+_COLLECTIONS: Final = (set, frozenset, list, tuple, Mapping)
 
 
 class PathMissing(Exception):
@@ -42,7 +47,7 @@ class PathMissing(Exception):
         super().__init__(f"{path}: {reason}")
 
 
-def missing(error: PathMissing, verb: str, labels: Sequence[str]) -> None:
+def missing(error: PathMissing, verb: str, labels: Callable[[], Iterable[str]]) -> None:
     """Count a path that led nowhere, and say it once: a signal that comes often must not fill the log."""
     intake.errors["path"] += 1
     if (verb, error.path) in _said or len(_said) >= MAX_SAID:
@@ -54,7 +59,7 @@ def missing(error: PathMissing, verb: str, labels: Sequence[str]) -> None:
         verb,
         error.path,
         error.reason,
-        intake.named(labels),
+        intake.named(labels()),
     )
 
 
@@ -66,7 +71,9 @@ MAX_SAID: Final = 1_000
 class Test:
     """A condition, ready to be asked of signals."""
 
-    __slots__ = ("_holds", "_subject", "_wanted", "column", "compares", "path", "root", "steps")
+    __slots__ = (
+        "_holds", "_reads_back", "_searches", "_subject", "_wanted", "column", "compares", "path", "root", "steps",
+    )  # fmt: skip
 
     __test__ = False  # not one of pytest's
 
@@ -80,6 +87,9 @@ class Test:
         #: The column that it compares with what was before.
         self.column = found.steps[-1] if operator.compares else ""
         self._subject = found
+        # A column of the instance that is saved: what the database made of it counts.
+        self._reads_back = roots.registration.compares and found.field is not None and len(found.steps) == 2
+        self._searches = operator.name == "contains"
         self._holds = operator.holds
         self._wanted = _wanted(condition.value, operator.takes, found)
 
@@ -88,8 +98,11 @@ class Test:
         if self.compares:
             return self._has_changed(occasion)
         actual = self.value(occasion)
-        wanted = self._wanted if self._subject.field is not None else _alike(self._wanted, actual)
         try:
+            if self._searches and isinstance(actual, _COLLECTIONS):
+                # Of what kind its items are, each of them says.
+                return any(item == _alike(self._wanted, item) for item in map(_plain, actual))
+            wanted = self._wanted if self._subject.field is not None else _alike(self._wanted, actual)
             return bool(self._holds(actual, wanted))
         except (TypeError, ValueError, ArithmeticError):
             # A number and a text have no order.
@@ -97,29 +110,44 @@ class Test:
 
     def value(self, occasion: Occasion) -> Any:
         """What the path leads to, in a form that can be compared."""
-        if self.path not in occasion.values:
-            actual = self._follow(occasion)
-            if hasattr(actual, "resolve_expression"):
-                # The instance was saved with F("count") + 1.
-                actual = occasion.stored(self.steps[-1]) if self._subject.field and len(self.steps) == 2 else None
-            occasion.values[self.path] = self._comparable(actual)
-        return occasion.values[self.path]
+        key = (self.path, self._subject.field)
+        if key not in occasion.values:
+            try:
+                actual = self._follow(occasion)
+            except ConfigurationError as error:
+                raise PathMissing(self.path, str(error)) from error
+            except PathMissing:
+                raise
+            except Exception as error:
+                # A property that raised, a query that failed. Other triggers of the signal are none the worse.
+                if conf.current().STRICT or intake.has_lost_a_transaction(error):
+                    raise
+                raise PathMissing(self.path, describe(error)) from error
+            occasion.values[key] = self._comparable(actual)
+        return occasion.values[key]
 
     def _follow(self, occasion: Occasion) -> Any:
         try:
             start = occasion.root(self.steps[0])
         except KeyError:
             raise PathMissing(self.path, f"the signal came without {self.steps[0]!r}") from None
-        try:
-            return walk(start, self.steps[1:], self.path)
-        except ConfigurationError as error:
-            raise PathMissing(self.path, str(error)) from error
+        if start is occasion.action_object and self._reads_back:
+            return occasion.now(self.steps[1])
+        found = _loaded(start, self.steps[1:])
+        if found is UNKNOWN:
+            with asking():
+                found = walk(start, self.steps[1:], self.path)
+        if hasattr(found, "resolve_expression"):
+            # Of another object: saved before with F("count") + 1, and not read again since.
+            raise PathMissing(self.path, "it is an expression that the database has yet to answer")
+        if isinstance(found, BaseManager | QuerySet):
+            raise PathMissing(self.path, "it leads to many objects")
+        return found
 
     def _comparable(self, actual: Any) -> Any:
-        kind = type(actual)
-        if kind not in _SIMPLE:
+        if type(actual) not in _SIMPLE:
             actual = _plain(actual)
-        if self._subject.field is None or actual is None or (kind is type(self._wanted) and kind in _SIMPLE):
+        if self._subject.field is None or actual is None:
             return actual
         try:
             # An instance holds what was assigned to it, be it the text "5" for a number.
@@ -131,6 +159,9 @@ class Test:
         pair = occasion.change_of(self.column)
         if pair is None:
             return False
+        if pair[0] is NOTHING:
+            # A new row became what it is; it was nothing else before.
+            return self.compares == "after" and bool(self._holds(self._comparable(pair[1]), self._wanted))
         field: Any = self._subject.field
         before, after = (None if value is None else field.get_prep_value(value) for value in pair)
         if before == after:
@@ -173,9 +204,28 @@ def _wanted(value: Any, takes: str, found: Subject) -> Any:
     return found.typed(value) if takes == "value" else value
 
 
+def _loaded(start: Any, steps: Sequence[str]) -> Any:
+    """What ``steps`` lead to by what is there already; :data:`UNKNOWN` where somebody has to be asked."""
+    value = start
+    for step in steps:
+        if value is None:
+            return None
+        if issubclass(type(value), Model):
+            held, related = value.__dict__, value._state.fields_cache
+            if step not in held and step not in related:
+                return UNKNOWN
+            value = held[step] if step in held else related[step]
+        elif isinstance(value, Mapping) and step in value:
+            value = value[step]
+        else:
+            return UNKNOWN
+    return value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Model):
-        return pk_text(value) if isinstance(value.pk, tuple) else value.pk
+        # As the value of a condition is stored.
+        return pk_text(value) if isinstance(value.pk, tuple) else _plain(value.pk)
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, FieldFile):

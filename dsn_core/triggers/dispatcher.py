@@ -21,12 +21,14 @@ from django.db.models import Model
 from dsn_core import conf
 from dsn_core.exceptions import UnknownName
 from dsn_core.models import ConfigurationVersion, Trigger
+from dsn_core.models.references import pk_text
 from dsn_core.pipeline import context, intake
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe
+from dsn_core.triggers.asking import asking
 from dsn_core.triggers.index import Index, read
 from dsn_core.triggers.listening import Switchboard
-from dsn_core.triggers.occasions import Occasion
+from dsn_core.triggers.occasions import Occasion, written
 from dsn_core.triggers.views import Edit, Views
 
 logger = logging.getLogger("dsn_core.triggers")
@@ -105,20 +107,27 @@ class Dispatcher:
     def _read_before(
         self, sender: type[Model], kwargs: Mapping[str, Any], columns: frozenset[str]
     ) -> Mapping[str, Any] | None:
-        """What the database holds of ``columns`` before the change that is announced; None where it holds no row."""
+        """What the database holds of those of ``columns`` that the change will write, before it is made.
+
+        Empty where there is no such row yet; None where none of them is written, or they cannot be read.
+        """
         instance = kwargs["instance"]
-        if instance.pk is None:
+        columns = frozenset(column for column in columns if written(instance, column, kwargs))
+        if not columns:
             return None
+        if not pk_text(instance):
+            return {}
         try:
-            rows = sender._base_manager.using(kwargs["using"]).filter(pk=instance.pk).values(*sorted(columns))
-            found: list[dict[str, Any]] = list(rows[:1])
+            with asking():
+                rows = sender._base_manager.using(kwargs["using"]).filter(pk=instance.pk).values(*sorted(columns))
+                found: list[dict[str, Any]] = list(rows[:1])
         except Exception as error:
             intake.errors["match"] += 1
             if conf.current().STRICT or intake.has_lost_a_transaction(error):
                 raise
             logger.error("What %r was before cannot be read: %s", instance, describe(error), exc_info=error)
             return None
-        return found[0] if found else None
+        return found[0] if found else {}
 
     # Knowing
 
@@ -294,8 +303,10 @@ def emit(
         return nothing
     occasions = []
     for action_object in action_objects:
+        # A class is no instance: where no argument is named for it, it stands for the sender.
+        is_sender = registration.action_object is None and isinstance(action_object, type)
         named = {
-            registration.action_object or "instance": action_object,
+            registration.action_object or "instance": None if is_sender else action_object,
             registration.actor_argument: actor_object,
             registration.target_argument: target or None,
         }

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from django.db.models import Exists, Model, OuterRef
 
 from dsn_core.contracts.conditions import Condition
+from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Subscription, Trigger
-from dsn_core.models.references import find_model
+from dsn_core.models.references import find_model, pk_text
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.triggers.kinship import concerned, counts_as, senders
+from dsn_core.triggers.kinship import concerned, counts_as, senders, shares_key
 from dsn_core.triggers.occasions import Occasion
 from dsn_core.triggers.tables import Entry, Rule, Table
+
+logger = logging.getLogger("dsn_core.triggers")
 
 #: A verb, and the action object's model (None: any).
 Topic: TypeAlias = tuple[str, type[Model] | None]
@@ -37,6 +41,12 @@ def read(using: str, trigger_ids: Collection[int] | None = None) -> dict[int, En
 
 
 def _entry(trigger: Trigger) -> Entry | None:
+    try:
+        conditions = tuple(Condition.of(row) for row in trigger.conditions)
+    except (ConfigurationError, TypeError) as error:
+        # What passed by the checks must not take all other triggers along.
+        logger.error("Trigger %s matches nothing: its conditions cannot be read: %s", trigger.pk, error)
+        return None
     action_model, actor_model = find_model(trigger.action_object_model), find_model(trigger.actor_object_model)
     if (trigger.action_object_model and action_model is None) or (trigger.actor_object_model and actor_model is None):
         # Its app is gone for now: it can match nothing, and must not match everything.
@@ -50,7 +60,7 @@ def _entry(trigger: Trigger) -> Entry | None:
         actor_model=actor_model,
         actor_pk=trigger.actor_object_pk,
         target=trigger.target,
-        conditions=tuple(Condition.of(row) for row in trigger.conditions),
+        conditions=conditions,
     )
 
 
@@ -62,7 +72,7 @@ class Index:
         self._rules: dict[int, Rule] = {}
         self._tables: dict[Topic, Table] = {}
         #: Those of all models that an instance of a class counts as, by verb and class.
-        self._by_class: dict[tuple[str, type], tuple[Table, ...]] = {}
+        self._by_class: dict[tuple[str, type], tuple[tuple[type[Model], Table], ...]] = {}
         own: set[Topic] = set()
         for entry in entries.values():
             self._add(entry, own)
@@ -134,9 +144,13 @@ class Index:
         if not registration.needs_model and (table := self._tables.get((registration.name, None))) is not None:
             for rule in table.find("", occasion):
                 found[rule.entry.trigger_id] = rule.entry
-        for cls, pk in concerned(occasion):
-            for table in self._tables_of(registration.name, cls, registration.inherits):
-                for rule in table.find(pk, occasion):
+        for cls, pk, instance in concerned(occasion):
+            for model, table in self._tables_of(registration.name, cls, registration.inherits):
+                key = pk
+                if pk and not shares_key(cls, model):
+                    # Of a relation's other side only its own key is known.
+                    key = "" if instance is None else pk_text(instance, model)
+                for rule in table.find(key, occasion):
                     found[rule.entry.trigger_id] = rule.entry
         unusual = occasion.unusual
         if unusual and found:
@@ -144,10 +158,10 @@ class Index:
             return [entry for key, entry in found.items() if all(asked[key].is_about(name) for name in unusual)]
         return list(found.values())
 
-    def _tables_of(self, verb: str, cls: type, inherits: bool) -> tuple[Table, ...]:
+    def _tables_of(self, verb: str, cls: type, inherits: bool) -> tuple[tuple[type[Model], Table], ...]:
         tables = self._by_class.get((verb, cls))
         if tables is None:
             models = counts_as(cls, inherits) if issubclass(cls, Model) else ()
-            tables = tuple(self._tables[verb, model] for model in models if (verb, model) in self._tables)
+            tables = tuple((model, self._tables[verb, model]) for model in models if (verb, model) in self._tables)
             self._by_class[verb, cls] = tables
         return tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from django.apps import apps
 from django.db.models import ManyToManyField, ManyToManyRel, Model
@@ -32,13 +32,27 @@ def counts_as(model: type[Model], inherits: bool) -> tuple[type[Model], ...]:
     return tuple(found)
 
 
+@functools.cache
+def shares_key(cls: type[Model], model: type[Model]) -> bool:
+    """Whether an instance of ``cls`` has as a ``model`` the same key: not where a multi-table child has its own."""
+    field: Any = cls._meta.pk
+    while field is not model._meta.pk:
+        if field.remote_field is None or not field.remote_field.parent_link:
+            return False
+        field = field.remote_field.model._meta.pk
+    return True
+
+
 def _is_concrete(cls: type) -> TypeGuard[type[Model]]:
     return issubclass(cls, Model) and cls is not Model and hasattr(cls, "_meta") and not cls._meta.abstract
 
 
 def senders(registration: SignalRegistration, model: type[Model]) -> frozenset[type[Model]]:
     """The senders whose signals can concern a trigger on ``model``. Never our own models."""
-    found = _through_models(model) if registration.senders == "through" else _kin(model, registration.inherits)
+    found = _kin(model, registration.inherits)
+    if registration.senders == "through":
+        # Those of a child, too: what happens to it happens to one of its parents.
+        found = frozenset(through for kin in found for through in _through_models(kin))
     return frozenset(sender for sender in found if sender._meta.app_label != OWN_APP)
 
 
@@ -70,16 +84,16 @@ def _forget(**kwargs: object) -> None:
 class_prepared.connect(_forget, dispatch_uid="dsn_core.kinship")
 
 
-def concerned(occasion: Occasion) -> Iterator[tuple[type, str]]:
-    """The models, each with a key's text (or none), that a sent signal is about."""
+def concerned(occasion: Occasion) -> Iterator[tuple[type, str, Model | None]]:
+    """The models that a sent signal is about, each with a key's text (or none) and the instance, where it is there."""
     action_object, kwargs = occasion.action_object, occasion.kwargs
     if isinstance(action_object, type):
         if _is_concrete(action_object):
-            yield action_object, ""
+            yield action_object, "", None
     elif isinstance(action_object, Model):
-        yield action_object.__class__, occasion.pk
+        yield action_object.__class__, occasion.pk, action_object
     if occasion.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
         # The change of a relation is about both sides; here, the one that instance is not.
-        yield other, ""
+        yield other, "", None
         for key in kwargs.get("pk_set") or ():
-            yield other, key_text(key)
+            yield other, key_text(key), None

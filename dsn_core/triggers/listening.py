@@ -17,6 +17,7 @@ from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.payload import rebuilding
 from dsn_core.pipeline.context import is_muted
 from dsn_core.plugins.catalogue import catalogue
+from dsn_core.triggers.asking import is_asking
 from dsn_core.triggers.index import Ear
 from dsn_core.triggers.occasions import Occasion
 
@@ -114,8 +115,8 @@ class Listener:
         if duty is None:
             return
         announced = self._announced(kwargs) if duty.needs_announcing else None
-        # An instance that is rebuilt from an event is no news.
-        if is_muted() or rebuilding() or self._ignores(sender, kwargs):
+        # An instance that is rebuilt from an event, or read by a condition, is no news.
+        if is_muted() or rebuilding() or is_asking() or self._ignores(sender, kwargs):
             return
         del kwargs["signal"]
         for registration in duty.verbs:

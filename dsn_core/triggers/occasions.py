@@ -11,15 +11,18 @@ from dsn_core.contracts.activities import Activity
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.models.references import pk_text
 from dsn_core.pipeline.context import acting_user
+from dsn_core.triggers.asking import asking
 
 _UNASKED: Final = object()
+#: Stands for what a new row held before.
+NOTHING: Final = object()
 
 
 class Occasion:
     """A sent signal: its parts, found when they are asked for, and what was before it.
 
-    ``before`` is what the database held of the instance's fields before the change, by column; None
-    where it held nothing or nobody asked.
+    ``before`` is what the database held of the instance's fields before the change, by column: empty
+    where it held no such row, None where nobody asked or it could not be read.
     """
 
     __slots__ = ("_actor", "_pk", "_target", "action_object", "before", "kwargs", "registration", "sender", "values")
@@ -39,14 +42,15 @@ class Occasion:
         self._actor: Any = _UNASKED
         self._target: str | None = None
         self._pk: str | None = None
-        #: What paths lead to, as far as somebody asked.
-        self.values: dict[str, Any] = {}
+        #: What paths lead to, as far as somebody asked. The same path is read differently by different fields.
+        self.values: dict[tuple[str, Any], Any] = {}
 
     @property
     def unusual(self) -> list[str]:
         """The arguments whose value counts for nobody but triggers with a condition on them."""
         only = self.registration.only or {}
-        return [name for name, values in only.items() if not any(self.kwargs.get(name) == value for value in values)]
+        kwargs = self.kwargs
+        return [name for name, values in only.items() if name in kwargs and kwargs[name] not in values]
 
     @property
     def actor_object(self) -> Any:
@@ -78,29 +82,30 @@ class Occasion:
         return self.registration.name if name == "verb" else self.kwargs[name]
 
     def change_of(self, column: str) -> tuple[Any, Any] | None:
-        """What the column held before the change and after it; None where there is no before."""
-        if self.before is None or column not in self.before:
+        """What the column held before the change (:data:`NOTHING` in a new row) and after it.
+
+        None where it was not written, or where nobody knows what was before.
+        """
+        if self.before is None or (self.before and column not in self.before):
             return None
-        before = self.before[column]
-        return before, self._after(column, before)
+        if not written(self.action_object, column, self.kwargs):
+            return None
+        return self.before.get(column, NOTHING), self.now(column)
 
-    def _after(self, column: str, before: Any) -> Any:
+    def now(self, column: str) -> Any:
+        """What the instance's column holds after the change: as the instance says, where it knows."""
         instance: Any = self.action_object
-        written = self.kwargs.get("update_fields")
-        field = instance._meta.get_field(column)
-        if written is not None and field.name not in written and column not in written:
-            return before
-        if column not in instance.__dict__:
-            # Deferred: not loaded, so not written.
-            return before
-        value = instance.__dict__[column]
-        return self.stored(column) if hasattr(value, "resolve_expression") else value
+        value = instance.__dict__.get(column, NOTHING)
+        if value is NOTHING or hasattr(value, "resolve_expression") or is_generated(instance, column):
+            return self._stored(column)
+        return value
 
-    def stored(self, column: str) -> Any:
-        """What the database holds now; of ``F("count") + 1`` only it knows what came out."""
+    def _stored(self, column: str) -> Any:
+        """What the database holds; what came of ``F("count") + 1`` only it knows."""
         instance = self.action_object
-        rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
-        return rows.values_list(column, flat=True).get()
+        with asking():
+            rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+            return rows.values_list(column, flat=True).first()
 
     def activity(self) -> Activity:
         """The same as the pipeline sees it."""
@@ -110,3 +115,16 @@ class Occasion:
 
 
 _PARTS: Final = frozenset({"action_object", "actor_object", "target", "sender"})
+
+
+def written(instance: Model, column: str, kwargs: Mapping[str, Any]) -> bool:
+    """Whether saving ``instance`` writes ``column``. Of deferred fields, ``save()`` makes ``update_fields`` itself."""
+    fields = kwargs.get("update_fields")
+    if fields is None or column in fields:
+        return True
+    return instance._meta.get_field(column).name in fields or is_generated(instance, column)
+
+
+def is_generated(instance: Model, column: str) -> bool:
+    """Whether the database makes the column's value, whatever the instance holds."""
+    return bool(getattr(instance._meta.get_field(column), "generated", False))

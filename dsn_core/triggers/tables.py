@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from dsn_core.models.subjects import Roots
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe
 from dsn_core.triggers.conditions import UNKNOWN, PathMissing, Test, missing
-from dsn_core.triggers.kinship import counts_as
+from dsn_core.triggers.kinship import counts_as, shares_key
 from dsn_core.triggers.occasions import Occasion
 
 logger = logging.getLogger("dsn_core.triggers")
@@ -100,7 +101,7 @@ class Rule:
         try:
             return all(test.holds(occasion) for test in tests)
         except PathMissing as error:
-            missing(error, occasion.registration.name, [self.entry.label])
+            missing(error, occasion.registration.name, lambda: [self.entry.label])
             return False
 
 
@@ -147,8 +148,7 @@ class Table:
                 try:
                     values = tuple([test.key_of(occasion) for test in tests])
                 except PathMissing as error:
-                    rules = [rule for group in self.rules.values() for rule in group if rule.paths == paths]
-                    missing(error, occasion.registration.name, [rule.entry.label for rule in rules])
+                    missing(error, occasion.registration.name, functools.partial(self._labels, paths))
                     continue
             if UNKNOWN in values:
                 found += self._compare(paths, pks, actors, targets, occasion)
@@ -160,6 +160,9 @@ class Table:
                             if not rule.tests or rule.holds(occasion, rule.tests):
                                 found.append(rule)
         return found
+
+    def _labels(self, paths: Paths) -> list[str]:
+        return [rule.entry.label for rules in self.rules.values() for rule in rules if rule.paths == paths]
 
     def _compare(
         self, paths: Paths, pks: Sequence[str], actors: Sequence[Any], targets: Sequence[str], occasion: Occasion
@@ -178,7 +181,8 @@ class Table:
         if isinstance(actor, Model):
             pk = pk_text(actor)
             for model in counts_as(actor.__class__, True):
-                found += [(model, ""), (model, pk)] if pk else [(model, "")]
+                key = pk if shares_key(actor.__class__, model) else pk_text(actor, model)
+                found += [(model, ""), (model, key)] if key else [(model, "")]
         elif isinstance(actor, type) and issubclass(actor, Model):
             found += [(model, "") for model in counts_as(actor, True)]
         return found
