@@ -54,7 +54,7 @@ def bounded(pattern: str) -> BoundedPattern:
     try:
         tree = parser.parse(pattern)
         compiled = BoundedPattern(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, OverflowError, RecursionError, Warning) as error:
         raise ConfigurationError(f"{pattern!r} is no regular expression: {error}.") from error
     items = list(tree)
     anchored = bool(items) and items[0] in ((codes.AT, codes.AT_BEGINNING), (codes.AT, codes.AT_BEGINNING_STRING))

@@ -86,6 +86,11 @@ def _check_comparison(condition: Condition, found: Subject, roots: Roots) -> Non
             _("%(operator)r compares a field of the instance itself with the database: write instance and a field.")
             % {"operator": condition.operator}
         )
+    if found.field.primary_key:
+        raise ValidationError(
+            _("%(path)s is the key: an instance with another key is another one, and %(operator)r could never hold.")
+            % {"path": condition.path, "operator": condition.operator}
+        )
 
 
 def _clean_value(value: Any, operator: Operator, found: Subject) -> Any:
@@ -128,7 +133,7 @@ def _flag(value: Any, operator: Operator) -> bool:
 
 
 def _clean_scalar(value: Any, found: Subject) -> Any:
-    plain = _plain(value)
+    plain = _plain(_key_for(value, found) if isinstance(value, Model) else value)
     if plain is None:
         raise ValidationError(_("A value is missing. Whether there is one at all, 'is null' asks."))
     if not _suits(plain, found):
@@ -152,6 +157,25 @@ def _clean_scalar(value: Any, found: Subject) -> Any:
     return plain if found.field is None else _plain(typed)
 
 
+def _key_for(value: Model, found: Subject) -> Any:
+    """What the column of ``found`` holds where it refers to ``value``. Raises ``ValidationError``."""
+    field = found.field
+    model = None if field is None else field.related_model or (field.model if field.primary_key else None)
+    if field is None or not isinstance(model, type):
+        return value
+    if not isinstance(value, model):
+        raise ValidationError(
+            _("%(path)s refers to %(wanted)s, and %(value)r is of %(given)s.")
+            % {
+                "path": ".".join(found.steps),
+                "wanted": model._meta.label,
+                "value": value,
+                "given": value._meta.label,
+            }
+        )
+    return getattr(value, field.target_field.attname if isinstance(field, ForeignKey) else field.attname)
+
+
 def _suits(plain: Any, found: Subject) -> bool:
     if found.kind == "text":
         return isinstance(plain, str)
@@ -169,7 +193,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         value = value.value
     if isinstance(value, Model):
-        return pk_text(value)
+        return pk_text(value) if isinstance(value.pk, tuple) else _plain(value.pk)
     if isinstance(value, Promise):
         value = str(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
@@ -227,7 +251,7 @@ def _value(text: str, kind: str) -> Any:
     word = text.strip()
     if kind == "boolean":
         return {**dict.fromkeys(_TRUE - {""}, True), **dict.fromkeys(_FALSE, False)}.get(word.lower(), text)
-    if kind == "any":
+    if kind in ("any", "collection"):
         try:
             value = json.loads(word)
         except ValueError:

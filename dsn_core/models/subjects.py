@@ -54,6 +54,7 @@ _TYPES: Final[tuple[tuple[type[Any], Kind], ...]] = (
     (set, "collection"),
     (frozenset, "collection"),
 )
+_PLAIN: Final = frozenset({str, bool, int, float})
 
 
 def _moment(value: Any) -> Any:
@@ -152,6 +153,9 @@ def subject(path: str, roots: Roots) -> Subject:
             reason % {"verb": roots.registration.name, "root": steps[0], "near": near, "known": known}
         )
     cls = roots.types.get(steps[0])
+    if len(steps) > 1 and cls in _PLAIN:
+        reason = _("%(root)s is a plain value: no path goes on from there.")
+        raise ValidationError(reason % {"root": steps[0]})
     if cls is None or (len(steps) > 1 and not issubclass(cls, models.Model)):
         return Subject(steps)
     if issubclass(cls, models.Model):
