@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "dsn_core",
     "tests.testapp",
+    "tests.shapes",
 ]
 
 MIDDLEWARE = [

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import io
+import pathlib
 import uuid
 from typing import Any
 
-from django.db.models.fields.files import FieldFile
-from django.http import HttpRequest
+from django.core.files.base import File
 from django.utils.dateparse import parse_duration
 from django.utils.duration import duration_iso_string
 
+from dsn_core.builtin import django_codecs
 from dsn_core.contracts.codecs import BaseCodec
 
 
@@ -108,34 +110,41 @@ class BytesCodec(BaseCodec):
 
 
 class FileCodec(BaseCodec):
-    """Files of models, by name; the file itself stays where it is."""
+    """Files, those of models and uploaded ones, by name; the file itself stays where it is."""
 
     name = "file"
-    python_type = FieldFile
+    python_type = File
 
-    def encode(self, value: FieldFile) -> str | None:
+    def encode(self, value: File[Any]) -> str | None:
         return value.name
 
     def decode(self, data: str | None) -> str | None:
         return data
 
 
-class RequestCodec(BaseCodec):
-    """Requests, as a dict: method, path, user (as text) and address. Never headers, cookies or forms."""
+class PathCodec(BaseCodec):
+    """Paths of files, as text."""
 
-    name = "request"
-    python_type = HttpRequest
+    name = "path"
+    python_type = pathlib.PurePath
 
-    def encode(self, value: HttpRequest) -> dict[str, Any]:
-        user = getattr(value, "user", None)
-        return {
-            "method": value.method,
-            "path": value.path,
-            "user": str(user) if user is not None and user.is_authenticated else "",
-            "address": value.META.get("REMOTE_ADDR", ""),
-        }
+    def encode(self, value: pathlib.PurePath) -> str:
+        return str(value)
 
-    def decode(self, data: dict[str, Any]) -> dict[str, Any]:
+    def decode(self, data: str) -> str:
+        return data
+
+
+class StreamCodec(BaseCodec):
+    """Streams, such as the standard output that migration signals carry, by name."""
+
+    name = "stream"
+    python_type = io.IOBase
+
+    def encode(self, value: io.IOBase) -> str:
+        return str(getattr(value, "name", ""))
+
+    def decode(self, data: str) -> str:
         return data
 
 
@@ -148,5 +157,7 @@ CODECS: list[type[BaseCodec]] = [
     UUIDCodec,
     BytesCodec,
     FileCodec,
-    RequestCodec,
+    PathCodec,
+    StreamCodec,
+    *django_codecs.CODECS,
 ]

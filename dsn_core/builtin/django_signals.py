@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from django.contrib.auth import signals as auth
 from django.core import signals as core
 from django.db.backends import signals as backends
-from django.db.models import Model
+from django.db.models import DEFERRED, Model, QuerySet
 from django.db.models import signals as models
 from django.test import signals as test
+from django.utils import autoreload
+from django.views.debug import SafeExceptionReporterFilter
 
 from dsn_core.contracts.registrations import SignalRegistration
+from dsn_core.payload import sensitive
 
 #: What happened to the relation; what is about to happen to it is no news yet.
 M2M_DONE: Final = frozenset({"post_add", "post_remove", "post_clear"})
@@ -22,7 +27,13 @@ def registrations() -> list[SignalRegistration]:
     """Signals of models, requests, migrations, users and settings, by Django's own names."""
     model = partial(SignalRegistration, senders="models")
     return [
-        model("pre_init", models.pre_init, ("args", "kwargs"), description="A model instance is about to be made."),
+        model(
+            "pre_init",
+            models.pre_init,
+            {"args": tuple, "kwargs": dict},
+            keeps=_named,
+            description="A model instance is about to be made.",
+        ),
         model("post_init", models.post_init, {"instance": Model}, description="A model instance was made or read."),
         model(
             "pre_save",
@@ -44,6 +55,7 @@ def registrations() -> list[SignalRegistration]:
             {"instance": Model, "using": str, "origin": None},
             inherits=False,
             removes=True,
+            keeps=_without_rows,
             description="An instance is about to be deleted.",
         ),
         model(
@@ -52,6 +64,7 @@ def registrations() -> list[SignalRegistration]:
             {"instance": Model, "using": str, "origin": None},
             inherits=False,
             removes=True,
+            keeps=_without_rows,
             description="An instance was deleted.",
         ),
         SignalRegistration(
@@ -88,6 +101,7 @@ def registrations() -> list[SignalRegistration]:
             "setting_changed",
             core.setting_changed,
             {"setting": str, "value": None, "enter": bool},
+            keeps=_cleansed,
             description="A setting was changed, in tests.",
         ),
         SignalRegistration(
@@ -122,4 +136,48 @@ def registrations() -> list[SignalRegistration]:
             {"credentials": dict, "request": None},
             description="Somebody failed to log in.",
         ),
+        SignalRegistration(
+            "autoreload_started", autoreload.autoreload_started, (), description="The development server watches files."
+        ),
+        SignalRegistration(
+            "file_changed",
+            autoreload.file_changed,
+            {"file_path": Path},
+            description="A file changed that the development server watches.",
+        ),
+        *_of_tasks(),
     ]
+
+
+def _of_tasks() -> list[SignalRegistration]:
+    try:
+        from django.tasks import TaskResult, signals
+    except ImportError:
+        # Django 5.2 has no tasks.
+        return []
+    task = partial(SignalRegistration, provides={"task_result": TaskResult})
+    return [
+        task("task_enqueued", signals.task_enqueued, description="A task was enqueued."),
+        task("task_started", signals.task_started, description="A worker began a task."),
+        task("task_finished", signals.task_finished, description="A task succeeded or failed."),
+    ]
+
+
+def _named(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an instance that is made, all by name: a row that is read has its password by position."""
+    fields = sender._meta.concrete_fields
+    given = {field.attname: value for field, value in zip(fields, kwargs["args"], strict=False)} | kwargs["kwargs"]
+    secret = sensitive.attnames(sender, sensitive.names())
+    kept = {name: value for name, value in given.items() if value is not DEFERRED and name not in secret}
+    return {**kwargs, "args": (), "kwargs": kept}
+
+
+def _without_rows(sender: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A queryset that is deleted, as its model: to store its rows would be a query for each of them."""
+    origin = kwargs.get("origin")
+    return {**kwargs, "origin": origin.model} if isinstance(origin, QuerySet) else kwargs
+
+
+def _cleansed(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """A setting as Django's own error reports show it: without keys and passwords."""
+    return {**kwargs, "value": SafeExceptionReporterFilter().cleanse_setting(kwargs["setting"], kwargs["value"])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -42,6 +42,8 @@ class SignalRegistration:
                        recorded when ``post_save`` comes)
     ``announced_by``   the verb whose signal comes before the change (``post_save`` is announced by
                        ``pre_save``): conditions can then ask what changed
+    ``keeps``          called with the sender and the arguments; returns those that count. For what must
+                       not be stored, or only in another form. Must not raise
     ``only``           argument values that count, by name, e.g. ``{"action": {"post_add"}}``, unless
                        a trigger has a condition on that argument
     """
@@ -59,6 +61,7 @@ class SignalRegistration:
     recorded_by: str = ""
     announced_by: str = ""
     only: Mapping[str, frozenset[str]] | None = None
+    keeps: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
     #: The types of the arguments, where they are known.
     types: Mapping[str, type] = field(default_factory=dict, init=False)
 

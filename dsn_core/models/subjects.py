@@ -130,10 +130,10 @@ class Roots:
         # Of a many-to-many relation either side may be the instance.
         action_model = None if registration.senders == "through" else self.action_model
         for name in ("action_object", registration.action_object or "instance"):
-            if name in found and action_model is not None:
+            if action_model is not None and (name in found or registration.provides is None):
                 found[name] = action_model
         for name in ("actor_object", registration.actor_argument):
-            if name in found and self.actor_model is not None:
+            if self.actor_model is not None and (name in found or registration.provides is None):
                 found[name] = self.actor_model
         return {name: None if cls is models.Model else cls for name, cls in found.items()}
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from typing import Any
+import functools
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar, Token
+from typing import Any, ParamSpec, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction
 from django.db.models import Model
 from django.utils.functional import LazyObject
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _depth: ContextVar[int] = ContextVar("dsn_depth", default=0)
 _muted: ContextVar[bool] = ContextVar("dsn_muted", default=False)
@@ -46,8 +51,38 @@ def deeper() -> Iterator[None]:
         _depth.reset(token)
 
 
-@contextlib.contextmanager
-def muted() -> Iterator[None]:
+class _Block(contextlib.AbstractContextManager[None]):
+    """A ``with`` block in which a context variable has a value; also a decorator of functions, async ones too."""
+
+    def __init__(self, variable: ContextVar[Any], value: Any) -> None:
+        self._variable, self._value = variable, value
+        self._tokens: list[Token[Any]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(self._variable.set(self._value))
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._variable.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        # Each call enters a block of its own: calls can be under way at once, in threads and tasks.
+        if iscoroutinefunction(function):
+
+            async def inner_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with _Block(self._variable, self._value):
+                    return await cast("Awaitable[Any]", function(*args, **kwargs))
+
+            return cast("Callable[P, R]", functools.wraps(function)(inner_async))
+
+        @functools.wraps(function)
+        def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+            with _Block(self._variable, self._value):
+                return function(*args, **kwargs)
+
+        return inner
+
+
+def muted() -> _Block:
     """Signals that are sent within this block, and what is emitted there, match no trigger.
 
     For imports, for fixtures, for tests. Holds for the code of the block, in its thread or task;
@@ -56,15 +91,10 @@ def muted() -> Iterator[None]:
         with muted():
             Movie.objects.create(name="an old one")
     """
-    token = _muted.set(True)
-    try:
-        yield
-    finally:
-        _muted.reset(token)
+    return _Block(_muted, True)
 
 
-@contextlib.contextmanager
-def acting(user: Any) -> Iterator[None]:
+def acting(user: Any) -> _Block:
     """Within this block ``user`` is the actor object of every signal that does not itself say who acted.
 
     Signals of models say nothing about it. ``user`` is a user, or an instance of any model; None and
@@ -76,18 +106,12 @@ def acting(user: Any) -> Iterator[None]:
     """
     if user is not None and not isinstance(user, Model | LazyObject) and not getattr(user, "is_anonymous", False):
         raise TypeError(f"acting() takes a user (an instance of a model) or None, not {user!r}.")
-    with acting_as(lambda: user):
-        yield
+    return acting_as(lambda: user)
 
 
-@contextlib.contextmanager
-def acting_as(find: Callable[[], Any]) -> Iterator[None]:
+def acting_as(find: Callable[[], Any]) -> _Block:
     """The same, with the user that ``find()`` returns when somebody asks."""
-    token = _acting.set(find)
-    try:
-        yield
-    finally:
-        _acting.reset(token)
+    return _Block(_acting, find)
 
 
 def acting_user() -> Model | None:

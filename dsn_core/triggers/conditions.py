@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import logging
+import pathlib
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -230,17 +231,15 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, FieldFile):
         return value.name
-    if isinstance(value, Promise):
+    if isinstance(value, Promise | pathlib.PurePath):
         return str(value)
     if isinstance(value, LazyObject):
         return _plain(value.__class__ and value._wrapped)
-    if isinstance(value, datetime.datetime) and timezone.is_naive(value):
-        return _aware(value)
-    return value
+    return _aware(value) if isinstance(value, datetime.datetime) else value
 
 
 def _aware(moment: datetime.datetime) -> datetime.datetime:
-    return timezone.make_aware(moment) if settings.USE_TZ else moment
+    return timezone.make_aware(moment) if settings.USE_TZ and timezone.is_naive(moment) else moment
 
 
 def _alike(wanted: Any, actual: Any) -> Any:

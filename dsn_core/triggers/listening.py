@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from django.core.serializers.base import DeserializedObject
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.dispatch import Signal
 
 from dsn_core.contracts.registrations import SignalRegistration
@@ -120,9 +120,6 @@ class Listener:
             return
         del kwargs["signal"]
         for registration in duty.verbs:
-            if registration.removes and isinstance(origin := kwargs.get("origin"), QuerySet):
-                # To store its rows would be a query for each of them; of which model it was must do.
-                kwargs["origin"] = origin.model
             self._handle(Occasion(registration, sender, kwargs, None if announced is None else announced.before))
         if announced is not None:
             for registration in duty.announced_verbs:

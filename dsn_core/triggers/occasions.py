@@ -36,9 +36,9 @@ class Occasion:
     ) -> None:
         self.registration = registration
         self.sender = sender
-        self.kwargs = kwargs
+        self.kwargs = kwargs if registration.keeps is None else registration.keeps(sender, kwargs)
         self.before = before
-        self.action_object = registration.action_object_of(sender, kwargs)
+        self.action_object = registration.action_object_of(sender, self.kwargs)
         self._actor: Any = _UNASKED
         self._target: str | None = None
         self._pk: str | None = None

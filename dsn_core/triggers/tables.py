@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from dsn_core.contracts.conditions import Condition
@@ -63,7 +64,8 @@ class Rule:
         try:
             tests = [Test(condition, roots) for condition in entry.conditions]
         except Exception as error:
-            logger.error("Trigger %s matches nothing: its conditions cannot be used: %s", entry.label, describe(error))
+            reason = " ".join(error.messages) if isinstance(error, ValidationError) else describe(error)
+            logger.error("Trigger %s matches nothing: its conditions cannot be used: %s", entry.label, reason)
             return None
         # What kind of object the actor is, each trigger says for itself: no table can hold them all.
         actor = {"actor_object", registration.actor_argument}
