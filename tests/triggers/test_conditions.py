@@ -643,7 +643,7 @@ def test_looking_before_costs_one_query_and_only_where_it_can_matter(article, co
     assert statements[0].startswith("SELECT")
     assert len(queries(lambda: article.save(update_fields=["title"]))) == 1
     with django_assert_num_queries(1):
-        Label.objects.create(name="a model that nobody watches")
+        Label.objects.create(name="not watched")
     assert len(queries(lambda: Article.objects.create(title="new"))) == 1
 
 
@@ -796,7 +796,7 @@ def test_what_cannot_be_read_before_is_logged_and_does_not_match(article, count,
             arguments = {"instance": article, "raw": False, "using": "default", "update_fields": None}
             pre_save.send(sender=Article, **arguments)
             post_save.send(sender=Article, created=False, **arguments)
-        Label.objects.create(name="the transaction is whole")
+        Label.objects.create(name="still whole")
     assert (count(trigger), count(plain)) == (0, 1)
     assert "was before cannot be read" in caplog.text
 
