@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 from django.core.files.base import File
+from django.core.management.base import OutputWrapper
 from django.utils.dateparse import parse_duration
 from django.utils.duration import duration_iso_string
 
@@ -136,16 +137,24 @@ class PathCodec(BaseCodec):
 
 
 class StreamCodec(BaseCodec):
-    """Streams, such as the standard output that migration signals carry, by name."""
+    """Streams, by name."""
 
     name = "stream"
-    python_type = io.IOBase
+    # What also those have for a base that are written in C.
+    python_type = io.IOBase.__base__
 
-    def encode(self, value: io.IOBase) -> str:
+    def encode(self, value: Any) -> str:
         return str(getattr(value, "name", ""))
 
     def decode(self, data: str) -> str:
         return data
+
+
+class OutputCodec(StreamCodec):
+    """The output of commands, which migration signals carry, by the name of its stream."""
+
+    name = "output"
+    python_type = OutputWrapper
 
 
 CODECS: list[type[BaseCodec]] = [
@@ -159,5 +168,6 @@ CODECS: list[type[BaseCodec]] = [
     FileCodec,
     PathCodec,
     StreamCodec,
+    OutputCodec,
     *django_codecs.CODECS,
 ]

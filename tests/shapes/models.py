@@ -7,12 +7,21 @@ import uuid
 from django.db import connection, models
 
 
-class Label(models.Model):
-    name = models.CharField(max_length=20)
+class Named(models.Model):
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
 
 
-class Vehicle(models.Model):
-    name = models.CharField(max_length=20)
+class Label(Named):
+    pass
+
+
+class Vehicle(Named):
     labels = models.ManyToManyField(Label)
 
 
@@ -24,8 +33,7 @@ class Truck(Vehicle):
     cargo = models.ManyToManyField(Label, related_name="trucks")
 
 
-class Author(models.Model):
-    name = models.CharField(max_length=50)
+class Author(Named):
     code = models.CharField(max_length=10, unique=True)
     boss = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
 
@@ -63,6 +71,9 @@ class Article(models.Model):
     raw = models.BinaryField(default=b"")
     author = models.ForeignKey(Author, null=True, on_delete=models.SET_NULL)
     editor = models.ForeignKey(Author, null=True, to_field="code", on_delete=models.SET_NULL, related_name="edited")
+
+    def __str__(self) -> str:
+        return self.title
 
     def shout(self) -> str:
         return self.title.upper()

@@ -103,24 +103,30 @@ def find(subject: Any) -> Any:
     """The class or the row that ``subject`` speaks of."""
     from django.apps import apps
 
+    from dsn_core import muted
+
     if subject is None:
         return None
     label, key = subject
     model = apps.get_model(label)
-    if key is None:
-        return model
-    return model._base_manager.get(pk=key)
+    # To read a row sends signals, too.
+    with muted():
+        return model if key is None else model._base_manager.get(pk=key)
 
 
 # What must match
 
 
-def identities(row: Any) -> Iterator[Any]:
+def identities(row: Any) -> list[Any]:
     """The row, and the rows of its parents, as Django itself finds them."""
-    yield row
-    for link in type(row)._meta.concrete_model._meta.parents.values():
-        if link is not None:
-            yield from identities(getattr(row, link.name))
+    from dsn_core import muted
+
+    found = [row]
+    with muted():
+        for link in type(row)._meta.concrete_model._meta.parents.values():
+            if link is not None:
+                found += identities(getattr(row, link.name))
+    return found
 
 
 def covers(wanted: Any, said: Any, *, whole_family: bool = True) -> bool:

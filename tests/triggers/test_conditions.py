@@ -231,7 +231,7 @@ REFUSED = [
     (("instance.count", "equals", "many"), "instance.count cannot be 'many'"),
     (("instance.count", "equals", 5.5), "5.5 is no value of the kind number"),
     (("instance.count", "equals", True), "True is no value of the kind number"),
-    (("instance.count", "contains", 5), "'contains' does not suit instance.count, which holds a value of the kind numb"),
+    (("instance.count", "contains", 5), "'contains' does not suit instance.count, which holds a value of the"),
     (("instance.count", "matches", "5"), "'matches' does not suit instance.count"),
     (("instance.count", "is true"), "'is true' does not suit"),
     (("instance.active", "equals", "yes"), "'yes' is no value of the kind boolean"),
@@ -309,8 +309,8 @@ def test_too_many_and_no_list_are_refused():
     for rows in ("created is true", {"path": "created"}, 5):
         with pytest.raises(ValidationError, match="list of rows"):
             Trigger.objects.define("post_save", action_object=Article, conditions=rows)
+    rows = [("instance.count", "not", number) for number in range(21)]
     with pytest.raises(ValidationError, match="at most 20 conditions"):
-        rows = [("instance.count", "not", number) for number in range(21)]
         Trigger.objects.define("post_save", action_object=Article, conditions=rows)
 
 
@@ -429,7 +429,9 @@ def test_a_relation_to_many_of_an_unknown_argument_is_not_searched(sold, count, 
 def queries(work):
     with CaptureQueriesContext(connection) as captured:
         work()
-    return [query["sql"] for query in captured.captured_queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+    return [
+        query["sql"] for query in captured.captured_queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))
+    ]
 
 
 def test_a_path_costs_a_query_for_each_relation_that_is_not_loaded(article):
@@ -479,7 +481,11 @@ def test_a_path_that_leads_nowhere_does_not_match_is_counted_and_said_once(sold,
 def test_what_a_condition_breaks_is_its_own_trigger_and_nobodys_transaction(article, author, count, caplog):
     failing, broken, fine = (
         defined(row)
-        for row in (("instance.failing", "equals", 1), ("instance.author.broken", "equals", "x"), ("raw", "is true", "no"))
+        for row in (
+            ("instance.failing", "equals", 1),
+            ("instance.author.broken", "equals", "x"),
+            ("raw", "is true", "no"),
+        )
     )
     with transaction.atomic():
         article.title = "kept"
@@ -587,6 +593,13 @@ def save(article, status, **kwargs):
     article.save(**kwargs)
 
 
+def undone(article, status):
+    """Save in a transaction that is rolled back."""
+    with transaction.atomic():
+        save(article, status)
+        transaction.set_rollback(True)
+
+
 def test_what_changed_is_what_the_database_held(watched):
     save(watched.article, "review")
     assert watched.matched() == set()
@@ -672,9 +685,7 @@ def test_several_saves_in_one_transaction_are_compared_one_by_one(watched):
 
 
 def test_what_was_rolled_back_never_was(watched):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
-        save(watched.article, "published")
-        raise ZeroDivisionError
+    undone(watched.article, "published")
     assert watched.matched() == set()
     # The instance says published, as it did before; the row did not.
     save(watched.article, "published")
@@ -685,9 +696,7 @@ def test_what_was_rolled_back_never_was(watched):
 def test_the_same_without_a_transaction_around_it(watched):
     save(watched.article, "published")
     assert watched.matched() == {"changed", "from", "to"}
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
-        save(watched.article, "draft")
-        raise ZeroDivisionError
+    undone(watched.article, "draft")
     save(watched.article, "draft")
     assert watched.matched() == {"changed"}
 
