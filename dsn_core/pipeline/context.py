@@ -104,7 +104,11 @@ def acting(user: Any) -> _Block:
         with acting(ann):
             movie.save()
     """
-    if user is not None and not isinstance(user, Model | LazyObject) and not getattr(user, "is_anonymous", False):
+    if (
+        user is not None
+        and not isinstance(user, Model | LazyObject)
+        and getattr(user, "is_anonymous", False) is not True
+    ):
         raise TypeError(f"acting() takes a user (an instance of a model) or None, not {user!r}.")
     return acting_as(lambda: user)
 

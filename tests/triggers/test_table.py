@@ -23,6 +23,7 @@ def verb():
     catalogue.remove("table_released")
 
 
+@pytest.mark.slow
 def test_the_whole_table(child_environment, capsys):
     lines, wrong = table.run(child_environment)
     with capsys.disabled():
