@@ -92,7 +92,8 @@ class ContextCodec(_Summary):
     python_type = BaseContext
 
     def encode(self, value: BaseContext) -> list[str]:
-        names = {str(name) for layer in value.dicts for name in layer}
+        layers: list[dict[Any, Any]] = vars(value)["dicts"]
+        names = {str(name) for layer in layers for name in layer}
         return sorted(names - {"True", "False", "None"})
 
 
@@ -162,7 +163,7 @@ else:
         name = "task_result"
         python_type = TaskResult
 
-        def encode(self, value: TaskResult) -> dict[str, Any]:
+        def encode(self, value: TaskResult[Any, Any]) -> dict[str, Any]:
             moments = {name: getattr(value, name) for name in _MOMENTS}
             return {
                 "id": value.id,

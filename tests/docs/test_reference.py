@@ -101,7 +101,10 @@ def test_verbs_are_documented_with_what_they_provide() -> None:
     registered = {
         item.name: None if item.provides is None else list(item.provides) for item in django_signals.registrations()
     }
-    assert documented == registered
+    # Some come with a later Django than this one.
+    later = {verb for verb in documented if verb.startswith("task_") and verb not in registered}
+    assert later in (set(), {"task_enqueued", "task_started", "task_finished"})
+    assert {verb: provided for verb, provided in documented.items() if verb not in later} == registered
 
 
 @pytest.mark.parametrize("name", dsn_core.__all__)
