@@ -16,6 +16,7 @@ from django.test import signals as test
 from django.utils import autoreload
 from django.views.debug import SafeExceptionReporterFilter
 
+from dsn_core import conf
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.payload import sensitive
 
@@ -167,7 +168,7 @@ def _named(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an instance that is made, all by name: a row that is read has its password by position."""
     fields = sender._meta.concrete_fields
     given = {field.attname: value for field, value in zip(fields, kwargs["args"], strict=False)} | kwargs["kwargs"]
-    secret = sensitive.attnames(sender, sensitive.names())
+    secret = sensitive.attnames(sender, sensitive.names(conf.current()))
     kept = {name: value for name, value in given.items() if value is not DEFERRED and name not in secret}
     return {**kwargs, "args": (), "kwargs": kept}
 
