@@ -298,21 +298,15 @@ class TestTrouble:
         assert caplog.text == ""
 
     def test_a_signal_whose_matching_fails_is_logged(self, listen, caplog, settings, released):
-        class Evil(Movie):
-            class Meta:
-                proxy = True
-                app_label = "testapp"
+        def evil():
+            raise ZeroDivisionError("on purpose")
 
-            @property
-            def pk(self):
-                raise ZeroDivisionError("on purpose")
-
-        listen("released", action_object=Movie)
-        released.send(sender=None, instance=Evil())
+        listen("released", actor_object=Country)
+        released.send(sender=None, actor_object=SimpleLazyObject(evil))
         assert "Signal released could not be matched" in caplog.text
         settings.DSN = {"RUNNER": "worker", "STRICT": True}
         with pytest.raises(ZeroDivisionError):
-            released.send(sender=None, instance=Evil())
+            released.send(sender=None, actor_object=SimpleLazyObject(evil))
 
     @pytest.mark.parametrize("part", ["actor_object", "target"])
     def test_a_transaction_that_matching_has_lost_is_the_callers_to_know(
