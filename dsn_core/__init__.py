@@ -44,8 +44,10 @@ __all__ = [
     "acting",
     "aemit",
     "aemit_many",
+    "due_messengers",
     "emit",
     "emit_many",
+    "expand_due",
     "find_users",
     "hookimpl",
     "muted",
@@ -53,6 +55,7 @@ __all__ = [
     "refresh",
     "register_signal",
     "secret",
+    "send_due",
     "store_address",
 ]
 
@@ -174,3 +177,40 @@ def store_address(user: Any, messenger: str, address: str) -> None:
     from dsn_core.pipeline import addresses
 
     addresses.store(user, messenger, address)
+
+
+# What the runners of plugins call. It works with models, and is therefore imported when it is called.
+
+
+def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
+    """Make the deliveries of all events that are due, and return how many events were worked on.
+
+    For runners, in a process of theirs. ``using`` is what :meth:`BaseRunner.wake` was given; None is
+    the database in which events are recorded. Works until nothing is due, or for ``seconds``: an
+    event whose turn has not come by then stays due. Safe beside any other worker. Raises
+    ``django.db.Error`` when the database is away.
+    """
+    from dsn_core.runners import steps
+
+    return steps.expand_due(using, seconds=seconds)
+
+
+def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
+    """Send the deliveries of ``messenger`` (a name, or an account) that are due, and return how many were worked on.
+
+    The same as :func:`expand_due` otherwise: until nothing is due, the messenger pauses, or
+    ``seconds`` have passed. A message that was begun is finished.
+    """
+    from dsn_core.runners import steps
+
+    return steps.send_due(messenger, using, seconds=seconds)
+
+
+def due_messengers(using: str | None = None) -> list[str]:
+    """The messengers and accounts that have deliveries to send now, for :func:`send_due`. One query.
+
+    Those that pause are not among them.
+    """
+    from dsn_core.runners import steps
+
+    return steps.due_messengers(using)

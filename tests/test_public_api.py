@@ -26,8 +26,10 @@ PUBLIC = [
     "acting",
     "aemit",
     "aemit_many",
+    "due_messengers",
     "emit",
     "emit_many",
+    "expand_due",
     "find_users",
     "hookimpl",
     "muted",
@@ -35,6 +37,7 @@ PUBLIC = [
     "refresh",
     "register_signal",
     "secret",
+    "send_due",
     "store_address",
 ]
 

@@ -14,13 +14,14 @@ from dsn_core.payload import sensitive
 from dsn_core.pipeline.intake import outbox
 from dsn_core.plugins import profiles
 from dsn_core.plugins.kinds import RUNNERS
+from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import Registry, registry
 
 _IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn.E003"}
 
 
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """``settings.DSN``: E001 to E004, W013."""
+    """``settings.DSN``: E001 to E005, W013, and what the chosen runner says."""
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
     ]
@@ -28,15 +29,21 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
-    """E004."""
+    """E004, or what the runner that is chosen says of itself; E005 when it cannot even say that."""
+    name = conf.current().RUNNER
     try:
-        registry.find(RUNNERS, conf.current().RUNNER)
+        runner = registry.find(RUNNERS, name)
     except UnknownName as error:
         known = registry.names(RUNNERS)
         hint = f"Set it to one of {', '.join(known)}, or install the plugin that brings it."
         message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
         return [checks.Error(message, hint=hint, id="dsn.E004")]
-    return []
+    try:
+        return list(runner.check())
+    except Exception as error:
+        message = f"DSN['RUNNER'] is {name!r}, whose check raised {describe(error)}."
+        hint = "Upgrade or mend its plugin. Until then messages may wait for 'manage.py dsn_worker'."
+        return [checks.Error(message, hint=hint, id="dsn.E005")]
 
 
 def profile_messages() -> list[checks.CheckMessage]:

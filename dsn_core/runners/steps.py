@@ -1,0 +1,45 @@
+"""The steps of the pipeline, as runners of plugins take them. See the functions of ``dsn_core`` of the same names."""
+
+from __future__ import annotations
+
+import time
+
+from dsn_core.pipeline import due, fanout, sending
+from dsn_core.pipeline.intake import outbox
+from dsn_core.triggers.dispatcher import dispatcher
+
+
+def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
+    """See :func:`dsn_core.expand_due`."""
+    alias, until = using or outbox(), _Until(seconds)
+    dispatcher.look()
+    total = 0
+    while not until.is_over() and (done := fanout.expand_due(alias, until.is_over)):
+        total += done
+    return total
+
+
+def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
+    """See :func:`dsn_core.send_due`."""
+    alias, until = using or outbox(), _Until(seconds)
+    # What is rendered and sent may fire signals.
+    dispatcher.look()
+    total = 0
+    while not until.is_over() and (done := sending.send_due(messenger, alias, until.is_over)):
+        total += done
+    return total
+
+
+def due_messengers(using: str | None = None) -> list[str]:
+    """See :func:`dsn_core.due_messengers`."""
+    return due.due_messengers(using or outbox())
+
+
+class _Until:
+    """A time that runs out; None never does."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
