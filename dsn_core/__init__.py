@@ -199,7 +199,7 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     """Send the deliveries of ``messenger`` (a name, or an account) that are due, and return how many were worked on.
 
     The same as :func:`expand_due` otherwise: until nothing is due, the messenger pauses, or
-    ``seconds`` have passed. A message that was begun is finished.
+    ``seconds`` have passed. Waits for the messenger's rate. A message that was begun is finished.
     """
     from dsn_core.runners import steps
 

@@ -11,6 +11,7 @@ from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.hookspecs import hookimpl
 from dsn_core.runners.immediate import ImmediateRunner
+from dsn_core.runners.tasks import TasksRunner
 from dsn_core.runners.worker import WorkerRunner
 
 
@@ -47,7 +48,7 @@ def dsn_signals() -> list[SignalRegistration]:
 
 @hookimpl
 def dsn_runners() -> list[type[BaseRunner]]:
-    return [ImmediateRunner, WorkerRunner]
+    return [ImmediateRunner, WorkerRunner, TasksRunner]
 
 
 @hookimpl

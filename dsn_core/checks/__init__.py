@@ -12,6 +12,7 @@ dsn.E003   The value of a setting cannot be used. Its default is; a ``PLUGINS`` 
            allows nothing.
 dsn.E004   ``DSN["RUNNER"]`` names no installed runner: messages wait for a worker.
 dsn.E005   ``DSN["PROFILE_MODEL"]`` names no model, or one without a one-to-one relation to the user.
+dsn.E006   The runner that ``DSN["RUNNER"]`` names cannot work here, as ``tasks`` without Django Tasks.
 dsn.E010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
 dsn.E011   A plugin implements a hook that does not exist, or forgot to mark one.
@@ -31,6 +32,7 @@ dsn.W040   ``DSN["RUNNER"]`` is ``immediate`` in production (with ``--deploy``).
 dsn.W041   The events are in SQLite, its transactions do not begin as ``IMMEDIATE``, and another
            process sends (the runner is not ``immediate``).
 dsn.W042   A stored trigger is about a model in another database than the events (*).
+dsn.W043   ``DSN["RUNNER"]`` is ``tasks``, and Django Tasks would run nothing apart from the caller.
 =========  ==========================================================================================
 
 (*) Asks the database, and therefore only with ``manage.py check --database default``. A table that

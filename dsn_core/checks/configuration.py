@@ -21,7 +21,7 @@ _IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn
 
 
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """``settings.DSN``: E001 to E005, W013, and what the chosen runner says."""
+    """``settings.DSN``: E001 to E006, W013, and what the chosen runner says."""
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
     ]
@@ -29,7 +29,7 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
-    """E004, or what the runner that is chosen says of itself; E005 when it cannot even say that."""
+    """E004, or what the runner that is chosen says of itself; E006 when it cannot even say that."""
     name = conf.current().RUNNER
     try:
         runner = registry.find(RUNNERS, name)
@@ -43,7 +43,7 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
     except Exception as error:
         message = f"DSN['RUNNER'] is {name!r}, whose check raised {describe(error)}."
         hint = "Upgrade or mend its plugin. Until then messages may wait for 'manage.py dsn_worker'."
-        return [checks.Error(message, hint=hint, id="dsn.E005")]
+        return [checks.Error(message, hint=hint, id="dsn.E006")]
 
 
 def profile_messages() -> list[checks.CheckMessage]:

@@ -14,22 +14,23 @@ from dsn_core.models.subscription import Priority
 
 
 def due_messengers(using: str) -> list[str]:
-    """The messengers (or accounts) with deliveries that are due, but for those that rest. One query."""
+    """The messengers (or accounts) with deliveries that are due, but for those that pause. One query.
+
+    One that waits for its rate is among them: whoever sends by it waits that long.
+    """
     now = DatabaseNow()
     due = Delivery.objects.using(using).filter(
         messenger=OuterRef("messenger"), priority__in=Priority.values, not_before__lte=now
     )
-    known = MessengerState.objects.using(using).filter(
-        Q(paused_until=None) | Q(paused_until__lte=now), Q(rate_next_at=None) | Q(rate_next_at__lte=now), Exists(due)
-    )
+    known = MessengerState.objects.using(using).filter(Q(paused_until=None) | Q(paused_until__lte=now), Exists(due))
     return list(known.values_list("messenger", flat=True))
 
 
 def seconds_until_due(using: str) -> float | None:
     """Seconds until the next event or delivery is due, 0.0 when one is now, None when none is open. Two queries.
 
-    Counts by the database's clock. What a worker holds is due at the end of its lease; what a
-    messenger pauses, at the end of the pause.
+    Counts by the database's clock. What a worker holds is due at the end of its lease; what waits for
+    a messenger's pause or rate, at the end of that.
     """
     # Each of these is the first entry of its part of the claim index, however many rows are open.
     firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 
-from dsn_core.pipeline import due, fanout, sending
+from dsn_core.pipeline import due, fanout, run, sending
 from dsn_core.pipeline.intake import outbox
 from dsn_core.triggers.dispatcher import dispatcher
 
@@ -24,9 +25,16 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     alias, until = using or outbox(), _Until(seconds)
     # What is rendered and sent may fire signals.
     dispatcher.look()
+    sender = sending.Sender(messenger, alias, until.is_over)
     total = 0
-    while not until.is_over() and (done := sending.send_due(messenger, alias, until.is_over)):
-        total += done
+    while not until.is_over():
+        work = sender.work()
+        total += work.done
+        if work.done:
+            continue
+        if work.rest is None or work.rest >= until.left():
+            break
+        run.nap(work.rest, until.is_over)
     return total
 
 
@@ -39,7 +47,10 @@ class _Until:
     """A time that runs out; None never does."""
 
     def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+
+    def left(self) -> float:
+        return self._end - time.monotonic()
 
     def is_over(self) -> bool:
-        return self._end is not None and time.monotonic() >= self._end
+        return self.left() <= 0

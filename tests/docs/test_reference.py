@@ -61,7 +61,11 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 
 
 def test_system_checks_and_their_entries_are_the_same() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "dsn_core/checks").glob("*.py")]
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("checks", "runners")
+        for path in (ROOT / "dsn_core" / folder).glob("*.py")
+    ]
     given = {found for source in sources for found in re.findall(r"""["'](dsn\.[EWI]\d{3})["']""", source)}
     assert given, "the checks have ids"
     assert set(re.findall(r"^\| `(dsn\.[EWI]\d{3})` \|", read("checks.md"), re.MULTILINE)) == given

@@ -1,0 +1,71 @@
+"""The runner for projects with Django Tasks: a small task in the project's own queue does the work."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from django.core import checks
+from django.db import connections, transaction
+
+from dsn_core.contracts.runners import BaseRunner
+from dsn_core.pipeline import run
+from dsn_core.plugins.loading import describe
+
+
+class TasksRunner(BaseRunner):
+    """Leaves the sending to the workers of Django Tasks."""
+
+    name = "tasks"
+
+    def wake(self, using: str) -> None:
+        if run.is_draining():
+            return
+        # The commit that woke us is done, but backends that keep their tasks in a database may do so in another
+        # one, where the caller has a transaction open: a task in there could break it, or vanish with it.
+        open_elsewhere = next(_in_transaction(using), None)
+        if open_elsewhere is None:
+            _enqueue(using)
+        else:
+            transaction.on_commit(functools.partial(_enqueue, using), using=open_elsewhere, robust=True)
+
+    @classmethod
+    def check(cls) -> list[checks.CheckMessage]:
+        """E006 when there is no Django Tasks or its setting does not do, W043 when nothing would run apart."""
+        try:
+            from dsn_core.runners import task_queue, wakeups
+
+            backend = wakeups.work_off.get_backend()
+        except ModuleNotFoundError as error:
+            return [_cannot_work(f"there is no module {error.name!r}", "Install dsn-core[tasks].")]
+        except Exception as error:
+            hint = "Mend TASKS['default'] in the settings. Until then messages wait for 'manage.py dsn_worker'."
+            return [_cannot_work(describe(error), hint)]
+        said = {task_queue.ImmediateBackend: "sends in the process that fired the signal, before it goes on"}
+        said[task_queue.DummyBackend] = "runs no task: no message is sent"
+        return [
+            checks.Warning(
+                f"DSN['RUNNER'] is 'tasks', and TASKS['default'] is Django's {kind.__name__}, which {what}.",
+                hint="Use a backend that has workers, such as django_tasks_db.DatabaseBackend.",
+                id="dsn.W043",
+            )
+            for kind, what in said.items()
+            if isinstance(backend, kind)
+        ]
+
+
+def _cannot_work(why: str, hint: str) -> checks.CheckMessage:
+    return checks.Error(f"DSN['RUNNER'] is 'tasks', but Django Tasks cannot be used: {why}.", hint=hint, id="dsn.E006")
+
+
+def _in_transaction(using: str) -> Iterator[str]:
+    for connection in connections.all(initialized_only=True):
+        if connection.alias != using and connection.in_atomic_block:
+            yield connection.alias
+
+
+def _enqueue(using: str) -> None:
+    # Making the task reads the setting TASKS, which may be wrong: that is this wake-up's error, not the import's.
+    from dsn_core.runners.wakeups import work_off
+
+    work_off.enqueue(using)

@@ -1,0 +1,37 @@
+"""The one task that the runner ``tasks`` puts into the queue. Importable where the setting TASKS works."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Final
+
+from django.utils import timezone
+
+from dsn_core.pipeline import due, run
+from dsn_core.runners.task_queue import default_backend, task
+from dsn_core.triggers.dispatcher import dispatcher
+
+#: Seconds that one task works, so that tasks of others have their turn.
+SECONDS: Final = 20.0
+#: Seconds that an appointment is late, because this machine's clock is not quite the database's.
+MARGIN: Final = 1.0
+
+
+@task  # type: ignore[untyped-decorator]  # whichever package it comes from
+def work_off(using: str) -> None:
+    """Do what is due in the database ``using``, and see to it that somebody comes back for what is left.
+
+    A task that found nothing makes no appointment: whoever did the work has made one. So there are
+    never more appointments than tasks that did something, and they come to an end with the work.
+    """
+    dispatcher.look()
+    end = time.monotonic() + SECONDS
+    found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end
+    if not found_something or not default_backend().supports_defer:
+        return
+    wait = due.seconds_until_due(using)
+    if wait is not None:
+        later = timezone.now() + datetime.timedelta(seconds=wait + MARGIN)
+        again = work_off.using(run_after=later) if wait else work_off
+        again.enqueue(using)
