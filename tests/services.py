@@ -64,6 +64,32 @@ def _probe_mariadb(settings: Mapping[str, str]) -> None:
     ).close()
 
 
+def _probe_rabbitmq(settings: Mapping[str, str]) -> None:
+    import amqp
+
+    connection = amqp.Connection(
+        host=f"{settings['HOST']}:{settings['PORT']}",
+        userid=settings["USER"],
+        password=settings["PASSWORD"],
+        connect_timeout=PATIENCE,
+    )
+    connection.connect()
+    connection.close()
+
+
+def _probe_redis(settings: Mapping[str, str]) -> None:
+    import redis
+
+    with redis.Redis(
+        host=settings["HOST"],
+        port=int(settings["PORT"]),
+        password=settings["PASSWORD"] or None,
+        socket_connect_timeout=PATIENCE,
+        socket_timeout=PATIENCE,
+    ) as client:
+        client.ping()
+
+
 SERVICES = {
     service.name: service
     for service in (
@@ -77,6 +103,12 @@ SERVICES = {
             {"HOST": "127.0.0.1", "PORT": "3306", "USER": "root", "PASSWORD": ""},
             _probe_mariadb,
         ),
+        Service(
+            "rabbitmq",
+            {"HOST": "127.0.0.1", "PORT": "5672", "USER": "guest", "PASSWORD": "guest"},
+            _probe_rabbitmq,
+        ),
+        Service("redis", {"HOST": "127.0.0.1", "PORT": "6379", "PASSWORD": ""}, _probe_redis),
     )
 }
 

@@ -1,0 +1,11 @@
+"""dsn-celery: the runner ``celery`` of dsn-core, whose work Celery's workers do.
+
+Importing it needs no Django that is set up, so that a settings module can.
+"""
+
+from __future__ import annotations
+
+from dsn_celery.beat import beat_schedule
+from dsn_celery.runner import CeleryRunner
+
+__all__ = ["CeleryRunner", "beat_schedule"]
