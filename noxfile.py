@@ -117,7 +117,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=NEWEST_PYTHON)
 @nox.parametrize("plugin", [folder.name for folder in PLUGINS])
 def plugins(session: nox.Session, plugin: str) -> None:
-    """One plugin's tests, against the built wheels of the core and the plugin."""
+    """One plugin's tests, but for the slow ones, against the built wheels of the core and the plugin."""
     place = Path(session.create_tmp()).resolve()
     shutil.rmtree(place, ignore_errors=True)
     session.install(*groups("test"))
@@ -135,7 +135,7 @@ def plugins(session: nox.Session, plugin: str) -> None:
         session.run(
             "python", "-c", f"import sys, {package} as it; assert it.__file__.startswith(sys.prefix), it.__file__"
         )
-    session.run("python", "-m", "pytest", f"plugins/{plugin}/tests", *session.posargs)
+    session.run("python", "-m", "pytest", f"plugins/{plugin}/tests", *(session.posargs or ["-m", "not slow"]))
 
 
 @nox.session(python=NEWEST_PYTHON)

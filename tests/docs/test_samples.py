@@ -16,6 +16,8 @@ from tests.docs.literate import DISTRIBUTIONS, ROOT, Block, blocks
 PAGES = sorted(
     [*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md"), *(folder / "README.md" for folder in DISTRIBUTIONS[1:])]
 )
+#: The packages of the distributions.
+PACKAGES = {"dsn_core", *(folder.name.replace("-", "_") for folder in DISTRIBUTIONS[1:])}
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 
 
@@ -32,7 +34,7 @@ def samples(language: str) -> list[object]:
 def test_python_is_valid_and_imports_what_exists(block: Block) -> None:
     tree = ast.parse(block.text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"dsn_core", "dsn_email"}:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
             module = importlib.import_module(node.module or "")
             assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
