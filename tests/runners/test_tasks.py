@@ -266,6 +266,7 @@ def test_seconds_until_due(signals, subscribe) -> None:
 # Real workers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finisher", ["a later wake-up", "dsn_worker"])
 def test_workers_of_django_tasks_killed_under_load_lose_nothing(
     finisher: str, book: books.Book, child_environment: dict[str, str], tmp_path: Path, capsys

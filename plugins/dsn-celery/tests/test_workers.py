@@ -90,7 +90,7 @@ def test_a_worker_killed_under_load_loses_nothing(app, book, environment, worker
 
 def test_celery_and_dsn_worker_side_by_side_double_nothing(app, book, environment, worker, log, capsys) -> None:
     events, addresses = 6, 50
-    env = environment(app, seconds=0.005)
+    env = environment(app, seconds=0.02)
     books.subscribe(addresses)
     with worker(env, concurrency=2), books.process(DSN_WORKER, env, log.with_name("other")):
         books.wait_for(lambda: b"Watching" in log.with_name("other").read_bytes())
