@@ -28,8 +28,24 @@ import django
 ROOT = Path(__file__).resolve().parents[2]
 #: The folders of the distributions.
 DISTRIBUTIONS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+#: Those that the pages tell their reader to install. The others, which the tests have beside them, are hidden.
+READERS = ("dsn-core", "dsn-email")
 #: Seconds for one command.
 PATIENCE = 120
+
+#: Python imports it by itself, wherever its folder is on the path.
+_HIDE = """
+import importlib_metadata
+
+_distributions = importlib_metadata.distributions
+
+
+def _without(**given):
+    return (found for found in _distributions(**given) if found.metadata["Name"] not in {hidden})
+
+
+importlib_metadata.distributions = _without
+"""
 
 _FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})(?P<info>.*)$")
 _VERSIONS = re.compile(r"\s*\(Django (?P<versions>[^)]*)\)$")
@@ -92,8 +108,13 @@ class Reader:
         self.place.mkdir()
         self.shown = self.complaints = ""
         self.installed = folder / "installed"
+        hidden = []
         for distribution in DISTRIBUTIONS:
-            write_metadata(distribution, self.installed)
+            if distribution == ROOT or distribution.name in READERS:
+                write_metadata(distribution, self.installed)
+            else:
+                hidden.append(distribution.name)
+        (self.installed / "sitecustomize.py").write_text(_HIDE.replace("{hidden}", repr(hidden)), encoding="utf-8")
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "DSN_", "PYTEST_"))
         }
