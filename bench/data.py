@@ -81,7 +81,7 @@ def crowd(number: int, name: str = "crowd") -> Group:
     """A group of ``number`` users, made by the database alone."""
     group = Group.objects.create(name=name)
     numbers = (
-        f"SELECT value AS n FROM generate_series(1, {number}) AS value"
+        f"SELECT value AS n FROM generate_series(1, {number}) AS value"  # noqa: S608 - a number
         if connection.vendor == "postgresql"
         else f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {number}) SELECT n FROM c"  # noqa: S608
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 #: Seconds that a piece of work should take: long beside the clock's grain, short beside the machine's moods.
-PIECE = 0.01
+PIECE = 0.005
 #: Calls before the clock starts: caches are as warm for the one as for the other.
 WARM = 3
 
@@ -42,6 +42,11 @@ class Ratio:
     ratio: float
     spread: float
     cpu: float
+
+    @property
+    def judged(self) -> float:
+        """The figure that counts: on SQLite all the work is this process's own, which its processor time says best."""
+        return self.cpu if connection.vendor == "sqlite" else self.ratio
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def at_most(name: str, found: Ratio, bound: float | None) -> Row:
         f"{found.spread:.3f}",
         f"{found.cpu:.3f}",
         "" if bound is None else f"<{bound:.2f}",
-        None if bound is None else found.ratio <= bound,
+        None if bound is None else found.judged <= bound,
     )
 
 

@@ -173,6 +173,11 @@ class Test:
 
     # Looking up instead of asking one by one
 
+    @property
+    def column_of_instance(self) -> Any:
+        """The field of the action object itself that the path leads to; None where it leads elsewhere."""
+        return self._subject.field if len(self.steps) == 2 and self.root in ("instance", "action_object") else None
+
     def key(self) -> Hashable | None:
         """What the path must lead to for the condition to hold, if that is one value that can be looked up."""
         if self._holds is not EQUALS or self.compares:

@@ -19,6 +19,7 @@ from django.db import connections, router, transaction
 from django.db.models import Model
 
 from dsn_core import conf
+from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
 from dsn_core.models import ConfigurationVersion, Trigger
 from dsn_core.models.references import pk_text
@@ -58,13 +59,17 @@ class Dispatcher:
         self._version: int | None = None
         self._looked_at = float("-inf")
         self._views = Views(self._rolled_back)
-        self._switchboard = Switchboard(self._receive, self._read_before)
+        self._switchboard = Switchboard(self._receive, self._could_match, self._read_before)
 
     # Matching
 
     def index(self) -> Index | None:
         """The index that holds for this thread's connection."""
-        return self._views.of(connections[home()], self._shared) if self._views else self._shared
+        return self._views.of(connections[home()], self._shared) if self._views.in_use else self._shared
+
+    def _could_match(self, registration: SignalRegistration, instance: Model, kwargs: Mapping[str, Any]) -> bool:
+        index = self.index() if self._views.in_use else self._shared
+        return index is not None and index.glance(registration, instance.__class__).could_match(instance, kwargs)
 
     def handle(self, occasion: Occasion, *, source: str | None = None) -> uuid.UUID | None:
         """Record what ``occasion`` matches; return its id, or None when nothing was recorded.

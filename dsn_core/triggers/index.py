@@ -9,10 +9,12 @@ from typing import NamedTuple, TypeAlias
 from django.db.models import Exists, Model, OuterRef
 
 from dsn_core.contracts.conditions import Condition
+from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Subscription, Trigger
 from dsn_core.models.references import find_model, pk_text
 from dsn_core.plugins.catalogue import catalogue
+from dsn_core.triggers.glancing import Glance
 from dsn_core.triggers.kinship import concerned, counts_as, senders, shares_key
 from dsn_core.triggers.occasions import Occasion
 from dsn_core.triggers.tables import Entry, Rule, Table
@@ -73,6 +75,8 @@ class Index:
         self._tables: dict[Topic, Table] = {}
         #: Those of all models that an instance of a class counts as, by verb and class.
         self._by_class: dict[tuple[str, type], tuple[tuple[type[Model], Table], ...]] = {}
+        #: What there is to see of them at a glance.
+        self._glances: dict[tuple[str, type], Glance] = {}
         own: set[Topic] = set()
         for entry in entries.values():
             self._add(entry, own)
@@ -94,7 +98,7 @@ class Index:
             self._remove(trigger_id, own)
             if (new := entries.get(trigger_id)) is not None:
                 self._add(new, own)
-        self._by_class = {}
+        self._by_class, self._glances = {}, {}
 
     def _table(self, topic: Topic, own: set[Topic]) -> Table:
         """The table of ``topic``, to be changed: unless it is our ``own`` already, another index may read it."""
@@ -136,6 +140,15 @@ class Index:
             elif model is not None:
                 for sender in senders(registration, model):
                     yield Ear(verb, sender), compared
+
+    def glance(self, registration: SignalRegistration, cls: type[Model]) -> Glance:
+        """What shows at once that a signal about an instance of ``cls`` matches nothing."""
+        glance = self._glances.get((registration.name, cls))
+        if glance is None:
+            tables = self._tables_of(registration.name, cls, registration.inherits)
+            rules = ((model, (rule for group in table.rules.values() for rule in group)) for model, table in tables)
+            glance = self._glances[registration.name, cls] = Glance(registration, rules)
+        return glance
 
     def match(self, occasion: Occasion) -> list[Entry]:
         """The entries that a sent signal matches, each once."""

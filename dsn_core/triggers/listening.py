@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,8 @@ logger = logging.getLogger("dsn_core.triggers")
 
 #: Records what an occasion matches.
 Handler = Callable[[Occasion], object]
+#: Whether a signal about an instance, with these arguments, could match anything: a quick look before the exact one.
+Looker = Callable[[SignalRegistration, Any, Mapping[str, Any]], bool]
 #: Reads columns of an instance as the database holds them now, given the arguments of the signal before the change.
 Reader = Callable[[Any, Mapping[str, Any], frozenset[str]], Mapping[str, Any] | None]
 
@@ -53,9 +56,19 @@ class Duty:
     #: The columns that are read before the change.
     compared: frozenset[str] = frozenset()
 
-    @property
+    # Cached, since every signal asks.
+
+    @functools.cached_property
     def needs_announcing(self) -> bool:
         return bool(self.announced_verbs or self.compared)
+
+    @functools.cached_property
+    def glanced_at(self) -> SignalRegistration | None:
+        """The verb, if the duty is no more than to hand on one signal, whose action object is its ``instance``."""
+        if self.needs_announcing or len(self.verbs) != 1:
+            return None
+        verb = self.verbs[0]
+        return verb if verb.senders == "models" and verb.action_object is None else None
 
 
 class Listener:
@@ -64,11 +77,14 @@ class Listener:
     Its methods are plain functions to Django: the async ways of sending run them in a thread.
     """
 
-    def __init__(self, uid: str, sender: type[Model] | None, handle: Handler, read: Reader) -> None:
+    def __init__(
+        self, uid: str, sender: type[Model] | None, handle: Handler, could_match: Looker, read: Reader
+    ) -> None:
         self.uid = uid
         self.sender = sender
         self.duty: Duty | None = None
         self._handle = handle
+        self._could_match = could_match
         self._read = read
         self._ignores = _is_historical if sender is None else _is_fixture
 
@@ -113,6 +129,9 @@ class Listener:
         """The fact has come."""
         duty = self.duty
         if duty is None:
+            return
+        verb, instance = duty.glanced_at, kwargs.get("instance")
+        if verb is not None and instance is not None and not self._could_match(verb, instance, kwargs):
             return
         announced = self._announced(kwargs) if duty.needs_announcing else None
         # An instance that is rebuilt from an event, or read by a condition, is no news.
@@ -167,8 +186,9 @@ def _is_historical(sender: Any, kwargs: Mapping[str, Any]) -> bool:
 class Switchboard:
     """Which signals are connected to whom."""
 
-    def __init__(self, handle: Handler, read: Reader) -> None:
+    def __init__(self, handle: Handler, could_match: Looker, read: Reader) -> None:
         self._handle = handle
+        self._could_match = could_match
         self._read = read
         self._listeners: dict[tuple[str, type[Model] | None], Listener] = {}
 
@@ -183,7 +203,9 @@ class Switchboard:
         for (uid, sender), duty in duties.items():
             listener = self._listeners.get((uid, sender))
             if listener is None:
-                listener = self._listeners[uid, sender] = Listener(uid, sender, self._handle, self._read)
+                listener = self._listeners[uid, sender] = Listener(
+                    uid, sender, self._handle, self._could_match, self._read
+                )
             if listener.duty != duty:
                 listener.take_on(duty)
         for key in [key for key in self._listeners if key not in duties]:

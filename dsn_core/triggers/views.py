@@ -97,6 +97,8 @@ class Views:
     def __init__(self, rolled_back: Callable[[], None]) -> None:
         self._by_connection: weakref.WeakKeyDictionary[BaseDatabaseWrapper, _View] = weakref.WeakKeyDictionary()
         self._rolled_back = rolled_back
+        #: Whether there may be any. Each signal asks. After a rollback it may say so for nothing: that takes no lock.
+        self.in_use = False
 
     def __bool__(self) -> bool:
         return bool(self._by_connection)
@@ -137,6 +139,7 @@ class Views:
         view = self._by_connection.get(connection)
         if view is None:
             view = self._by_connection[connection] = _View()
+        self.in_use = True
         key = weakref.ref(connection)
         view.add(edit, shared, lambda: self._drop(key()))
 
@@ -145,6 +148,7 @@ class Views:
         if edit.is_over:
             return []
         view = self._by_connection.pop(connection, None)
+        self.in_use = bool(self._by_connection)
         edits = [edit, *(other for other in (view.alive() if view else ()) if other is not edit)]
         for other in edits:
             other.is_over = True
