@@ -186,6 +186,13 @@ def demo(session: nox.Session) -> None:
     session.run("python", "examples/cinema/demo.py")
 
 
+@nox.session(python=NEWEST_PYTHON)
+def bench(session: nox.Session) -> None:
+    """What dsn-core costs, against plain Django in the same run; `-- --quick` for a first look, or `-- matched`."""
+    install_sources(session, f"Django~={NEWEST_DJANGO}.0", *groups("test"))
+    session.run("python", "-m", "bench", *session.posargs)
+
+
 @nox.session(name="build", python=NEWEST_PYTHON)
 def build_all(session: nox.Session) -> None:
     """Sdist and wheel of every distribution, into dist/; then whether the wheels are complete."""

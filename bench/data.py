@@ -77,20 +77,22 @@ def bare_and_undone() -> Iterator[None]:
         yield
 
 
+def numbers(to: int) -> str:
+    """SQL that selects the numbers ``n`` from 1 to ``to``."""
+    if connection.vendor == "postgresql":
+        return f"SELECT n FROM generate_series(1, {to}) AS n"  # noqa: S608 - a number
+    return f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {to}) SELECT n FROM c"  # noqa: S608
+
+
 def crowd(number: int, name: str = "crowd") -> Group:
     """A group of ``number`` users, made by the database alone."""
     group = Group.objects.create(name=name)
-    numbers = (
-        f"SELECT value AS n FROM generate_series(1, {number}) AS value"  # noqa: S608 - a number
-        if connection.vendor == "postgresql"
-        else f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {number}) SELECT n FROM c"  # noqa: S608
-    )
     concat = f"'{name}' || n"
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO auth_user (username, first_name, last_name, email, password, is_staff, is_active, "  # noqa: S608
             f"is_superuser, date_joined) SELECT {concat}, 'A', 'B', {concat} || '@example.org', '', %s, %s, %s, "
-            f"{now_sql(connection)} FROM ({numbers}) numbers",
+            f"{now_sql(connection)} FROM ({numbers(number)}) numbers",
             [False, True, False],
         )
         cursor.execute(

@@ -1,0 +1,90 @@
+"""From one event to a settled delivery for each of many receivers, by one worker."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jinja2
+from django.contrib.auth.models import Group, User
+from django.db import connection
+
+from bench import queue
+from bench.data import crowd
+from bench.dsn_plugin import Greeting
+from bench.measure import steady
+from bench.models import Job
+from bench.rows import Size
+from bench.table import Row, rates
+from dsn_core import emit
+from dsn_core.models import Delivery, Event, Trigger
+from dsn_core.pipeline import run
+
+_greeting = jinja2.Template(Greeting.text)
+
+
+def send_nothing(jobs: Sequence[Job]) -> None:
+    """What the control's messenger does."""
+
+
+def render(jobs: Sequence[Job]) -> None:
+    """The same, with a text for each receiver."""
+    users = User.objects.in_bulk([job.user_id for job in jobs])
+    for job in jobs:
+        assert _greeting.render(user=users[job.user_id], film="Alien")
+
+
+def measure(size: Size) -> Iterator[Row]:
+    number = size.of(100_000, 5_000)
+    group = crowd(number)
+    Trigger.objects.define("released").subscribe(groups=[group], backends=[("nothing", "greeting")])
+    rounds = size.of(3, 2)
+    bare, rendering, ours, making = [], [], [], []
+    with steady():
+        for _ in range(rounds):
+            bare.append(_control(group, number, send_nothing))
+            everything, rows = _ours(number)
+            ours.append(everything)
+            making.append(rows)
+            rendering.append(_control(group, number, render))
+    for name, control, bound in (
+        (f"{number:,} receivers, or ORM rows", bare, 2.0),
+        ("... that renders, too", rendering, None),
+    ):
+        ratios = [there / here for there, here in zip(ours, control, strict=True)]
+        rate, spread = statistics.median(control), (max(ratios) - min(ratios)) / 2
+        yield rates(name, rate, rate * statistics.median(ratios), bound, spread)
+    yield Row("... only making our rows", "", f"{statistics.median(making):,.0f}/s")
+
+
+def _control(group: Group, number: int, send: Callable[[Sequence[Job]], object]) -> float:
+    started = time.perf_counter()
+    queue.fill(group, 1)
+    assert queue.work(send) == number
+    rate = number / (time.perf_counter() - started)
+    empty(Job)
+    return rate
+
+
+def _ours(number: int) -> tuple[float, float]:
+    started = time.perf_counter()
+    emit("released", film="Alien")
+    run.fanout.expand_due("default")
+    made = time.perf_counter() - started
+    assert run.drain("default").deliveries == number
+    rate = number / (time.perf_counter() - started)
+    assert Delivery.objects.filter(status=Delivery.Status.SENT).count() == number
+    empty(Delivery, Event)
+    return rate, number / made
+
+
+def empty(*models: type[Job] | type[Delivery] | type[Event]) -> None:
+    """Begin with empty tables again, as small as they were."""
+    with connection.cursor() as cursor:
+        for model in models:
+            table = connection.ops.quote_name(model._meta.db_table)
+            if connection.vendor == "postgresql":
+                cursor.execute(f"TRUNCATE {table} CASCADE")
+            else:
+                cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
