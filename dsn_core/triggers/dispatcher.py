@@ -69,7 +69,11 @@ class Dispatcher:
 
     def _could_match(self, registration: SignalRegistration, instance: Model, kwargs: Mapping[str, Any]) -> bool:
         index = self.index() if self._views.in_use else self._shared
-        return index is not None and index.glance(registration, instance.__class__).could_match(instance, kwargs)
+        try:
+            return index is not None and index.glance(registration, instance.__class__).could_match(instance, kwargs)
+        except Exception:
+            # Whoever matches exactly will meet it again, and say so.
+            return True
 
     def handle(self, occasion: Occasion, *, source: str | None = None) -> uuid.UUID | None:
         """Record what ``occasion`` matches; return its id, or None when nothing was recorded.
