@@ -36,6 +36,8 @@ class Batch:
 
     def __init__(self, claimed: Claim[Delivery], using: str, stop: Callable[[], bool] = lambda: False) -> None:
         self.rows = claimed.rows
+        #: How deep the deepest of its events stands in a chain of messages that caused one another.
+        self.depth = 0
         self._claimed = claimed
         self._unsettled = list(claimed.rows)
         self._stop = stop
@@ -46,6 +48,8 @@ class Batch:
         self.clock = claimed.clock
         self.using = using
         self.verdicts: dict[int, Verdict] = {}
+        self._open = self._unsettled
+        self._decided = 0
         #: What the messenger has in hand, and its answers so far, by message id.
         self.portion: list[Delivery] = []
         self.receipts: dict[str, Receipt] = {}
@@ -56,7 +60,9 @@ class Batch:
     @property
     def open(self) -> list[Delivery]:
         """The rows that nothing was decided about yet."""
-        return [row for row in self._unsettled if row.pk not in self.verdicts]
+        if self._decided != len(self.verdicts):
+            self._decided, self._open = len(self.verdicts), [row for row in self._open if row.id not in self.verdicts]
+        return self._open
 
     def next_portion(self, size: int) -> bool:
         """Turn to the next ``size`` open rows; False when there are none, or it is to end."""
@@ -112,11 +118,6 @@ class Batch:
     def end_open(self, verdict: Verdict) -> None:
         self.verdicts.update({row.pk: verdict for row in self.open})
 
-    @property
-    def depth(self) -> int:
-        """How deep the deepest of its events stands in a chain of messages that caused one another."""
-        return max((row.event.depth for row in self.rows if Delivery.event.is_cached(row)), default=0)
-
     def drop_exhausted(self) -> None:
         """End the rows whose attempts are used up, and whose last attempt was never settled: its worker died."""
         limit = conf.current().MAX_ATTEMPTS
@@ -133,6 +134,7 @@ class Batch:
     def load_events(self) -> None:
         """Attach each row's event with its payload decoded, once per event."""
         events = Event.objects.using(self.using).in_bulk({row.event_id for row in self.open})
+        self.depth = max((event.depth for event in events.values()), default=0)
         for row in self.open:
             event = events.get(row.event_id)
             if event is None:
@@ -213,23 +215,23 @@ class Batch:
         """Render the portion; a row that fails is its own failure. Returns the messages, with who gets them."""
         messages = []
         templates: dict[str, BaseMessageTemplate] = {}
-        locales = Locales()
-        for row in self.portion:
-            if not self.go_on():
-                return []
-            name, event = row.backend.message_template, row.event
-            try:
-                if name not in templates:
-                    templates[name] = registry.message_template(name)
-                with locales.of(row.user):
-                    message = templates[name].render(row.user, event.trigger_context, event.signal_kwargs)
-                messages.append(addressed(message, row))
-            except UnknownName as error:
-                self.end(row, Status.FAILED, f"{error} {SEND_AGAIN}")
-            except DatabaseTrouble as error:
-                self.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
-            except Exception as error:
-                self.end(row, Status.FAILED, f"Rendering {name!r} failed: {describe(error)}")
+        with Locales() as locales:
+            for row in self.portion:
+                if not self.go_on():
+                    return []
+                name, event, user = row.backend.message_template, row.event, row.user
+                try:
+                    if name not in templates:
+                        templates[name] = registry.message_template(name)
+                    locales.switch(user)
+                    message = templates[name].render(user, event.trigger_context, event.signal_kwargs)
+                    messages.append(addressed(message, row, user))
+                except UnknownName as error:
+                    self.end(row, Status.FAILED, f"{error} {SEND_AGAIN}")
+                except DatabaseTrouble as error:
+                    self.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
+                except Exception as error:
+                    self.end(row, Status.FAILED, f"Rendering {name!r} failed: {describe(error)}")
         return messages
 
 
@@ -238,10 +240,10 @@ def _given_back(row: Delivery) -> Verdict:
     return Verdict(status, row.last_error, after=0.0, counts=False)
 
 
-def addressed(rendered: Any, row: Delivery) -> Message:
+def addressed(rendered: Any, row: Delivery, user: Any) -> Message:
     """``rendered`` as the message of this delivery. A template may return any text."""
     message = rendered if isinstance(rendered, Message) else Message(str(rendered))
-    message.id, message.address, message.user = row.message_id, row.address, row.user
+    message.id, message.address, message.user = row.message_id, row.address, user
     return message
 
 

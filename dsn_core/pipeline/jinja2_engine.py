@@ -71,6 +71,9 @@ class _Jinja2Template:
     def __init__(
         self, html: jinja2.Template, text: jinja2.Template, whole: str, *, blocks: bool, tree: nodes.Template
     ) -> None:
+        for template in (html, text):
+            # A chain of mappings, which Jinja2 would flatten anew for each message.
+            template.globals = dict(template.globals)
         self._templates = {"html": html, "text": text, "subject": text}
         self._whole = whole
         extends = tree.find(nodes.Extends) is not None

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import zoneinfo
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 from django.conf import settings
@@ -18,19 +19,44 @@ logger = logging.getLogger("dsn_core.sending")
 
 
 class Locales:
-    """Where users' languages and time zones are, as the settings say now. One per batch."""
+    """Where users' languages and time zones are, as the settings say now. One per batch.
+
+    A context manager, within which :meth:`switch` changes to those of one user after the other: what
+    was there before comes back at its end.
+    """
 
     def __init__(self) -> None:
         chosen = conf.current()
         self._language_path = chosen.LANGUAGE_PATH
         self._time_zone_path = chosen.TIME_ZONE_PATH
+        self._held: tuple[str, str] | None = None
+        self._before = contextlib.ExitStack()
+
+    def __enter__(self) -> Locales:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held = None
+        self._before.close()
+
+    def switch(self, user: Any) -> None:
+        """Change to the language and time zone of ``user``, or the site's: never those of whoever fired the signal."""
+        wanted = (_preference(user, self._language_path), _preference(user, self._time_zone_path))
+        if wanted == self._held:
+            return
+        self._before.close()
+        self._before.enter_context(translation.override(_language(wanted[0])))
+        # Overriding with None is the site's own time zone.
+        self._before.enter_context(timezone.override(_zone(wanted[1])))
+        self._held = wanted
 
     @contextlib.contextmanager
     def of(self, user: Any) -> Iterator[None]:
-        """The language and time zone of ``user``, or the site's: never those of whoever fired the signal."""
-        language = _language(_preference(user, self._language_path))
-        # Overriding with None is the site's own time zone.
-        with translation.override(language), timezone.override(_zone(_preference(user, self._time_zone_path))):
+        """The same for the time of one block."""
+        with self:
+            self.switch(user)
             yield
 
 

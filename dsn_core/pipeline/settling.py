@@ -168,10 +168,11 @@ def _update(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> i
     params: list[Any] = []
     for name in _SETTLED:
         field: Any = Delivery._meta.get_field(name)
-        values = [field.get_db_prep_save(getattr(row, name), connection) for row in rows]
-        sql, given = literal(values[0])
+        values = [getattr(row, name) for row in rows]
+        sql, given = literal(field.get_db_prep_save(values[0], connection))
         if any(value != values[0] for value in values):
-            cases = [(row.pk, *literal(value)) for row, value in zip(rows, values, strict=True)]
+            prepared = (field.get_db_prep_save(value, connection) for value in values)
+            cases = [(row.pk, *literal(value)) for row, value in zip(rows, prepared, strict=True)]
             sql = f"CASE {key} {' '.join(f'WHEN %s THEN {then}' for _, then, _ in cases)} END"
             given = [param for pk, _, value in cases for param in (pk, *value)]
         sets.append(f"{quote(field.column)} = {sql}")
