@@ -15,6 +15,9 @@ from dsn_core.exceptions import ConfigurationError, nearest
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
+#: Each is a thread with a connection to the database.
+MOST_LANES = 32
+
 _SECRET = "dsn_secret"  # noqa: S105 - the name of a mark
 
 
@@ -40,6 +43,8 @@ class Options:
     TIMEOUT: float = 10.0
     #: How many messages the provider takes from all workers together: ``"30/s"``, ``"500/h"``. Empty: any number.
     RATE: str = ""
+    #: How many batches one worker process sends at the same time, each over a connection of its own.
+    LANES: int = 1
 
     @property
     def rate(self) -> Rate | None:
@@ -72,6 +77,8 @@ class Options:
                 found.append(
                     "TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"
                 )
+            elif name == "LANES" and not 1 <= values[name] <= MOST_LANES:
+                found.append(f"LANES must be a number from 1 to {MOST_LANES}")
             elif name == "RATE":
                 try:
                     Rate.parse(values[name])

@@ -156,7 +156,7 @@ class Delivery(Claimable):
     address_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
-    provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True, db_index=True)
+    provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True)
     report = models.CharField(
         _("report"), max_length=12, choices=Report, blank=True, help_text=_("What the provider said later.")
     )
@@ -176,7 +176,11 @@ class Delivery(Claimable):
             models.UniqueConstraint(fields=["occurrence", "backend", "user"], name="dsn_delivery_user_once"),
             models.UniqueConstraint(fields=["occurrence", "backend", "address_key"], name="dsn_delivery_address_once"),
         ]
-        indexes = [models.Index(fields=["messenger", "priority", "not_before", "id"], name="dsn_delivery_claim")]
+        indexes = [
+            models.Index(fields=["messenger", "priority", "not_before", "id"], name="dsn_delivery_claim"),
+            # For reports. Not db_index, by which PostgreSQL gets a second one, for LIKE.
+            models.Index(fields=["provider_id"], name="dsn_delivery_provider"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event_id}/{self.pk} by {self.messenger} to {self.receiver_label}: {self.status}"

@@ -137,6 +137,12 @@ def _report(alias: str, rows: Sequence[Delivery]) -> None:
         logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
+def lanes_of(alias: str) -> int:
+    """How many batches of the messenger a worker sends at the same time."""
+    messenger = made(alias)
+    return 1 if isinstance(messenger, Verdict) else messenger.options.LANES
+
+
 def _claim(due: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
     if not messenger.sends_itself():
         return _claim_first(due, limit)

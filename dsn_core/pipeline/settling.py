@@ -17,7 +17,7 @@ from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
 from dsn_core.pipeline.claiming import Claim, chunks
-from dsn_core.pipeline.sql import literal, storable
+from dsn_core.pipeline.sql import keys, literal, storable
 from dsn_core.plugins.loading import describe
 from dsn_core.signals import address_refused, delivery_finished
 
@@ -100,8 +100,8 @@ def _tell(
         return
     if not all_ours:
         # Another worker took some over; what is in the database says which.
-        keys = [row.pk for row in finished]
-        ours = Delivery.objects.using(using).filter(pk__in=keys, finished_at=moment).values_list("pk", flat=True)
+        theirs_too = [row.pk for row in finished]
+        ours = Delivery.objects.using(using).filter(pk__in=theirs_too, finished_at=moment).values_list("pk", flat=True)
         held = set(ours)
         finished = [row for row in finished if row.pk in held]
     for row in finished:
@@ -172,18 +172,17 @@ def _update(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> i
         sql, given = literal(field.get_db_prep_save(values[0], connection))
         if any(value != values[0] for value in values):
             prepared = (field.get_db_prep_save(value, connection) for value in values)
-            cases = [(row.pk, *literal(value)) for row, value in zip(rows, prepared, strict=True)]
-            sql = f"CASE {key} {' '.join(f'WHEN %s THEN {then}' for _, then, _ in cases)} END"
-            given = [param for pk, _, value in cases for param in (pk, *value)]
+            cases = [(int(row.id), *literal(value)) for row, value in zip(rows, prepared, strict=True)]
+            sql = f"CASE {key} {' '.join(f'WHEN {pk} THEN {then}' for pk, then, _ in cases)} END"
+            given = [param for _, _, value in cases for param in value]
         sets.append(f"{quote(field.column)} = {sql}")
         params += given
     token: Any = Delivery._meta.get_field("lease_token")
-    params += [row.pk for row in rows]
     params.append(token.get_db_prep_value(claimed.token, connection))
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {quote(Delivery._meta.db_table)} SET {', '.join(sets)} "  # noqa: S608 - values are parameters
-            f"WHERE {key} IN ({', '.join(['%s'] * len(rows))}) AND {quote(token.column)} = %s",
+            f"WHERE {key} IN ({keys(rows)}) AND {quote(token.column)} = %s",
             params,
         )
         return int(cursor.rowcount)

@@ -45,8 +45,8 @@ class Sending:
 
     patience = 0.5
 
-    def __init__(self, alias: str, using: str, stop: Callable[[], bool]) -> None:
-        self.label = f"messenger {alias}"
+    def __init__(self, alias: str, number: int, using: str, stop: Callable[[], bool]) -> None:
+        self.label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
         self._sender = Sender(alias, using, stop)
 
     def step(self) -> Work:

@@ -13,6 +13,7 @@ from django.db import close_old_connections
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import run
+from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
 from dsn_core.runners.lanes import LONGEST_WAIT, POLL_SECONDS, Expanding, Lane, Sending, Task
@@ -124,7 +125,8 @@ class Worker:
         dispatcher.look()
         self._see_to(Expanding(self.using, self.is_stopping))
         for alias in run.known_messengers(self.using, self.messengers):
-            self._see_to(Sending(alias, self.using, self.is_stopping))
+            for number in range(1, lanes_of(alias) + 1):
+                self._see_to(Sending(alias, number, self.using, self.is_stopping))
         lease = conf.current().LEASE_SECONDS
         for label, lane in list(self._lanes.items()):
             if lane.silence() > lane.task.patience * lease:
