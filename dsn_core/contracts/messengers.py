@@ -105,6 +105,14 @@ class BaseMessenger(Named):
         """
         raise not_overridden(self, "send_messages")
 
+    def stop(self) -> None:
+        """Begin no further message: the worker is to stop, or has lost its lease.
+
+        For messengers that have several messages under way at once. Called between two receipts, maybe
+        more than once; ``send_messages`` then goes on with the receipts of what is under way, and ends.
+        A messenger that does not override it is not asked for more receipts.
+        """
+
     def send(
         self, template: Any, users: Sequence[Any], trigger_context: dict[str, Any], signal_kwargs: dict[str, Any]
     ) -> Any:

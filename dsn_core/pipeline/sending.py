@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.contracts.overriding import overrides
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import ConfigurationError, ContractError
 from dsn_core.models import Delivery, MessengerState
@@ -209,8 +210,8 @@ def collect(
     """Put the receipts by message id into ``receipts``, one by one; return what the messenger raised, if it did.
 
     A receipt that names its message is that one's; others are taken in the order of the messages
-    that have none yet. ``go_on()`` is asked after each; a messenger that yields its receipts is not
-    asked for more when it says no.
+    that have none yet. ``go_on()`` is asked after each; when it says no, a messenger that yields its
+    receipts is not asked for more, but for those of what it has under way.
     """
     waiting = iter(messages)
     try:
@@ -224,10 +225,13 @@ def collect(
             if about is not None:
                 # The first answer about a message counts: what was sent is not to be sent again.
                 receipts.setdefault(about.id, _masked(receipt, messenger))
-            if len(receipts) < len(messages) and not go_on() and isinstance(answers, Generator):
-                # Closed, so that it can close its connection.
-                answers.close()
-                break
+            if len(receipts) < len(messages) and not go_on():
+                if overrides(type(messenger), BaseMessenger, "stop"):
+                    messenger.stop()
+                elif isinstance(answers, Generator):
+                    # Closed, so that it can close its connection.
+                    answers.close()
+                    break
     except Exception as error:
         text: str = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)

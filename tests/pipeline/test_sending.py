@@ -835,3 +835,44 @@ def test_signals_fired_by_plugins_while_sending_are_one_deeper(signals, subscrib
         delivery_finished.disconnect(listen)
     assert set(Event.objects.values_list("depth", flat=True)) == {0, 1, 2, 3}, "and no deeper: the loop ends"
     assert len(signals.sent) == Event.objects.count()
+
+
+# Stopping in the middle
+
+
+class Concurrent(BaseMessenger):
+    """Has two messages under way at any time."""
+
+    name = "concurrent"
+    begun: list[str] = []
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.stopping = False
+
+    def stop(self) -> None:
+        self.stopping = True
+
+    def send_messages(self, messages: Any) -> Any:
+        waiting, under_way = list(messages), []
+        while waiting or under_way:
+            while waiting and len(under_way) < 2 and not self.stopping:
+                under_way.append(waiting.pop(0))
+                self.begun.append(under_way[-1].id)
+            if not under_way:
+                return
+            yield Receipt.sent(message=under_way.pop(0))
+
+
+def test_a_messenger_that_is_told_to_stop_answers_for_what_is_under_way(signals, subscribe, fire, people) -> None:
+    from dsn_core.pipeline import fanout
+
+    cls = type("Mine", (Concurrent,), {"name": "concurrent", "begun": []})
+    signals.add(cls)
+    subscribe(users=people, backends=[("concurrent", "plain")])
+    fire()
+    fanout.expand_due(outbox())
+    sending.send_due("concurrent", outbox(), lambda: len(cls.begun) == 2)
+    assert statuses() == ["sent", "sent", "pending"]
+    assert [row.attempts for row in rows()] == [1, 1, 0]
+    assert {row.message_id for row in rows()[:2]} == set(cls.begun)
