@@ -42,9 +42,9 @@ def the(messages: Iterable[CheckMessage], id: str) -> CheckMessage:
     return found
 
 
-def of_installed(site: Site, *, without: tuple[str, ...] = ("dsn_email.",)) -> list[CheckMessage]:
-    """What is said of a fresh registry, save of plugins that happen to be installed beside."""
-    return [item for item in installed.messages(site.load()) if not str(item.id).startswith(without)]
+def of_installed(site: Site) -> list[CheckMessage]:
+    """What is said of a fresh registry."""
+    return installed.messages(site.load())
 
 
 # The settings

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from django.apps import AppConfig, apps
 
+from dsn_core.plugins import discovery
 from dsn_core.plugins.catalogue import Catalogue
 from dsn_core.plugins.loading import Plugin
 from dsn_core.plugins.registry import Registry
 
+#: The folder of the repository's own plugins.
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 #: What the modules of plugins begin with.
 IMPORTS = """
 from dataclasses import dataclass
@@ -111,8 +114,14 @@ def plugin(registry: Registry, name: str) -> Plugin:
 
 @contextmanager
 def make_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A site whose modules are forgotten afterwards."""
+    """A site whose modules are forgotten afterwards, and where nothing else is installed."""
     before = set(sys.modules)
+    # The repository's own plugins are installed beside, and not configured.
+    ours = tuple(folder.name.replace("-", "_") for folder in PLUGINS.iterdir())
+    found = discovery._entry_points
+    monkeypatch.setattr(
+        discovery, "_entry_points", lambda: [item for item in found() if not item.value.startswith(ours)]
+    )
     try:
         yield Site(folder, monkeypatch)
     finally:
