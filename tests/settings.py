@@ -76,6 +76,8 @@ INSTALLED_APPS = [
 if importlib.util.find_spec("django_tasks_db"):
     INSTALLED_APPS.append("django_tasks_db")
     TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+# Plugins that are apps, too. One plugin's own run lacks the others.
+INSTALLED_APPS += [name for name in ("dsn_telegram",) if importlib.util.find_spec(name)]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -26,7 +26,11 @@ INSTALLED_APPS = [
 ]
 
 # dsn-email is not named anywhere: it is installed, and that is enough. This only says who its e-mails are from.
-DSN = {"MESSENGERS": {"email": {"FROM": "Electric Cinema <cinema@example.org>"}}}
+DSN = {
+    "MESSENGERS": {"email": {"FROM": "Electric Cinema <cinema@example.org>"}},
+    # It is installed here, too, and would ask for its app and for a bot.
+    "DISABLED_PLUGINS": ["telegram"],
+}
 
 _SMTP_PORT = os.environ.get("CINEMA_SMTP_PORT")
 _BACKEND = f"django.core.mail.backends.{'smtp' if _SMTP_PORT else 'console'}.EmailBackend"

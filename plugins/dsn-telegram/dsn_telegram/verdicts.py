@@ -1,0 +1,85 @@
+"""What an answer of the Bot API, or its absence, means for a message."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dsn_core import Receipt
+from dsn_telegram.bot import Answer, NoAnswer
+
+#: Seconds the bot rests when its token, its address or TLS is refused: somebody must mend the settings.
+CONFIGURATION_PAUSE: Final = 300.0
+#: Seconds it rests when it is told "too many requests" and not for how long.
+THROTTLE_PAUSE: Final = 30.0
+
+#: What the Bot API says of a chat that cannot be written to, with 400. Every 403 is one, too.
+_NO_CHAT: Final = (
+    "chat not found",
+    "user not found",
+    "peer_id_invalid",
+    "chat_id_invalid",
+    "chat_id is empty",
+    "user_is_blocked",
+    "input_user_deactivated",
+    "group chat was deactivated",
+    "group is deactivated",
+    "bot was kicked",
+    "bot is not a member",
+    "have no rights to send a message",
+    "chat_write_forbidden",
+    "chat_restricted",
+    "need administrator rights in the channel chat",
+    "not enough rights to send",
+    "channel_private",
+)
+#: Of markup that it cannot read.
+_NO_MARKUP: Final = ("can't parse entities", "can't parse caption entities", "can't parse message caption")
+
+
+def is_markup_refused(answer: Answer) -> bool:
+    """Whether the same as plain text may do."""
+    return answer.status == 400 and any(words in answer.description.lower() for words in _NO_MARKUP)
+
+
+def of_answer(answer: Answer) -> Receipt:
+    """The receipt for a message whose (last) call was answered so."""
+    if answer.ok and answer.status < 300:
+        return Receipt.sent(_message_id(answer.result))
+    said = f"{answer.status}: {answer.description or 'no words of the Bot API'}"
+    if answer.status == 429:
+        wait = THROTTLE_PAUSE if answer.retry_after is None else answer.retry_after
+        return Receipt.pause(wait, f"The Bot API asks for a pause ({said}).")
+    if not answer.is_its_own:
+        return _of_somebody_else(answer.status)
+    if answer.status == 403:
+        return Receipt.invalid_address(said)
+    if answer.status in (401, 404):
+        return Receipt.pause(CONFIGURATION_PAUSE, f"The Bot API refuses the token ({said}): see the option BOT_TOKEN.")
+    if answer.status >= 500:
+        # It says itself that it failed: the message was not sent.
+        return Receipt.retry(answer.retry_after, said)
+    if answer.status == 400 and any(words in answer.description.lower() for words in _NO_CHAT):
+        return Receipt.invalid_address(said)
+    return Receipt.failed(said)
+
+
+def of_no_answer(error: NoAnswer) -> Receipt:
+    """The receipt for a message whose call was not answered."""
+    if error.configuration:
+        return Receipt.pause(CONFIGURATION_PAUSE, str(error))
+    return Receipt.unknown(str(error)) if error.written else Receipt.retry(reason=str(error))
+
+
+def _of_somebody_else(status: int) -> Receipt:
+    """An answer that is not the Bot API's own: of a gateway before it, or of a wrong address."""
+    said = f"HTTP {status} in no words of the Bot API"
+    if status < 300 or status in (502, 504):
+        # Something behind it may have taken the message; only the answer was lost.
+        return Receipt.unknown(f"{said}: it may have been taken.")
+    if status >= 500 or status in (408, 425):
+        return Receipt.retry(reason=said)
+    return Receipt.pause(CONFIGURATION_PAUSE, f"{said}: see the option API_BASE, and the proxies of the environment.")
+
+
+def _message_id(result: object) -> str:
+    return str(result.get("message_id", "")) if isinstance(result, dict) else ""
