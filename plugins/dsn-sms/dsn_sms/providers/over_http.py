@@ -1,0 +1,50 @@
+"""What providers with an HTTP API have in common."""
+
+from __future__ import annotations
+
+import httpx
+
+from dsn_core import Receipt
+from dsn_sms import http
+from dsn_sms.meanings import seconds_of
+from dsn_sms.outgoing import SMS
+from dsn_sms.providers.base import BaseProvider
+
+
+class HTTPProvider(BaseProvider):
+    """One request per message. A subclass makes the request and reads the answer."""
+
+    def request(self, sms: SMS, client: httpx.Client) -> httpx.Request:
+        """The request that sends ``sms``, built with ``client.build_request``."""
+        raise NotImplementedError(f"{type(self).__qualname__} does not say what to request.")
+
+    def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
+        """What ``answer`` says."""
+        raise NotImplementedError(f"{type(self).__qualname__} cannot read answers.")
+
+    def send(self, sms: SMS) -> Receipt:
+        client = self._client()
+        answer = http.exchange(
+            client, self.request(sms, client), timeout=self.options.TIMEOUT, mask=self.options.mask
+        )
+        return self.understand(answer, sms)
+
+    def rehearse(self, sms: SMS) -> None:
+        self.request(sms, self._client())
+
+    def _client(self) -> httpx.Client:
+        return http.client(self.options.TIMEOUT, self.options.CONNECTIONS)
+
+    def refused(self, answer: http.Answer, code: str, said: str) -> Receipt:
+        """The receipt for an answer that is an error."""
+        return self.refusal(code, answer.status, said, after=seconds_of(answer.headers.get("Retry-After")))
+
+    def senseless(self, answer: http.Answer) -> Receipt:
+        """The receipt for a "yes" in words that nobody understands: the message may be on its way."""
+        beginning = " ".join(answer.text[:100].split())
+        return Receipt.unknown(f"{self.name}: HTTP {answer.status}, and an answer that makes no sense: {beginning!r}")
+
+
+def text_of(value: object) -> str:
+    """A value of a JSON answer as text; empty for what is none."""
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""

@@ -1,0 +1,103 @@
+"""Makes a message's text ready for SMS: cleaned, in the cheaper encoding where possible, and short enough."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from dsn_sms.encoding import measure
+
+#: Typographic characters that GSM-7 lacks, and what says the same in it.
+PLAIN: Final = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′`´ʼ‹›", "'"),
+        **dict.fromkeys("“”„‟″«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t", " "),
+        # Invisible: soft hyphen, zero-width space, word joiner, byte-order mark.
+        **dict.fromkeys("\u00ad\u200b\u2060\ufeff", ""),
+        **dict.fromkeys("•·‣", "-"),
+        "…": "...",
+        "⁄": "/",
+        "№": "No",
+        "™": "TM",
+        "©": "(c)",
+        "®": "(R)",
+        "→": "->",
+        "←": "<-",
+    }
+)
+_JOINER: Final = "\u200d"
+
+
+class TooLong(ValueError):
+    """A text that takes more segments or characters than it may. Its text says how many."""
+
+
+def clean(text: str) -> str:
+    """``text`` with line ends as ``\\n``, composed characters, and without what no phone can show.
+
+    Control characters vanish (form feed, too), and halves of surrogate pairs become U+FFFD.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n\n")
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def without_typography(text: str) -> str:
+    """``text`` with plain characters for typographic ones, if that lets it travel in GSM-7; else as it is.
+
+    A text that needs UCS-2 anyway keeps its quotation marks: nothing is gained by taking them.
+    """
+    plain = text.translate(PLAIN)
+    return plain if measure(plain).encoding == "GSM-7" else text
+
+
+def fit(text: str, *, segments: int, characters: int, cut: bool) -> str:
+    """``text`` if it takes no more than ``segments`` and ``characters``; else cut, if ``cut``.
+
+    A cut text ends with an ellipsis, and is cut between two words where there are any.
+    Raises :class:`TooLong`.
+    """
+    if _fits(text, segments, characters):
+        return text
+    size = measure(text)
+    if not cut:
+        raise TooLong(
+            f"The text has {len(text)} characters and takes {size.segments} segments of {size.encoding}; "
+            f"{segments} segments and {characters} characters are allowed."
+        )
+    ellipsis = "..." if size.encoding == "GSM-7" else "…"
+    fewest, most = 0, min(len(text), characters)
+    while fewest < most:
+        middle = (fewest + most + 1) // 2
+        if _fits(text[:middle] + ellipsis, segments, characters):
+            fewest = middle
+        else:
+            most = middle - 1
+    return _at_a_boundary(text, fewest) + ellipsis
+
+
+def _fits(text: str, segments: int, characters: int) -> bool:
+    return len(text) <= characters and measure(text).segments <= segments
+
+
+def _at_a_boundary(text: str, end: int) -> str:
+    """The beginning of ``text``, at most ``end`` characters, without half of a word or of an emoji."""
+    blank = max(text.rfind(" ", 0, end + 1), text.rfind("\n", 0, end + 1))
+    # A "word" of which a third would be lost is a link, or a language that has no blanks.
+    if blank > end * 2 // 3:
+        return text[:blank].rstrip()
+    while end and (_continues(text[end]) or text[end - 1] == _JOINER):
+        end -= 1
+    return text[:end].rstrip()
+
+
+def _continues(character: str) -> bool:
+    """Whether the character belongs to the one before it: accents, joiners, variants and skin tones of emoji."""
+    return (
+        character == _JOINER
+        or unicodedata.category(character) in {"Mn", "Me", "Mc"}
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+    )
