@@ -32,8 +32,8 @@ TWILIO: Final = _table(
         # landline or unreachable carrier, 30004 blocked by the receiver.
         _ADDRESS: "21211 21214 21217 21265 21266 21610 21614 21635 30004 30005 30006",
         # 20003 wrong credentials, 20005 account not active, 20008 test credentials, 20404 account or resource not
-        # found, 21212 / 21603 / 21606 / 21659 / 21660 the sender cannot send, 21611 its queue is full is not here,
-        # 21703 / 21704 / 21705 the messaging service, 30002 account suspended, 21608 trial account.
+        # found, 21212 / 21603 / 21606 / 21659 / 21660 the sender cannot send, 21608 trial account, 21701 to 21705 the
+        # messaging service, 30002 account suspended.
         _CONFIGURATION: "20003 20005 20008 20404 21212 21603 21606 21608 21659 21660 21701 21703 21704 21705 30002",
         # Said before anything was queued: Twilio has not processed the request.
         _THROTTLED: "20429 14107 30022 63017",

@@ -30,8 +30,8 @@ class VonageOptions(SMSOptions):
     API_SECRET: str = secret()
     #: The account's signature secret. Without it no callback is believed.
     SIGNATURE_SECRET: str = secret(default="")
-    #: How callbacks of the older SMS API are signed, as chosen in Vonage's dashboard.
-    SIGNATURE_METHOD: Literal["md5hash", "md5", "sha1", "sha256", "sha512"] = "sha256"
+    #: How callbacks of the older SMS API are signed (the hash of the HMAC), as chosen in Vonage's dashboard.
+    SIGNATURE_METHOD: Literal["md5", "sha1", "sha256", "sha512"] = "sha256"
     #: What Vonage takes where nothing else was agreed.
     RATE: str = "30/s"
 

@@ -1,0 +1,62 @@
+"""Sends several messages at the same time, and answers for each as soon as it is known."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Final
+
+from dsn_core import Outcome, Receipt
+from dsn_sms.outgoing import SMS
+from dsn_sms.providers.base import NoConnection
+
+#: Connections that fail in a row before the rest of the batch waits.
+MAX_LOST_CONNECTIONS: Final = 3
+#: Seconds for which it does.
+REST: Final = 15.0
+
+
+def dispatch(send: Callable[[SMS], Receipt], items: Sequence[SMS], connections: int) -> Iterator[Receipt]:
+    """Call ``send`` for each of ``items``, at most ``connections`` at the same time, and yield the receipts.
+
+    Receipts come in any order and name their messages. After a pause nothing more is begun; what is under way is
+    answered for. After :data:`MAX_LOST_CONNECTIONS` in a row the rest comes later, without having been tried.
+    ``send`` may raise :class:`NoConnection`, and nothing else.
+    """
+    waiting = deque(items)
+    answered: SimpleQueue[tuple[SMS, Future[Receipt]]] = SimpleQueue()
+    under_way = lost_in_a_row = 0
+    reason = ""
+    with ThreadPoolExecutor(min(connections, max(len(items), 1)), thread_name_prefix="dsn-sms") as pool:
+        while True:
+            while waiting and under_way < connections and lost_in_a_row < MAX_LOST_CONNECTIONS:
+                sms = waiting.popleft()
+                pool.submit(send, sms).add_done_callback(lambda future, sms=sms: answered.put((sms, future)))
+                under_way += 1
+            if not under_way:
+                break
+            sms, future = answered.get()
+            under_way -= 1
+            try:
+                receipt = future.result()
+            except NoConnection as error:
+                lost_in_a_row += 1
+                reason = str(error)
+                receipt = Receipt.retry(reason=reason)
+            else:
+                lost_in_a_row = 0
+            if receipt.outcome is Outcome.PAUSE:
+                waiting.clear()
+            try:
+                yield _about(sms, receipt)
+            except GeneratorExit:
+                # Asked to stop. What is under way can no longer be taken back: it is answered for, and nothing else.
+                waiting.clear()
+    for sms in waiting:
+        yield _about(sms, Receipt.later(REST, f"Not tried, since the provider cannot be reached. {reason}"))
+
+
+def _about(sms: SMS, receipt: Receipt) -> Receipt:
+    return Receipt(receipt.outcome, receipt.reason, receipt.after, receipt.provider_id, sms.message)

@@ -1,0 +1,122 @@
+"""What Twilio posts: status callbacks and incoming messages, and whether Twilio signed them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+from django.http import HttpRequest, QueryDict
+
+from dsn_sms import addresses
+from dsn_sms.providers.base import Forged, Inbound, Report, Unreadable
+
+if TYPE_CHECKING:
+    from dsn_sms.providers.twilio import TwilioOptions
+
+#: The statuses that nothing follows. Others (queued, sending, sent) say nothing that is not known.
+_FINAL: Final = {"delivered": "delivered", "read": "delivered", "undelivered": "undelivered", "failed": "undelivered"}
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+def read(request: HttpRequest, options: TwilioOptions) -> Iterator[Report | Inbound]:
+    """What a signed request says. Raises :class:`Forged` or :class:`Unreadable`."""
+    verify(request, options)
+    fields = _fields(request)
+    message_id, status = fields.get("MessageSid", ""), fields.get("MessageStatus") or fields.get("SmsStatus", "")
+    if not message_id:
+        raise Unreadable("It names no MessageSid.")
+    if status in ("received", "receiving"):
+        yield Inbound(
+            id=message_id,
+            number=fields.get("From", ""),
+            to=fields.get("To", ""),
+            text=fields.get("Body", ""),
+            # Set where Twilio itself answers STOP, START and HELP ("Advanced Opt-Out").
+            kind=fields.get("OptOutType", "").lower(),
+            raw=fields,
+        )
+    elif state := _FINAL.get(status):
+        code = fields.get("ErrorCode", "")
+        reason = " ".join(filter(None, (status, code, fields.get("ErrorMessage", "")))) if state == "undelivered" else ""
+        yield Report(
+            "delivered" if state == "delivered" else "undelivered",
+            message_id=request.GET.get(addresses.MESSAGE, ""),
+            provider_id=message_id,
+            reason=reason,
+        )
+
+
+def verify(request: HttpRequest, options: TwilioOptions) -> None:
+    """Raise :class:`Forged` unless Twilio signed the request.
+
+    The signature is over the address that Twilio called, and the sorted fields of a form. For any other body the
+    address holds its SHA-256.
+    """
+    given = request.headers.get("X-Twilio-Signature", "")
+    digest, key = _algorithm(request.headers.get("X-Twilio-Webhooks-Signature-Settings", ""), options)
+    url = addresses.called(request, options.PUBLIC_URL)
+    form: QueryDict | None = request.POST if _is_form(request) else None
+    if form is None and request.body:
+        stated = parse_qs(urlsplit(url).query).get("bodySHA256", [""])[0]
+        if not hmac.compare_digest(hashlib.sha256(request.body).hexdigest(), stated.lower()):
+            raise Forged("The body is not the one that was signed.")
+    # Twilio signs with or without the port, which proxies may add or take away.
+    expected = [signature(variant, form, key, digest) for variant in _with_and_without_port(url)]
+    # All are compared, so that the time tells nothing.
+    if not any([hmac.compare_digest(item.encode(), given.encode()) for item in expected]):
+        raise Forged(
+            "The signature is wrong. If Twilio sent it: AUTH_TOKEN is another account's, or Twilio calls another "
+            f"address than {url!r} (behind a proxy, set PUBLIC_URL)."
+        )
+
+
+def signature(url: str, form: QueryDict | None, key: str, digest: str = "sha1") -> str:
+    """The signature of a request to ``url``, as Twilio makes it."""
+    text = url
+    for name in sorted(form or {}):
+        for value in sorted(set(form.getlist(name) if form else [])):
+            text += name + value
+    return base64.b64encode(hmac.digest(key.encode(), text.encode(), digest)).decode()
+
+
+def _algorithm(settings: str, options: TwilioOptions) -> tuple[str, str]:
+    """The hash and the key that the header names: the account's token, or a shared key."""
+    named = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+    algorithm = named.get("algorithm", "").upper()
+    if algorithm in ("", "HMAC_SHA1"):
+        return "sha1", options.AUTH_TOKEN
+    if algorithm != "HMAC_SHA256":
+        raise Forged(f"It is signed by {algorithm[:40]!r}, which nobody knows here.")
+    if not options.SHARED_KEY:
+        raise Forged("It is signed with a shared key, and the option SHARED_KEY is not set.")
+    return "sha256", options.SHARED_KEY
+
+
+def _with_and_without_port(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    bare = host[: host.rfind(":")] if parts.port is not None else host
+    port = parts.port or _PORTS.get(parts.scheme, 443)
+    with_port = parts._replace(netloc=f"{bare}:{port}")
+    return parts._replace(netloc=bare).geturl(), with_port.geturl()
+
+
+def _is_form(request: HttpRequest) -> bool:
+    return request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def _fields(request: HttpRequest) -> Mapping[str, str]:
+    if _is_form(request):
+        return request.POST.dict()  # type: ignore[return-value]  # texts, since Django's forms have nothing else
+    if request.body:
+        try:
+            said = json.loads(request.body)
+        except ValueError:
+            raise Unreadable("Its body is no JSON.") from None
+        return {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+    return request.GET.dict()  # type: ignore[return-value]  # the same

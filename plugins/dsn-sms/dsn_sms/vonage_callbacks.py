@@ -1,0 +1,149 @@
+"""What Vonage posts: webhooks of the Messages API (signed by JWT) and of the older SMS API (by a parameter)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+from django.http import HttpRequest
+
+from dsn_sms import addresses
+from dsn_sms.providers.base import Forged, Inbound, Report, Unreadable
+
+if TYPE_CHECKING:
+    from dsn_sms.providers.vonage import VonageOptions
+
+#: Seconds after which a signature is no longer believed. Vonage signs each attempt anew.
+MAX_AGE: Final = 300.0
+
+#: The statuses that nothing follows, in the words of both APIs.
+_DELIVERED: Final = frozenset({"delivered", "read"})
+_UNDELIVERED: Final = frozenset({"rejected", "undeliverable", "failed", "expired"})
+
+
+def read(request: HttpRequest, options: VonageOptions) -> Iterator[Report | Inbound]:
+    """What a signed request says. Raises :class:`Forged` or :class:`Unreadable`."""
+    if not options.SIGNATURE_SECRET:
+        raise Forged("Nothing can be verified: the option SIGNATURE_SECRET is not set.")
+    if request.headers.get("Authorization"):
+        verify_token(request, options.SIGNATURE_SECRET, options.API_KEY)
+        yield from _from_messages_api(_json(request), request.GET.get(addresses.MESSAGE, ""))
+    else:
+        fields = _fields(request)
+        verify_parameters(fields, options.SIGNATURE_SECRET, options.SIGNATURE_METHOD)
+        yield from _from_sms_api(fields, request.GET.get(addresses.MESSAGE, ""))
+
+
+def verify_token(request: HttpRequest, secret: str, api_key: str) -> None:
+    """Raise :class:`Forged` unless the request has a fresh JWT for exactly this body."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Forged("It has no token.")
+    try:
+        # The algorithm is ours to choose: a token that says "none" must not be believed.
+        claims = jwt.decode(token.strip(), secret, algorithms=["HS256"], options={"require": ["iat"]}, leeway=MAX_AGE)
+    except jwt.PyJWTError as error:
+        raise Forged(f"Its token is not Vonage's: {error}.") from None
+    _check_age(claims["iat"])
+    if claims.get("api_key", api_key) != api_key:
+        raise Forged("Its token is another account's.")
+    if not hmac.compare_digest(hashlib.sha256(request.body).hexdigest(), str(claims.get("payload_hash", "")).lower()):
+        raise Forged("The body is not the one that was signed.")
+
+
+def verify_parameters(fields: Mapping[str, Any], secret: str, method: str) -> None:
+    """Raise :class:`Forged` unless ``sig`` is a fresh signature of all the other parameters."""
+    given = str(fields.get("sig", "")).lower()
+    if not given:
+        raise Forged("It is not signed.")
+    if not hmac.compare_digest(signature(fields, secret, method).encode(), given.encode()):
+        raise Forged("The signature is wrong: SIGNATURE_SECRET or SIGNATURE_METHOD is not the account's.")
+    _check_age(fields.get("timestamp"))
+
+
+def signature(fields: Mapping[str, Any], secret: str, method: str) -> str:
+    """The signature of parameters, as the SMS API makes it. ``method`` is the HMAC's hash, e.g. ``"sha256"``."""
+    # "&" and "=" in values would let one parameter pass for two.
+    text = "".join(
+        f"&{name}={str(fields[name]).replace('&', '_').replace('=', '_')}" for name in sorted(fields) if name != "sig"
+    )
+    return hmac.new(secret.encode(), text.encode(), method).hexdigest()
+
+
+def _check_age(moment: object) -> None:
+    try:
+        age = time.time() - float(str(moment))
+    except ValueError:
+        raise Forged("It does not say when it was signed.") from None
+    if not abs(age) <= MAX_AGE:
+        raise Forged(f"It was signed {age:.0f} s ago. If it is a new one, compare this machine's clock.")
+
+
+def _from_messages_api(said: Mapping[str, Any], message_id: str) -> Iterator[Report | Inbound]:
+    uuid = str(said.get("message_uuid", ""))
+    if not uuid:
+        raise Unreadable("It names no message_uuid.")
+    if "status" not in said:
+        # Vonage's other channels use the same webhook.
+        if said.get("channel", "sms") == "sms":
+            yield Inbound(
+                id=uuid,
+                number=f"+{said.get('from', '')}",
+                to=str(said.get("to", "")),
+                text=str(said.get("text", "")),
+                raw=said,
+            )
+        return
+    error = said.get("error")
+    reason = ""
+    if isinstance(error, Mapping):
+        reason = " ".join(str(error[key]) for key in ("title", "detail") if error.get(key))
+    yield from _report(str(said["status"]), message_id or str(said.get("client_ref", "")), uuid, reason)
+
+
+def _from_sms_api(fields: Mapping[str, Any], message_id: str) -> Iterator[Report | Inbound]:
+    found = str(fields.get("messageId") or fields.get("message-id") or "")
+    if not found:
+        raise Unreadable("It names no messageId.")
+    if "status" in fields:
+        reason = f"err-code {fields['err-code']}" if str(fields.get("err-code", "0")) != "0" else ""
+        yield from _report(str(fields["status"]), message_id or str(fields.get("client-ref", "")), found, reason)
+    else:
+        yield Inbound(
+            id=found,
+            number=f"+{fields.get('msisdn', '')}",
+            to=str(fields.get("to", "")),
+            text=str(fields.get("text", "")),
+            raw={name: value for name, value in fields.items() if name != "sig"},
+        )
+
+
+def _report(status: str, message_id: str, provider_id: str, reason: str) -> Iterator[Report]:
+    if status in _DELIVERED:
+        yield Report("delivered", message_id=message_id, provider_id=provider_id)
+    elif status in _UNDELIVERED:
+        said = f"{status}: {reason}" if reason else status
+        yield Report("undelivered", message_id=message_id, provider_id=provider_id, reason=said)
+
+
+def _json(request: HttpRequest) -> Mapping[str, Any]:
+    try:
+        said = json.loads(request.body)
+    except ValueError:
+        raise Unreadable("Its body is no JSON.") from None
+    if not isinstance(said, dict):
+        raise Unreadable("Its body is no JSON object.")
+    return said
+
+
+def _fields(request: HttpRequest) -> Mapping[str, Any]:
+    """The parameters: of a form, of JSON, or of the address, as chosen in the dashboard; without our own."""
+    if request.content_type == "application/json":
+        return _json(request)
+    given = request.POST if request.method == "POST" else request.GET
+    return {name: value for name, value in given.items() if name != addresses.MESSAGE}
