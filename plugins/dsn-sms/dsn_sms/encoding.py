@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -30,31 +30,38 @@ class Size:
     segments: int
 
 
+_GSM_7: Final = re.compile(f"[{re.escape(''.join(BASIC | EXTENSION))}]*")
+_EXTENDED: Final = re.compile(f"[{re.escape(''.join(EXTENSION))}]")
+
+
 def encoding_of(text: str) -> Encoding:
     """GSM-7 when every character is in its alphabet or extension table, else UCS-2."""
-    return "GSM-7" if all(character in BASIC or character in EXTENSION for character in text) else "UCS-2"
-
-
-def units_of(character: str, encoding: Encoding) -> int:
-    """What one character takes: one or two units."""
-    if encoding == "GSM-7":
-        return 2 if character in EXTENSION else 1
-    return 2 if ord(character) > 0xFFFF else 1
+    return "GSM-7" if _GSM_7.fullmatch(text) else "UCS-2"
 
 
 def measure(text: str) -> Size:
     """How ``text`` travels. Characters of two units are never divided between two segments."""
     encoding = encoding_of(text)
-    costs = [units_of(character, encoding) for character in text]
-    units = sum(costs)
-    segments = 1 if units <= ALONE[encoding] else _segments(costs, EACH[encoding])
+    if encoding == "GSM-7":
+        units = len(text) + len(_EXTENDED.findall(text))
+    else:
+        units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    segments = 1 if units <= ALONE[encoding] else _segments(text, encoding)
     return Size(encoding, units, segments)
 
 
-def _segments(costs: Iterable[int], room: int) -> int:
-    segments, left = 1, room
-    for cost in costs:
-        if cost > left:
-            segments, left = segments + 1, room
-        left -= cost
+def _segments(text: str, encoding: Encoding) -> int:
+    segments, left = 1, EACH[encoding]
+    for character in text:
+        takes = _takes(character, encoding)
+        if takes > left:
+            segments, left = segments + 1, EACH[encoding]
+        left -= takes
     return segments
+
+
+def _takes(character: str, encoding: Encoding) -> int:
+    """The units of one character: one or two."""
+    if encoding == "GSM-7":
+        return 2 if character in EXTENSION else 1
+    return 2 if character > "\uffff" else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import ipaddress
 import json
@@ -9,6 +10,8 @@ import logging
 import os
 import ssl
 import time
+import urllib.request
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from dsn_sms.providers.base import BadSettings, NoConnection, NoAnswer
+from dsn_sms.providers.base import BadSettings, NoAnswer, NoConnection
 
 #: Bytes of an answer that are read. Those of providers have some hundreds.
 LONGEST_ANSWER: Final = 65_536
@@ -47,35 +50,69 @@ class Answer:
             return None
 
 
-@functools.lru_cache(maxsize=8)
-def _client(process: int, timeout: float, connections: int) -> httpx.Client:
-    # By process: a connection must not cross a fork. The environment's proxies are used, except to this machine.
-    return httpx.Client(
-        timeout=timeout,
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE
-        ),
-        headers={"User-Agent": USER_AGENT},
-        follow_redirects=False,
-        mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
-    )
+#: The connections that nobody uses just now: by process (a connection must not cross a fork), origin and proxy.
+_idle: Final[defaultdict[tuple[int, str, str], deque[httpx.HTTPTransport]]] = defaultdict(deque)
 
 
-def client(timeout: float, connections: int) -> httpx.Client:
-    """This process's client, which all batches share. ``timeout`` in seconds, for each step of a request."""
-    return _client(os.getpid(), timeout, connections)
+@contextmanager
+def connection(url: httpx.URL) -> Iterator[httpx.HTTPTransport]:
+    """A connection to the origin of ``url``, which is kept for whoever comes next.
+
+    A transport per connection, since the pool of one that all threads share looks at every idle connection for each
+    request. A transport and no ``httpx.Client``, since there is no use for cookies and redirects here, and none for
+    its log, which shows whole addresses.
+    """
+    proxy = proxy_for(url)
+    idle = _idle[os.getpid(), f"{url.scheme}://{url.netloc.decode()}", proxy]
+    try:
+        # The one used last: it is the likeliest to be still open.
+        found = idle.pop()
+    except IndexError:
+        found = httpx.HTTPTransport(
+            verify=_trust(),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE),
+            proxy=proxy or None,
+        )
+    try:
+        yield found
+    finally:
+        idle.append(found)
 
 
-def exchange(client: httpx.Client, request: httpx.Request, *, timeout: float, mask: Callable[[str], str]) -> Answer:
-    """Send ``request`` and return the answer, whatever its status.
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Whose certificates are believed. Read once: it takes longer than a request."""
+    return httpx.create_ssl_context()
+
+
+def proxy_for(url: httpx.URL) -> str:
+    """The proxy that the environment wants for ``url``; empty for none. This machine is never reached by one."""
+    if is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
+        return ""
+    proxies = urllib.request.getproxies()
+    return proxies.get(url.scheme) or proxies.get("all") or ""
+
+
+def forget_connections() -> None:
+    """Close the connections that are kept, and read the trusted certificates again."""
+    for idle in list(_idle.values()):
+        while idle:
+            idle.pop().close()
+    _trust.cache_clear()
+
+
+def exchange(request: httpx.Request, *, timeout: float, mask: Callable[[str], str]) -> Answer:
+    """Send ``request`` and return the answer, whatever its status. ``timeout``: seconds for each step, and for all.
 
     Raises :class:`NoConnection` when the provider cannot have got the request, :class:`NoAnswer` when it may have, and
     :class:`BadSettings` when no request can work as things are set.
     """
     end = time.monotonic() + timeout
+    request.headers.setdefault("User-Agent", USER_AGENT)
+    request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
     try:
-        with masked(mask):
-            response = client.send(request, stream=True)
+        with masked(mask), connection(request.url) as transport:
+            response = transport.handle_request(request)
             try:
                 return Answer(response.status_code, response.headers, _read(response, end))
             finally:
@@ -98,7 +135,8 @@ def _read(response: httpx.Response, end: float) -> str:
     """The answer's text. One that comes by drops is given up when the time is over."""
     parts: list[bytes] = []
     size = 0
-    for part in response.iter_bytes():
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    for part in response.stream:
         parts.append(part)
         size += len(part)
         if size > LONGEST_ANSWER:
@@ -106,6 +144,11 @@ def _read(response: httpx.Response, end: float) -> str:
         if time.monotonic() > end:
             raise httpx.ReadTimeout("it was not complete in time")
     return b"".join(parts).decode(response.encoding or "utf-8", "replace")
+
+
+def basic_auth(user: str, password: str) -> str:
+    """The header ``Authorization`` for a user and password."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def describe(error: BaseException) -> str:

@@ -42,7 +42,7 @@ class SMSOptions(Options):
     #: Whether a message that the provider may have taken (a time-out, a 5xx) is sent once more.
     RETRY_UNKNOWN: bool = False
     #: How many messages are under way at the same time, each over a connection of its own.
-    CONNECTIONS: int = 20
+    CONNECTIONS: int = 40
     #: Do everything but call the provider.
     DRY_RUN: bool = False
     #: Where the provider's API is. Empty: at its public address.

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import httpx
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -32,7 +33,6 @@ logger = logging.getLogger("dsn_sms")
 MAX_AGE: Final = 2 * 3_600.0
 #: Seconds that a certificate is kept.
 _CERTIFICATE_AGE: Final = 3_600
-_CONNECTIONS: Final = 4
 ARN: Final = re.compile(r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]+(\.fifo)?")
 
 #: What is signed, in this order; what is missing is left out.
@@ -214,9 +214,11 @@ def _fetch(url: str, timeout: float, period: int) -> Certificate:
 
 def _get(url: str, timeout: float) -> http.Answer:
     """Fetch ``url``, of which nothing is logged: that of a subscription holds a token."""
-    client = http.client(timeout, _CONNECTIONS)
-    request = client.build_request("GET", url)
-    return http.exchange(client, request, timeout=timeout, mask=lambda text: text.replace(url, "(an address of SNS)"))
+
+    def mask(text: str) -> str:
+        return text.replace(url, "(an address of SNS)")
+
+    return http.exchange(httpx.Request("GET", url), timeout=timeout, mask=mask)
 
 
 def chain(pem: bytes) -> Certificate:

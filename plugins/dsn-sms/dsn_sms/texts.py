@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -27,6 +28,8 @@ PLAIN: Final = str.maketrans(
         "←": "<-",
     }
 )
+#: Unicode's category Cc, but for tabulator and line feed.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _JOINER: Final = "\u200d"
 
 
@@ -40,8 +43,10 @@ def clean(text: str) -> str:
     Control characters vanish (form feed, too), and halves of surrogate pairs become U+FFFD.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n\n")
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+    if not text.isascii():
+        # Two halves become the character that they are, one alone U+FFFD.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = _CONTROL.sub("", text)
     return unicodedata.normalize("NFC", text).strip()
 
 

@@ -60,7 +60,7 @@ class GatewayProvider(HTTPProvider):
 
     options: GatewayOptions
 
-    def request(self, sms: SMS, client: httpx.Client) -> httpx.Request:
+    def request(self, sms: SMS) -> httpx.Request:
         values = {
             "to": sms.to,
             "to_digits": sms.to.lstrip("+"),
@@ -76,7 +76,7 @@ class GatewayProvider(HTTPProvider):
         content = _body(options.BODY, options.FORMAT, values)
         if content is not None and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = _CONTENT_TYPES[options.FORMAT]
-        return client.build_request(options.METHOD, url, headers=headers, content=content)
+        return httpx.Request(options.METHOD, url, headers=headers, content=content)
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
         options = self.options

@@ -8,14 +8,14 @@ from dsn_core import Receipt
 from dsn_sms import http
 from dsn_sms.meanings import seconds_of
 from dsn_sms.outgoing import SMS
-from dsn_sms.providers.base import BaseProvider
+from dsn_sms.providers.base import BadSettings, BaseProvider
 
 
 class HTTPProvider(BaseProvider):
     """One request per message. A subclass makes the request and reads the answer."""
 
-    def request(self, sms: SMS, client: httpx.Client) -> httpx.Request:
-        """The request that sends ``sms``, built with ``client.build_request``."""
+    def request(self, sms: SMS) -> httpx.Request:
+        """The request that sends ``sms``."""
         raise NotImplementedError(f"{type(self).__qualname__} does not say what to request.")
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
@@ -23,17 +23,15 @@ class HTTPProvider(BaseProvider):
         raise NotImplementedError(f"{type(self).__qualname__} cannot read answers.")
 
     def send(self, sms: SMS) -> Receipt:
-        client = self._client()
-        answer = http.exchange(
-            client, self.request(sms, client), timeout=self.options.TIMEOUT, mask=self.options.mask
-        )
-        return self.understand(answer, sms)
+        options = self.options
+        try:
+            request = self.request(sms)
+        except (httpx.InvalidURL, ValueError, KeyError) as error:
+            raise BadSettings(f"The request cannot be made: {options.mask(http.describe(error))}") from None
+        return self.understand(http.exchange(request, timeout=options.TIMEOUT, mask=options.mask), sms)
 
     def rehearse(self, sms: SMS) -> None:
-        self.request(sms, self._client())
-
-    def _client(self) -> httpx.Client:
-        return http.client(self.options.TIMEOUT, self.options.CONNECTIONS)
+        self.request(sms)
 
     def refused(self, answer: http.Answer, code: str, said: str) -> Receipt:
         """The receipt for an answer that is an error."""

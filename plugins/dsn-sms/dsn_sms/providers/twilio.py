@@ -47,17 +47,15 @@ class TwilioProvider(HTTPProvider):
 
     options: TwilioOptions
 
-    def request(self, sms: SMS, client: httpx.Client) -> httpx.Request:
+    def request(self, sms: SMS) -> httpx.Request:
         sender = "MessagingServiceSid" if _SERVICE.fullmatch(sms.sender) else "From"
         form = {"To": sms.to, sender: sms.sender, "Body": sms.text}
         if sms.report_url:
             form["StatusCallback"] = sms.report_url
         base = (self.options.API_BASE or PUBLIC_API).rstrip("/")
-        request = client.build_request(
-            "POST", f"{base}/2010-04-01/Accounts/{self.options.ACCOUNT_SID}/Messages.json", data=form
-        )
-        login = httpx.BasicAuth(self.options.ACCOUNT_SID, self.options.AUTH_TOKEN)
-        return next(login.auth_flow(request))
+        url = f"{base}/2010-04-01/Accounts/{self.options.ACCOUNT_SID}/Messages.json"
+        login = http.basic_auth(self.options.ACCOUNT_SID, self.options.AUTH_TOKEN)
+        return httpx.Request("POST", url, data=form, headers={"Authorization": login})
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
         said = answer.json()

@@ -47,7 +47,7 @@ class VonageProvider(HTTPProvider):
 
     options: VonageOptions
 
-    def request(self, sms: SMS, client: httpx.Client) -> httpx.Request:
+    def request(self, sms: SMS) -> httpx.Request:
         body: dict[str, Any] = {
             "message_type": "text",
             "channel": "sms",
@@ -61,8 +61,8 @@ class VonageProvider(HTTPProvider):
         if sms.report_url:
             body |= {"webhook_url": sms.report_url, "webhook_version": "v1"}
         base = (self.options.API_BASE or PUBLIC_API).rstrip("/")
-        request = client.build_request("POST", f"{base}/v1/messages", json=body)
-        return next(httpx.BasicAuth(self.options.API_KEY, self.options.API_SECRET).auth_flow(request))
+        login = http.basic_auth(self.options.API_KEY, self.options.API_SECRET)
+        return httpx.Request("POST", f"{base}/v1/messages", json=body, headers={"Authorization": login})
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
         said = answer.json()
