@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Final
@@ -18,18 +18,21 @@ MAX_LOST_CONNECTIONS: Final = 3
 REST: Final = 15.0
 
 
-def dispatch(send: Callable[[SMS], Receipt], items: Sequence[SMS], connections: int) -> Iterator[Receipt]:
-    """Call ``send`` for each of ``items``, at most ``connections`` at the same time, and yield the receipts.
+def dispatch(
+    send: Callable[[SMS], Receipt], items: Sequence[SMS | Receipt], connections: int
+) -> Generator[Receipt, None, None]:
+    """Call ``send`` for each SMS of ``items``, at most ``connections`` at the same time, and yield all receipts.
 
     Receipts come in any order and name their messages. After a pause nothing more is begun; what is under way is
     answered for. After :data:`MAX_LOST_CONNECTIONS` in a row the rest comes later, without having been tried.
     ``send`` may raise :class:`NoConnection`, and nothing else.
     """
-    waiting = deque(items)
+    yield from (item for item in items if isinstance(item, Receipt))
+    waiting = deque(item for item in items if isinstance(item, SMS))
     answered: SimpleQueue[tuple[SMS, Future[Receipt]]] = SimpleQueue()
     under_way = lost_in_a_row = 0
     reason = ""
-    with ThreadPoolExecutor(min(connections, max(len(items), 1)), thread_name_prefix="dsn-sms") as pool:
+    with ThreadPoolExecutor(min(connections, max(len(waiting), 1)), thread_name_prefix="dsn-sms") as pool:
         while True:
             while waiting and under_way < connections and lost_in_a_row < MAX_LOST_CONNECTIONS:
                 sms = waiting.popleft()

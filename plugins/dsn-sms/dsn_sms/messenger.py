@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from django.core.checks import CheckMessage
@@ -32,25 +32,19 @@ class SMSMessenger(BaseMessenger):
     batch_size = 500
     Options: ClassVar[type[AnyOptions]] = SMSOptions
 
-    def send_messages(self, messages: Sequence[Message]) -> Iterator[Receipt]:
+    def send_messages(self, messages: Sequence[Message]) -> Iterable[Receipt]:
         """Answer for what cannot be sent before any network is touched, then send the rest concurrently."""
         options: SMSOptions = self.options
         provider = find(options.PROVIDER)(options, self.alias)
         url = addresses.report_url(self.alias, options.PUBLIC_URL)
-        ready: list[SMS] = []
-        for message in messages:
-            prepared = prepare(
-                message,
-                options,
-                characters=provider.max_characters,
-                report_url=addresses.about(url, message.id),
+        prepared = [
+            prepare(
+                message, options, characters=provider.max_characters, report_url=addresses.about(url, message.id)
             )
-            if isinstance(prepared, Receipt):
-                yield prepared
-            else:
-                ready.append(prepared)
-        if ready:
-            yield from dispatch(lambda sms: self._send(provider, sms), ready, options.CONNECTIONS)
+            for message in messages
+        ]
+        # Returned, not delegated to: "yield from" would close it when the core asks to stop, with messages under way.
+        return dispatch(lambda sms: self._send(provider, sms), prepared, options.CONNECTIONS)
 
     def _send(self, provider: BaseProvider, sms: SMS) -> Receipt:
         """Send one message; runs in a thread of its own. Raises :class:`NoConnection`."""

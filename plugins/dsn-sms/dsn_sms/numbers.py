@@ -41,7 +41,8 @@ def parse(address: str, region: str) -> Number:
         if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and not region:
             why = ": it has no country code, and the option REGION is not set"
         raise InvalidAddress(f"{shown} is no phone number{why}.") from None
-    if not phonenumbers.is_possible_number(number):
+    # Not is_possible_number(), which also takes what can be called within a town only.
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise InvalidAddress(f"{shown} is no possible phone number: it is too long or too short.")
     main = phonenumbers.region_code_for_country_code(number.country_code)
     exact = phonenumbers.region_code_for_number(number)

@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from dsn_core import Message, Receipt
-from dsn_sms import SMSMessenger, SMSOptions
+from dsn_sms import SMSMessenger, SMSOptions, http
 
 PROGRAM = Path(__file__).with_name("provider_server.py")
 #: Seconds after which the process ends by itself, whatever happens to the tests.
@@ -96,6 +96,12 @@ def provider_process() -> Iterator[ProviderProcess]:
     process = ProviderProcess()
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_connection_is_left() -> Iterator[None]:
+    yield
+    http.forget_connections()
 
 
 @pytest.fixture

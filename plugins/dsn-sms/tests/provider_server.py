@@ -50,7 +50,7 @@ class Provider:
                 self.under_way += 1
                 self.most_under_way = max(self.most_under_way, self.under_way)
                 try:
-                    if not await self.answer(writer, method, target, headers, body):
+                    if not await self.answer(reader, writer, method, target, headers, body):
                         break
                 finally:
                     self.under_way -= 1
@@ -61,7 +61,13 @@ class Provider:
             writer.close()
 
     async def answer(
-        self, writer: asyncio.StreamWriter, method: str, target: str, headers: dict[str, str], body: bytes
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes,
     ) -> bool:
         """Answer one request. Returns whether the connection stays open."""
         path = urlsplit(target).path
@@ -76,7 +82,9 @@ class Provider:
         if delay := self.script.get("delay", self.delay):
             await asyncio.sleep(delay)
         if mode == "hang":
-            await asyncio.sleep(3600)
+            # Until the client has enough of it.
+            await reader.read()
+            return False
         if mode == "close":
             return False
         if mode in ("cut", "drip"):

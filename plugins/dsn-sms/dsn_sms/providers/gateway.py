@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 from xml.sax.saxutils import escape
 
 import httpx
@@ -22,6 +22,8 @@ from dsn_sms.providers.over_http import HTTPProvider, text_of
 
 #: What can stand in braces in URL and BODY.
 PLACEHOLDERS: Final = ("to", "to_digits", "from", "text", "id", "country", "report_url")
+#: Shorter values are words such as "sms", which would be masked everywhere.
+_SHORTEST_KEY: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,20 @@ class GatewayOptions(SMSOptions):
     #: Where its error code is, which the option ``ERRORS`` can give a meaning.
     ERROR_CODE: str = ""
     ERROR_CODE_PATTERN: str = ""
+
+    def mask(self, text: str) -> str:
+        """``text`` without the secret options, and without what in them is a key by itself."""
+        text = super().mask(text)
+        for part in sorted(self._keys(), key=len, reverse=True):
+            text = text.replace(part, "***")
+        return text
+
+    def _keys(self) -> set[str]:
+        """The values in the query of ``URL``, its user and password, and the words of ``HEADERS``."""
+        parts = urlsplit(self.URL)
+        found = {value for _, value in parse_qsl(parts.query)} | {parts.username or "", parts.password or ""}
+        found |= {word for value in (self.HEADERS or {}).values() for word in value.split()}
+        return {value for value in found if len(value) >= _SHORTEST_KEY and "{" not in value}
 
 
 class GatewayProvider(HTTPProvider):

@@ -23,15 +23,17 @@ class HTTPProvider(BaseProvider):
         raise NotImplementedError(f"{type(self).__qualname__} cannot read answers.")
 
     def send(self, sms: SMS) -> Receipt:
-        options = self.options
-        try:
-            request = self.request(sms)
-        except (httpx.InvalidURL, ValueError, KeyError) as error:
-            raise BadSettings(f"The request cannot be made: {options.mask(http.describe(error))}") from None
-        return self.understand(http.exchange(request, timeout=options.TIMEOUT, mask=options.mask), sms)
+        answer = http.exchange(self._made(sms), timeout=self.options.TIMEOUT, mask=self.options.mask)
+        return self.understand(answer, sms)
 
     def rehearse(self, sms: SMS) -> None:
-        self.request(sms)
+        self._made(sms)
+
+    def _made(self, sms: SMS) -> httpx.Request:
+        try:
+            return self.request(sms)
+        except (httpx.InvalidURL, KeyError, ValueError) as error:
+            raise BadSettings(f"The request cannot be made: {self.options.mask(http.describe(error))}") from None
 
     def refused(self, answer: http.Answer, code: str, said: str) -> Receipt:
         """The receipt for an answer that is an error."""
