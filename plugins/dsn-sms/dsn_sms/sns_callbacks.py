@@ -20,6 +20,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from dsn_sms import http
+from dsn_sms.callbacks import json_object
 from dsn_sms.providers.base import Forged, Inbound, NoAnswer, Report, Unreadable
 
 if TYPE_CHECKING:
@@ -64,19 +65,14 @@ def read(request: HttpRequest, options: SNSOptions) -> Iterator[Report | Inbound
 
     Raises :class:`Forged`, :class:`Unreadable`, or what :func:`dsn_sms.http.exchange` raises when SNS does not answer.
     """
-    try:
-        said = json.loads(request.body)
-    except ValueError:
-        raise Unreadable("Its body is no JSON.") from None
-    if not isinstance(said, dict):
-        raise Unreadable("Its body is no JSON object.")
+    said = json_object(request)
     verify(said, options)
     if said["Type"] == "SubscriptionConfirmation":
         confirm(said, options)
     elif said["Type"] == "Notification":
         try:
             message = json.loads(str(said.get("Message", "")))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unreadable("Its message is no JSON, so none of ours.") from None
         yield from understand(message, str(said.get("MessageId", "")))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.http import HttpRequest, QueryDict
 
 from dsn_sms import addresses
+from dsn_sms.callbacks import json_object
 from dsn_sms.providers.base import Forged, Inbound, Report, Unreadable
 
 if TYPE_CHECKING:
@@ -114,9 +114,5 @@ def _fields(request: HttpRequest) -> Mapping[str, str]:
     if _is_form(request):
         return request.POST.dict()  # type: ignore[return-value]  # texts, since Django's forms have nothing else
     if request.body:
-        try:
-            said = json.loads(request.body)
-        except ValueError:
-            raise Unreadable("Its body is no JSON.") from None
-        return {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+        return {key: str(value) for key, value in json_object(request).items()}
     return request.GET.dict()  # type: ignore[return-value]  # the same

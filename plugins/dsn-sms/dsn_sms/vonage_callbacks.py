@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ import jwt
 from django.http import HttpRequest
 
 from dsn_sms import addresses
+from dsn_sms.callbacks import json_object
 from dsn_sms.providers.base import Forged, Inbound, Report, Unreadable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read(request: HttpRequest, options: VonageOptions) -> Iterator[Report | Inbo
         raise Forged("Nothing can be verified: the option SIGNATURE_SECRET is not set.")
     if request.headers.get("Authorization"):
         verify_token(request, options.SIGNATURE_SECRET, options.API_KEY)
-        yield from _from_messages_api(_json(request), request.GET.get(addresses.MESSAGE, ""))
+        yield from _from_messages_api(json_object(request), request.GET.get(addresses.MESSAGE, ""))
     else:
         fields = _fields(request)
         verify_parameters(fields, options.SIGNATURE_SECRET, options.SIGNATURE_METHOD)
@@ -131,19 +131,9 @@ def _report(status: str, message_id: str, provider_id: str, reason: str) -> Iter
         yield Report("undelivered", message_id=message_id, provider_id=provider_id, reason=said)
 
 
-def _json(request: HttpRequest) -> Mapping[str, Any]:
-    try:
-        said = json.loads(request.body)
-    except ValueError:
-        raise Unreadable("Its body is no JSON.") from None
-    if not isinstance(said, dict):
-        raise Unreadable("Its body is no JSON object.")
-    return said
-
-
 def _fields(request: HttpRequest) -> Mapping[str, Any]:
     """The parameters: of a form, of JSON, or of the address, as chosen in the dashboard; without our own."""
     if request.content_type == "application/json":
-        return _json(request)
+        return json_object(request)
     given = request.POST if request.method == "POST" else request.GET
     return {name: value for name, value in given.items() if name != addresses.MESSAGE}
