@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsn_sms.meanings import Meaning
+from dsn_sms.messenger import SMSMessenger
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
 from dsn_sms.providers.base import (
@@ -15,7 +16,6 @@ from dsn_sms.providers.base import (
     Report,
     Unreadable,
 )
-from dsn_sms.messenger import SMSMessenger  # isort: skip
 from dsn_sms.signals import sms_received
 
 __all__ = [

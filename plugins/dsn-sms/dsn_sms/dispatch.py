@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +37,7 @@ def dispatch(
         while True:
             while waiting and under_way < connections and lost_in_a_row < MAX_LOST_CONNECTIONS:
                 sms = waiting.popleft()
-                pool.submit(send, sms).add_done_callback(lambda future, sms=sms: answered.put((sms, future)))
+                pool.submit(send, sms).add_done_callback(functools.partial(_put, answered, sms))
                 under_way += 1
             if not under_way:
                 break
@@ -59,6 +60,10 @@ def dispatch(
                 waiting.clear()
     for sms in waiting:
         yield _about(sms, Receipt.later(REST, f"Not tried, since the provider cannot be reached. {reason}"))
+
+
+def _put(answered: SimpleQueue[tuple[SMS, Future[Receipt]]], sms: SMS, future: Future[Receipt]) -> None:
+    answered.put((sms, future))
 
 
 def _about(sms: SMS, receipt: Receipt) -> Receipt:

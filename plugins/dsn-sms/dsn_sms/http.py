@@ -135,8 +135,7 @@ def _read(response: httpx.Response, end: float) -> str:
     """The answer's text. One that comes by drops is given up when the time is over."""
     parts: list[bytes] = []
     size = 0
-    assert isinstance(response.stream, httpx.SyncByteStream)
-    for part in response.stream:
+    for part in response.iter_raw():
         parts.append(part)
         size += len(part)
         if size > LONGEST_ANSWER:

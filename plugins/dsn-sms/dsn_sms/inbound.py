@@ -23,7 +23,9 @@ REMEMBERED: Final = 7 * 86_400
 
 #: The words that carriers and providers agree on, as whole messages.
 _KEYWORDS: Final = {
-    **dict.fromkeys(("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"), "stop"),
+    **dict.fromkeys(
+        ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"), "stop"
+    ),
     **dict.fromkeys(("START", "UNSTOP", "SUBSCRIBE"), "start"),
     **dict.fromkeys(("HELP", "INFO"), "help"),
 }

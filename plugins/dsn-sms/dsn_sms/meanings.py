@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -92,4 +93,4 @@ def seconds_of(retry_after: str | None) -> float | None:
         if moment.tzinfo is None:
             return None
         seconds = (moment - timezone.now()).total_seconds()
-    return min(max(seconds, 1.0), LONGEST_PAUSE) if seconds == seconds else None  # noqa: PLR0124 - NaN differs from itself
+    return min(max(seconds, 1.0), LONGEST_PAUSE) if math.isfinite(seconds) else None

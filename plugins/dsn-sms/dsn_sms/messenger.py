@@ -38,9 +38,7 @@ class SMSMessenger(BaseMessenger):
         provider = find(options.PROVIDER)(options, self.alias)
         url = addresses.report_url(self.alias, options.PUBLIC_URL)
         prepared = [
-            prepare(
-                message, options, characters=provider.max_characters, report_url=addresses.about(url, message.id)
-            )
+            prepare(message, options, characters=provider.max_characters, report_url=addresses.about(url, message.id))
             for message in messages
         ]
         # Returned, not delegated to: "yield from" would close it when the core asks to stop, with messages under way.

@@ -44,9 +44,10 @@ def parse(address: str, region: str) -> Number:
     # Not is_possible_number(), which also takes what can be called within a town only.
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise InvalidAddress(f"{shown} is no possible phone number: it is too long or too short.")
-    main = phonenumbers.region_code_for_country_code(number.country_code)
+    code = number.country_code or 0
+    main = phonenumbers.region_code_for_country_code(code)
     exact = phonenumbers.region_code_for_number(number)
-    all_of_code = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code, (main,))
+    all_of_code = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, (main,))
     return Number(
         e164=phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
         countries=frozenset([exact] if exact else all_of_code),

@@ -37,7 +37,8 @@ class SMSOptions(Options):
     LONG_TEXT: Literal["fail", "cut"] = "fail"
     #: Whether typographic characters are replaced where that more than doubles what fits into a segment.
     SMART_ENCODING: bool = True
-    #: What errors of the provider mean, where its table is to be corrected: ``{"30007": "transient", "HTTP 503": ...}``.
+    #: What errors of the provider mean, where its table is to be corrected: ``{"30007": "transient"}``, by code or
+    #: (``"HTTP 503"``) by status.
     ERRORS: Mapping[str, str] = field(default_factory=dict)
     #: Whether a message that the provider may have taken (a time-out, a 5xx) is sent once more.
     RETRY_UNKNOWN: bool = False

@@ -55,9 +55,7 @@ def prepare(message: Message, options: SMSOptions, *, characters: int, report_ur
     if not text:
         return Receipt.failed("The message has no text.", message=message)
     try:
-        text = texts.fit(
-            text, segments=options.MAX_SEGMENTS, characters=characters, cut=options.LONG_TEXT == "cut"
-        )
+        text = texts.fit(text, segments=options.MAX_SEGMENTS, characters=characters, cut=options.LONG_TEXT == "cut")
     except texts.TooLong as error:
         hint = "Shorten the message template, raise MAX_SEGMENTS, or set LONG_TEXT to 'cut'."
         return Receipt.failed(f"{error} {hint}", message=message)

@@ -18,6 +18,6 @@ def dsn_messengers() -> Iterable[type[BaseMessenger]]:
 @hookimpl
 def dsn_signals() -> Iterable[SignalRegistration]:
     """The verb ``sms_received``."""
-    provides = {name: str for name in ("messenger", "number", "text", "kind", "to", "message_id")} | {"raw": dict}
+    provides = dict.fromkeys(("messenger", "number", "text", "kind", "to", "message_id"), str) | {"raw": dict}
     description = "Somebody sent an SMS to one of our numbers."
     return [SignalRegistration("sms_received", sms_received, provides, target="kind", description=description)]

@@ -1,4 +1,4 @@
-"""What Amazon SNS posts for a topic: subscriptions to confirm, reports and incoming messages; and whether it signed them."""
+"""What Amazon SNS posts for a topic (subscriptions, reports, incoming messages), and whether it signed that."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime
 import functools
+import itertools
 import json
 import logging
 import re
@@ -132,7 +133,7 @@ def confirm(said: Mapping[str, Any], options: SNSOptions) -> None:
 
 
 def understand(message: Any, notification_id: str) -> Iterator[Report | Inbound]:
-    """What a notification's message says: an incoming SMS, an event of AWS End User Messaging, or a line of SNS's log."""
+    """What a message says: an incoming SMS, an event of AWS End User Messaging, or a line of SNS's delivery log."""
     if not isinstance(message, dict):
         return
     if "originationNumber" in message and "messageBody" in message:
@@ -234,7 +235,7 @@ def chain(pem: bytes) -> Certificate:
     names = [str(item.value) for item in first.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
     if not any(_NAMES.fullmatch(name) for name in names):
         raise Forged("The certificate at its SigningCertURL is not of SNS.")
-    for issued, issuer in zip(certificates, certificates[1:], strict=False):
+    for issued, issuer in itertools.pairwise(certificates):
         try:
             issued.verify_directly_issued_by(issuer)
         except Exception:

@@ -11,21 +11,27 @@ from dsn_sms.encoding import measure
 #: Typographic characters that GSM-7 lacks, and what says the same in it.
 PLAIN: Final = str.maketrans(
     {
-        **dict.fromkeys("‘’‚‛′`´ʼ‹›", "'"),
-        **dict.fromkeys("“”„‟″«»", '"'),
-        **dict.fromkeys("‐‑‒–—―−", "-"),
-        **dict.fromkeys("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t", " "),
+        # Single quotation marks, primes, accents that stand alone.
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032`\u00b4\u02bc\u2039\u203a", "'"),
+        # Double ones.
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        # Hyphens, dashes, minus.
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        # Blanks of other widths.
+        **dict.fromkeys("\t\u00a0\u202f\u205f\u3000", " "),
+        **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),
         # Invisible: soft hyphen, zero-width space, word joiner, byte-order mark.
         **dict.fromkeys("\u00ad\u200b\u2060\ufeff", ""),
-        **dict.fromkeys("•·‣", "-"),
-        "…": "...",
-        "⁄": "/",
-        "№": "No",
-        "™": "TM",
-        "©": "(c)",
-        "®": "(R)",
-        "→": "->",
-        "←": "<-",
+        # Bullets.
+        **dict.fromkeys("\u2022\u00b7\u2023", "-"),
+        "\u2026": "...",
+        "\u2044": "/",
+        "\u2116": "No",
+        "\u2122": "TM",
+        "\u00a9": "(c)",
+        "\u00ae": "(R)",
+        "\u2192": "->",
+        "\u2190": "<-",
     }
 )
 #: Unicode's category Cc, but for tabulator and line feed.

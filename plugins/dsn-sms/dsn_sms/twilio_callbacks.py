@@ -42,7 +42,9 @@ def read(request: HttpRequest, options: TwilioOptions) -> Iterator[Report | Inbo
         )
     elif state := _FINAL.get(status):
         code = fields.get("ErrorCode", "")
-        reason = " ".join(filter(None, (status, code, fields.get("ErrorMessage", "")))) if state == "undelivered" else ""
+        reason = (
+            " ".join(filter(None, (status, code, fields.get("ErrorMessage", "")))) if state == "undelivered" else ""
+        )
         yield Report(
             "delivered" if state == "delivered" else "undelivered",
             message_id=request.GET.get(addresses.MESSAGE, ""),
@@ -67,8 +69,7 @@ def verify(request: HttpRequest, options: TwilioOptions) -> None:
             raise Forged("The body is not the one that was signed.")
     # Twilio signs with or without the port, which proxies may add or take away.
     expected = [signature(variant, form, key, digest) for variant in _with_and_without_port(url)]
-    # All are compared, so that the time tells nothing.
-    if not any([hmac.compare_digest(item.encode(), given.encode()) for item in expected]):
+    if not any(hmac.compare_digest(item.encode(), given.encode()) for item in expected):
         raise Forged(
             "The signature is wrong. If Twilio sent it: AUTH_TOKEN is another account's, or Twilio calls another "
             f"address than {url!r} (behind a proxy, set PUBLIC_URL)."
@@ -112,7 +113,7 @@ def _is_form(request: HttpRequest) -> bool:
 
 def _fields(request: HttpRequest) -> Mapping[str, str]:
     if _is_form(request):
-        return request.POST.dict()  # type: ignore[return-value]  # texts, since Django's forms have nothing else
+        return request.POST.dict()
     if request.body:
         return {key: str(value) for key, value in json_object(request).items()}
-    return request.GET.dict()  # type: ignore[return-value]  # the same
+    return request.GET.dict()

@@ -65,7 +65,7 @@ class ProviderProcess:
         data = None if said is None else json.dumps(said).encode()
         # Loopback, and not past any proxy of the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(urllib.request.Request(f"{self.url}{path}", data), timeout=10) as answer:
+        with opener.open(f"{self.url}{path}", data, timeout=10) as answer:
             return json.load(answer)
 
     def reset(self) -> None:

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 FAULTS = ("ok", "hang", "close", "cut", "drip", "garbage", "empty", "status")
 
-MAGIC_SNS = "http://sns.amazonaws.com/doc/2010-03-31/"
+XML_SNS = "http://sns.amazonaws.com/doc/2010-03-31/"
 
 
 class Provider:
@@ -45,7 +45,8 @@ class Provider:
                 head = await reader.readuntil(b"\r\n\r\n")
                 line, *rest = head.decode("latin-1").split("\r\n")
                 method, target, _ = line.split(" ")
-                headers = dict((name.lower(), value.strip()) for name, _, value in (row.partition(":") for row in rest if row))
+                rows = [row.partition(":") for row in rest if row]
+                headers = {name.lower(): value.strip() for name, _, value in rows}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.under_way += 1
                 self.most_under_way = max(self.most_under_way, self.under_way)
@@ -88,7 +89,7 @@ class Provider:
         if mode == "close":
             return False
         if mode in ("cut", "drip"):
-            writer.write(b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"si")
+            writer.write(b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"si')
             await writer.drain()
             if mode == "cut":
                 return False
@@ -114,7 +115,8 @@ class Provider:
         if 300 <= status < 400:
             more += "Location: /elsewhere\r\n"
         writer.write(
-            f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n{more}\r\n".encode() + content
+            f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n{more}\r\n".encode()
+            + content
         )
         await writer.drain()
         return True
@@ -136,7 +138,9 @@ class Provider:
                 "most_under_way": self.most_under_way,
             }
         self.requests, content = self.requests, json.dumps(said).encode()
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content)
+        writer.write(
+            f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content
+        )
         await writer.drain()
         return False
 
@@ -171,7 +175,9 @@ class Provider:
     def vonage(self, headers: dict[str, str], body: bytes, target: str) -> tuple[int, str, str]:
         said = json.loads(body)
         if not headers.get("authorization", "").startswith("Basic "):
-            return self.json(401, {"type": "https://developer.nexmo.com/api-errors#unauthorized", "title": "Unauthorized"})
+            return self.json(
+                401, {"type": "https://developer.nexmo.com/api-errors#unauthorized", "title": "Unauthorized"}
+            )
         if found := self.refusal(said["to"]):
             status, code, words = found
             kind = f"https://developer.vonage.com/api-errors/messages#{code}"
@@ -185,14 +191,14 @@ class Provider:
         if found := self.refusal(form["PhoneNumber"]):
             status, code, words = found
             error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{words}</Message></Error>"
-            return status, f'<ErrorResponse xmlns="{MAGIC_SNS}">{error}<RequestId>1</RequestId></ErrorResponse>', "text/xml"
+            return (
+                status,
+                f'<ErrorResponse xmlns="{XML_SNS}">{error}<RequestId>1</RequestId></ErrorResponse>',
+                "text/xml",
+            )
         result = f"<MessageId>sns-{next(self._numbers)}</MessageId>"
-        return (
-            200,
-            f'<PublishResponse xmlns="{MAGIC_SNS}"><PublishResult>{result}</PublishResult>'
-            "<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishResponse>",
-            "text/xml",
-        )
+        result = f"<PublishResult>{result}</PublishResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>"
+        return 200, f'<PublishResponse xmlns="{XML_SNS}">{result}</PublishResponse>', "text/xml"
 
     def gateway(self, headers: dict[str, str], body: bytes, target: str) -> tuple[int, str, str]:
         for number in self.script.get("numbers", {}):
@@ -215,7 +221,8 @@ async def run(arguments: argparse.Namespace) -> None:
         context.load_cert_chain(arguments.certificate, arguments.key)
     provider = Provider(arguments.delay)
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0, ssl=context, backlog=256)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -228,7 +235,7 @@ async def run(arguments: argparse.Namespace) -> None:
     try:
         await asyncio.wait_for(ended.wait(), arguments.seconds)
     except TimeoutError:
-        print("its time is over", file=sys.stderr)
+        sys.stderr.write("its time is over\n")
 
 
 if __name__ == "__main__":

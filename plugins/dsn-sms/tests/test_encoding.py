@@ -91,7 +91,7 @@ def test_a_text_is_cleaned(text: str, cleaned: str) -> None:
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
-        ("“Solaris” – it’s out…", "\"Solaris\" - it's out..."),
+        ("“Solaris” – it’s out…", '"Solaris" - it\'s out...'),  # noqa: RUF001
         ("«à»\u00a0\u200bx", '"à" x'),
         ("10\u202f€", "10 €"),
         ("tab\there", "tab here"),

@@ -24,7 +24,7 @@ def form(request: dict[str, Any]) -> dict[str, str]:
 
 
 def test_twilio_is_asked_for_one_message(provider: Any, send: Any, text_to: Any) -> None:
-    (receipt,) = send(text_to("0151 12345678", "Grüße – “Solaris” & more"))
+    (receipt,) = send(text_to("0151 12345678", "Grüße \u2013 “Solaris” & more"))
     assert receipt.outcome is Outcome.SENT
     assert receipt.provider_id.startswith("SM")
     (request,) = provider.requests
@@ -155,7 +155,8 @@ def test_sns_is_asked_for_one_message(provider: Any, send: Any, text_to: Any) ->
     sent = form(request)
     assert (sent["Action"], sent["PhoneNumber"], sent["Message"]) == ("Publish", "+4915112345678", "Grüße 🎬")
     attributes = {
-        sent[f"MessageAttributes.entry.{n}.Name"]: sent[f"MessageAttributes.entry.{n}.Value.StringValue"] for n in (1, 2)
+        sent[f"MessageAttributes.entry.{n}.Name"]: sent[f"MessageAttributes.entry.{n}.Value.StringValue"]
+        for n in (1, 2)
     }
     assert attributes == {"AWS.SNS.SMS.SMSType": "Transactional", "AWS.SNS.SMS.SenderID": "Cinema"}
     assert "Credential=AKIDEXAMPLE/" in request["headers"]["authorization"]

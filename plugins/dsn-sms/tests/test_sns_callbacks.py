@@ -373,6 +373,8 @@ def test_a_report_about_an_unknown_message_is_to_come_again(account: Any, signed
     assert post(signed({"eventType": "TEXT_DELIVERED", "messageId": "not-yet"})) == 503
 
 
-@pytest.mark.parametrize("message", ["plain words", "[1, 2]", '{"a": 1}', "[" * 10_000, '{"eventType": "TEXT_DELIVERED"}'])
+@pytest.mark.parametrize(
+    "message", ["plain words", "[1, 2]", '{"a": 1}', "[" * 10_000, '{"eventType": "TEXT_DELIVERED"}']
+)
 def test_other_messages_of_the_topic_break_nothing(message: str, account: Any, signed: Any) -> None:
     assert post(signed(message)) in (200, 400)

@@ -134,7 +134,9 @@ class GatewayProvider(HTTPProvider):
         for name, groups in (("SUCCESS_PATTERN", 0), ("MESSAGE_ID_PATTERN", 1), ("ERROR_CODE_PATTERN", 1)):
             try:
                 if (pattern := getattr(options, name)) and re.compile(pattern).groups < groups:
-                    found.append(Error(f"{name} has no group.", hint="Put brackets around the value.", id="dsn_sms.E021"))
+                    found.append(
+                        Error(f"{name} has no group.", hint="Put brackets around the value.", id="dsn_sms.E021")
+                    )
             except re.error as error:
                 found.append(Error(f"{name} is no regular expression: {error}.", id="dsn_sms.E021"))
         if isinstance(options.BODY, Mapping) and options.FORMAT in ("xml", "text"):
@@ -168,7 +170,9 @@ def _body(template: Any, kind: str, values: Mapping[str, str]) -> bytes | None:
     filled = _filled(template, values)
     if kind == "json":
         return json.dumps(filled).encode()
-    return "&".join(f"{quote(str(key), safe='')}={quote(str(value), safe='')}" for key, value in filled.items()).encode()
+    return "&".join(
+        f"{quote(str(key), safe='')}={quote(str(value), safe='')}" for key, value in filled.items()
+    ).encode()
 
 
 def _filled(template: Any, values: Mapping[str, str]) -> Any:

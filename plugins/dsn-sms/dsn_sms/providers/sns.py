@@ -61,7 +61,11 @@ class SNSProvider(BaseProvider):
             return self.refusal(str(said.get("Code", "")), int(status), str(said.get("Message", "")))
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.SSLError) as error:
             raise BadSettings(self._said(error)) from None
-        except (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError, exceptions.ProxyConnectionError) as error:
+        except (
+            exceptions.EndpointConnectionError,
+            exceptions.ConnectTimeoutError,
+            exceptions.ProxyConnectionError,
+        ) as error:
             raise NoConnection(f"No connection to SNS: {self._said(error)}") from None
         except exceptions.ParamValidationError as error:
             return Receipt.failed(f"sns: {self._said(error)}")
@@ -75,7 +79,7 @@ class SNSProvider(BaseProvider):
         self._client()
 
     def _parameters(self, sms: SMS) -> dict[str, Any]:
-        attributes = {"AWS.SNS.SMS.SMSType": self.options.SMS_TYPE}
+        attributes: dict[str, str] = {"AWS.SNS.SMS.SMSType": self.options.SMS_TYPE}
         if sms.sender:
             kind = "AWS.MM.SMS.OriginationNumber" if sms.sender.lstrip("+").isdecimal() else "AWS.SNS.SMS.SenderID"
             attributes[kind] = sms.sender
@@ -117,14 +121,14 @@ class SNSProvider(BaseProvider):
             found.append(Error("Only one of ACCESS_KEY_ID and SECRET_ACCESS_KEY is set.", hint=hint, id="dsn_sms.E031"))
         if wrong := [topic for topic in options.TOPICS if not sns_callbacks.ARN.fullmatch(topic)]:
             hint = "Copy them from the SNS console."
-            found.append(Error(f"TOPICS holds what is no topic's ARN: {', '.join(wrong)}.", hint=hint, id="dsn_sms.E032"))
+            found.append(
+                Error(f"TOPICS holds what is no topic's ARN: {', '.join(wrong)}.", hint=hint, id="dsn_sms.E032")
+            )
         return found
 
 
 @functools.lru_cache(maxsize=8)
-def _made(
-    process: int, region: str, base: str, key_id: str, secret_key: str, timeout: float, connections: int
-) -> Any:
+def _made(process: int, region: str, base: str, key_id: str, secret_key: str, timeout: float, connections: int) -> Any:
     """A client of boto3, which threads may share. Made once: it takes a quarter of a second."""
     try:
         import boto3
