@@ -143,7 +143,7 @@ def options_for(provider: ProviderProcess) -> Callable[..., dict[str, Any]]:
             },
             "console": {},
         }
-        base = {"PROVIDER": name, "FROM": "+4930901820", "REGION": "DE", "API_BASE": provider.url, "TIMEOUT": 5}
+        base = {"PROVIDER": name, "FROM": "+4930901820", "REGION": "DE", "API_BASE": provider.url, "TIMEOUT": 20}
         return base | own[name] | more
 
     return make
