@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Final
@@ -20,16 +20,15 @@ REST: Final = 15.0
 
 
 def dispatch(
-    send: Callable[[SMS], Receipt], items: Sequence[SMS | Receipt], connections: int
-) -> Generator[Receipt, None, None]:
-    """Call ``send`` for each SMS of ``items``, at most ``connections`` at the same time, and yield all receipts.
+    send: Callable[[SMS], Receipt], items: Sequence[SMS], connections: int, is_stopping: Callable[[], bool]
+) -> Iterator[Receipt]:
+    """Call ``send`` for each of ``items``, at most ``connections`` at the same time, and yield the receipts.
 
-    Receipts come in any order and name their messages. After a pause nothing more is begun; what is under way is
-    answered for. After :data:`MAX_LOST_CONNECTIONS` in a row the rest comes later, without having been tried.
-    ``send`` may raise :class:`NoConnection`, and nothing else.
+    Receipts come in any order and name their messages. After a pause, and when ``is_stopping()``, nothing more is
+    begun, and what is under way is answered for: it cannot be taken back. After :data:`MAX_LOST_CONNECTIONS` in a row
+    the rest comes later, without having been tried. ``send`` may raise :class:`NoConnection`, and nothing else.
     """
-    yield from (item for item in items if isinstance(item, Receipt))
-    waiting = deque(item for item in items if isinstance(item, SMS))
+    waiting = deque(items)
     answered: SimpleQueue[tuple[SMS, Future[Receipt]]] = SimpleQueue()
     under_way = lost_in_a_row = 0
     reason = ""
@@ -51,12 +50,8 @@ def dispatch(
                 receipt = Receipt.retry(reason=reason)
             else:
                 lost_in_a_row = 0
-            if receipt.outcome is Outcome.PAUSE:
-                waiting.clear()
-            try:
-                yield _about(sms, receipt)
-            except GeneratorExit:
-                # Asked to stop. What is under way can no longer be taken back: it is answered for, and nothing else.
+            yield _about(sms, receipt)
+            if receipt.outcome is Outcome.PAUSE or is_stopping():
                 waiting.clear()
     for sms in waiting:
         yield _about(sms, Receipt.later(REST, f"Not tried, since the provider cannot be reached. {reason}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from django.core.checks import CheckMessage
@@ -32,17 +32,31 @@ class SMSMessenger(BaseMessenger):
     batch_size = 500
     Options: ClassVar[type[AnyOptions]] = SMSOptions
 
-    def send_messages(self, messages: Sequence[Message]) -> Iterable[Receipt]:
+    def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
+        super().__init__(alias, options, address_path)
+        self._is_stopping = False
+
+    def send_messages(self, messages: Sequence[Message]) -> Iterator[Receipt]:
         """Answer for what cannot be sent before any network is touched, then send the rest concurrently."""
         options: SMSOptions = self.options
         provider = find(options.PROVIDER)(options, self.alias)
         url = addresses.report_url(self.alias, options.PUBLIC_URL)
-        prepared = [
-            prepare(message, options, characters=provider.max_characters, report_url=addresses.about(url, message.id))
-            for message in messages
-        ]
-        # Returned, not delegated to: "yield from" would close it when the core asks to stop, with messages under way.
-        return dispatch(lambda sms: self._send(provider, sms), prepared, options.CONNECTIONS)
+        ready: list[SMS] = []
+        for message in messages:
+            about = addresses.about(url, message.id)
+            prepared = prepare(message, options, characters=provider.max_characters, report_url=about)
+            if isinstance(prepared, SMS):
+                ready.append(prepared)
+            else:
+                yield prepared
+        if ready and not self._is_stopping:
+            yield from dispatch(
+                lambda sms: self._send(provider, sms), ready, options.CONNECTIONS, lambda: self._is_stopping
+            )
+
+    def stop(self) -> None:
+        """Begin no further message; those under way are answered for."""
+        self._is_stopping = True
 
     def _send(self, provider: BaseProvider, sms: SMS) -> Receipt:
         """Send one message; runs in a thread of its own. Raises :class:`NoConnection`."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from dsn_core import Receipt
 from dsn_core.contracts.receipts import Outcome
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
@@ -267,14 +268,19 @@ def test_after_a_pause_nothing_more_is_begun(provider: Any, send: Any, text_to: 
 def test_who_is_told_to_stop_answers_for_what_is_under_way_and_begins_nothing(
     provider: Any, messenger: Any, text_to: Any
 ) -> None:
-    from dsn_core import Receipt
-
     provider.script(delay=0.05)
-    batch = [text_to(f"+49151123{number:05}") for number in range(50)]
-    answers = messenger(CONNECTIONS=5).send_messages(batch)
-    receipts: list[Receipt] = [next(answers)]
-    receipts.append(answers.throw(GeneratorExit))
-    receipts += answers
+    made = messenger(CONNECTIONS=5)
+    receipts: list[Receipt] = []
+    for receipt in made.send_messages([text_to(f"+49151123{number:05}") for number in range(50)]):
+        receipts.append(receipt)
+        made.stop()
     assert {receipt.outcome for receipt in receipts} == {Outcome.SENT}
     # Each message that left is answered for, so that none is sent again.
-    assert len(receipts) == len(provider.requests) < 20
+    assert len(receipts) == len(provider.requests) == 5
+
+
+def test_who_is_told_to_stop_before_the_first_call_makes_none(provider: Any, messenger: Any, text_to: Any) -> None:
+    made = messenger()
+    (refused,) = [made.stop() or receipt for receipt in made.send_messages([text_to("12"), text_to()])]
+    assert refused.outcome is Outcome.INVALID_ADDRESS
+    assert provider.requests == []
