@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from dsn_sms.exceptions import BadSettings, Forged, NoAnswer, NoConnection, Unreadable
 from dsn_sms.meanings import Meaning
 from dsn_sms.messenger import SMSMessenger
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
-from dsn_sms.providers.base import (
-    BadSettings,
-    BaseProvider,
-    Forged,
-    Inbound,
-    NoAnswer,
-    NoConnection,
-    Report,
-    Unreadable,
-)
+from dsn_sms.providers.base import BaseProvider, Inbound, Report
 from dsn_sms.signals import sms_received
 
 __all__ = [

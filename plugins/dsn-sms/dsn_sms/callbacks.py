@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from dsn_sms.providers.base import Unreadable
+from dsn_sms.exceptions import Unreadable
 
 
 def json_object(request: HttpRequest) -> Mapping[str, Any]:

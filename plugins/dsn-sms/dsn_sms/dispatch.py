@@ -10,8 +10,8 @@ from queue import SimpleQueue
 from typing import Final
 
 from dsn_core import Outcome, Receipt
+from dsn_sms.exceptions import NoConnection
 from dsn_sms.outgoing import SMS
-from dsn_sms.providers.base import NoConnection
 
 #: Connections that fail in a row before the rest of the batch waits.
 MAX_LOST_CONNECTIONS: Final = 3

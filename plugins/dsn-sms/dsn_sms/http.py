@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from dsn_sms.providers.base import BadSettings, NoAnswer, NoConnection
+from dsn_sms.exceptions import BadSettings, NoAnswer, NoConnection
 
 #: Bytes of an answer that are read. Those of providers have some hundreds.
 LONGEST_ANSWER: Final = 65_536

@@ -12,7 +12,6 @@ from dsn_core.exceptions import InvalidAddress
 from dsn_sms import numbers
 from dsn_sms.http import describe
 from dsn_sms.messenger import SMSMessenger
-from dsn_sms.options import SMSOptions
 from dsn_sms.providers.base import Inbound
 from dsn_sms.signals import sms_received
 
@@ -36,7 +35,7 @@ def kind_of(text: str) -> str:
     return _KEYWORDS.get(" ".join(text.upper().strip(" \t\r\n.!\"'").split()), "")
 
 
-def pass_on(message: Inbound, alias: str, options: SMSOptions) -> bool:
+def pass_on(message: Inbound, alias: str) -> bool:
     """Send ``sms_received``. Returns False when a receiver raised: then the provider should come again.
 
     A message that was passed on before is passed over, as far as Django's cache remembers.
@@ -48,7 +47,7 @@ def pass_on(message: Inbound, alias: str, options: SMSOptions) -> bool:
     answers = sms_received.send_robust(
         sender=SMSMessenger,
         messenger=alias,
-        number=_normalised(message.number, options.REGION),
+        number=_normalised(message.number),
         text=message.text,
         kind=message.kind or kind_of(message.text),
         to=message.to,
@@ -63,9 +62,9 @@ def pass_on(message: Inbound, alias: str, options: SMSOptions) -> bool:
     return not errors
 
 
-def _normalised(number: str, region: str) -> str:
-    """E.164 where it is a number: short codes and names stay as they are."""
+def _normalised(number: str) -> str:
+    """E.164, as phonenumbers spells it. Short codes and names stay as they are."""
     try:
-        return numbers.parse(number, region).e164
+        return numbers.parse(number, "").e164 if number.startswith("+") else number
     except InvalidAddress:
-        return number.removeprefix("+") if not number[1:].isdecimal() else number
+        return number

@@ -12,12 +12,13 @@ from dsn_core import BaseMessenger, Message, Outcome, Receipt
 from dsn_core import Options as AnyOptions
 from dsn_sms import addresses, checks
 from dsn_sms.dispatch import dispatch
+from dsn_sms.exceptions import BadSettings, NoAnswer, NoConnection
 from dsn_sms.http import describe
 from dsn_sms.meanings import CONFIGURATION_PAUSE
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS, prepare
 from dsn_sms.providers import find
-from dsn_sms.providers.base import BadSettings, BaseProvider, NoAnswer, NoConnection
+from dsn_sms.providers.base import BaseProvider
 
 logger = logging.getLogger("dsn_sms")
 

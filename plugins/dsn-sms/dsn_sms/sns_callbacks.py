@@ -22,7 +22,8 @@ from django.utils.dateparse import parse_datetime
 
 from dsn_sms import http
 from dsn_sms.callbacks import json_object
-from dsn_sms.providers.base import Forged, Inbound, NoAnswer, Report, Unreadable
+from dsn_sms.exceptions import Forged, NoAnswer, Unreadable
+from dsn_sms.providers.base import Inbound, Report
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -13,13 +13,17 @@ from django.http import HttpRequest, QueryDict
 
 from dsn_sms import addresses
 from dsn_sms.callbacks import json_object
-from dsn_sms.providers.base import Forged, Inbound, Report, Unreadable
+from dsn_sms.exceptions import Forged, Unreadable
+from dsn_sms.providers.base import Inbound, Report
 
 if TYPE_CHECKING:
     from dsn_sms.providers.twilio import TwilioOptions
 
 #: The statuses that nothing follows. Others (queued, sending, sent) say nothing that is not known.
-_FINAL: Final = {"delivered": "delivered", "read": "delivered", "undelivered": "undelivered", "failed": "undelivered"}
+_FINAL: Final = {
+    **dict.fromkeys(("delivered", "read"), "delivered"),
+    **dict.fromkeys(("undelivered", "failed", "canceled"), "undelivered"),
+}
 _PORTS: Final = {"https": 443, "http": 80}
 
 

@@ -10,7 +10,8 @@ from django.views.decorators.http import require_http_methods
 
 from dsn_core import record_report
 from dsn_sms import accounts, inbound
-from dsn_sms.providers.base import BadSettings, Forged, Inbound, NoAnswer, NoConnection, Report, Unreadable
+from dsn_sms.exceptions import BadSettings, Forged, NoAnswer, NoConnection, Unreadable
+from dsn_sms.providers.base import Inbound, Report
 
 logger = logging.getLogger("dsn_sms")
 
@@ -37,14 +38,14 @@ def callback(request: HttpRequest, alias: str) -> HttpResponse:
     except (NoAnswer, NoConnection, BadSettings) as error:
         logger.warning("A request to the callback of %s must come again. %s", alias, error)
         return HttpResponse(status=503)
-    done = [_take(event, alias, provider.options) for event in events]
+    done = [_take(event, alias) for event in events]
     return HttpResponse(status=provider.callback_status if all(done) else 503)
 
 
-def _take(event: Report | Inbound, alias: str, options: object) -> bool:
+def _take(event: Report | Inbound, alias: str) -> bool:
     """Do what ``event`` asks for. Returns False when it should come again."""
     if isinstance(event, Inbound):
-        return inbound.pass_on(event, alias, options)  # type: ignore[arg-type]  # an account's options are SMSOptions
+        return inbound.pass_on(event, alias)
     if event.message_id:
         # Its row is older than the message. When it is not there, it is purged, or another system's.
         if record_report(event.state, message_id=event.message_id, reason=event.reason):

@@ -13,7 +13,8 @@ from django.http import HttpRequest
 
 from dsn_sms import addresses
 from dsn_sms.callbacks import json_object
-from dsn_sms.providers.base import Forged, Inbound, Report, Unreadable
+from dsn_sms.exceptions import Forged, Unreadable
+from dsn_sms.providers.base import Inbound, Report
 
 if TYPE_CHECKING:
     from dsn_sms.providers.vonage import VonageOptions
@@ -93,7 +94,7 @@ def _from_messages_api(said: Mapping[str, Any], message_id: str) -> Iterator[Rep
         if said.get("channel", "sms") == "sms":
             yield Inbound(
                 id=uuid,
-                number=f"+{said.get('from', '')}",
+                number=_number(said.get("from")),
                 to=str(said.get("to", "")),
                 text=str(said.get("text", "")),
                 raw=said,
@@ -116,11 +117,16 @@ def _from_sms_api(fields: Mapping[str, Any], message_id: str) -> Iterator[Report
     else:
         yield Inbound(
             id=found,
-            number=f"+{fields.get('msisdn', '')}",
+            number=_number(fields.get("msisdn")),
             to=str(fields.get("to", "")),
             text=str(fields.get("text", "")),
             raw={name: value for name, value in fields.items() if name != "sig"},
         )
+
+
+def _number(given: object) -> str:
+    """A number as E.164: Vonage leaves the plus out. Names stay as they are."""
+    return f"+{given}" if str(given).isdecimal() else str(given or "")
 
 
 def _report(status: str, message_id: str, provider_id: str, reason: str) -> Iterator[Report]:

@@ -318,6 +318,16 @@ def test_what_twilio_recognised_itself_counts(account: Any, inbox: Any) -> None:
     assert [said["kind"] for said in inbox] == ["stop", ""]
 
 
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [("+49 151 12345678", "+4915112345678"), ("12345", "12345"), ("CINEMA", "CINEMA"), ("+1", "+1")],
+)
+def test_the_sender_is_a_number_in_e164_or_what_it_is(given: str, number: str, account: Any, inbox: Any) -> None:
+    account("twilio")
+    twilio_post(incoming("hello", From=given))
+    assert [said["number"] for said in inbox] == [number]
+
+
 def test_a_receiver_that_fails_hears_it_again(account: Any, inbox: Any) -> None:
     account("twilio")
     troubles = [RuntimeError("the database is away")]

@@ -199,6 +199,21 @@ def test_a_server_that_speaks_no_tls_is_no_connection(name: str, provider: Any, 
 # Providers that raise
 
 
+def test_sns_without_boto3_pauses_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, send: Any, text_to: Any
+) -> None:
+    import sys
+
+    from dsn_sms.providers import sns
+
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("boto3", "botocore")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    sns._made.cache_clear()
+    (receipt,) = send(text_to(), by="sns")
+    assert receipt.outcome is Outcome.PAUSE
+    assert "dsn-sms[sns]" in receipt.reason
+
+
 class Broken(BaseProvider):
     name = "broken"
 

@@ -10,29 +10,10 @@ from django.core.checks import CheckMessage
 from django.http import HttpRequest
 
 from dsn_core import Receipt
+from dsn_sms.exceptions import Forged
 from dsn_sms.meanings import Meaning, meaning_of, receipt_of
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
-
-
-class NoConnection(Exception):
-    """The provider cannot have got the message. Its text says why, without secrets."""
-
-
-class NoAnswer(Exception):
-    """The provider may have got the message. Its text says why nobody knows, without secrets."""
-
-
-class BadSettings(Exception):
-    """Nothing can be sent before somebody mends the settings. Its text says what is wrong, without secrets."""
-
-
-class Forged(Exception):
-    """A request to the callback view that the provider did not sign. Its text goes into the log."""
-
-
-class Unreadable(Exception):
-    """A request to the callback view that nothing can be made of."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ class BaseProvider:
     def send(self, sms: SMS) -> Receipt:
         """Send one message within ``options.TIMEOUT`` seconds and say what became of it.
 
-        Raises :class:`NoConnection`, :class:`NoAnswer` or :class:`BadSettings`; anything else that is raised counts as
+        Raises what :mod:`dsn_sms.exceptions` has for that; anything else that is raised counts as
         *unknown*, since nobody can say how far it came.
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not say how to send.")
@@ -109,7 +90,7 @@ class BaseProvider:
     def receive(self, request: HttpRequest) -> Iterable[Report | Inbound]:
         """Verify what the provider posted to the callback view, and return what it says.
 
-        Raises :class:`Forged` or :class:`Unreadable`. A provider that has no callbacks refuses all.
+        Raises :class:`Forged` or :class:`~dsn_sms.exceptions.Unreadable`. A provider that has no callbacks refuses all.
         """
         raise Forged(f"The provider {self.name} has no callbacks.")
 

@@ -6,9 +6,10 @@ import httpx
 
 from dsn_core import Receipt
 from dsn_sms import http
+from dsn_sms.exceptions import BadSettings
 from dsn_sms.meanings import seconds_of
 from dsn_sms.outgoing import SMS
-from dsn_sms.providers.base import BadSettings, BaseProvider
+from dsn_sms.providers.base import BaseProvider
 
 
 class HTTPProvider(BaseProvider):

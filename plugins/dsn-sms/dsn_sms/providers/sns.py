@@ -15,9 +15,10 @@ from django.http import HttpRequest
 from dsn_core import Receipt, secret
 from dsn_sms import http, sns_callbacks
 from dsn_sms.error_tables import SNS
+from dsn_sms.exceptions import BadSettings, NoAnswer, NoConnection
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
-from dsn_sms.providers.base import BadSettings, BaseProvider, Inbound, NoAnswer, NoConnection, Report
+from dsn_sms.providers.base import BaseProvider, Inbound, Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,10 @@ class SNSProvider(BaseProvider):
     options: SNSOptions
 
     def send(self, sms: SMS) -> Receipt:
+        client = self._client()
+        # After it, which says how to install boto3.
         from botocore import exceptions
 
-        client = self._client()
         try:
             with http.masked(self.options.mask):
                 answer = client.publish(**self._parameters(sms))
