@@ -115,10 +115,10 @@ def test_the_trigger_page_leads_to_its_subscriptions_and_to_a_new_one(client: Cl
 
 def test_many_subscriptions_are_listed_up_to_a_bound(client: Client, plugin: Any) -> None:
     trigger = Trigger.objects.define("post_save", action_object=Movie)
-    Subscription.objects.bulk_create(Subscription(trigger=trigger, name=f"n{number}") for number in range(40))
+    Subscription.objects.bulk_create(Subscription(trigger=trigger, name=f"nth-{number}") for number in range(40))
     page = text(client.get(url(Trigger, "change", trigger.pk)))
     assert "all 40 subscriptions" in page
-    assert page.count(" n") < 40
+    assert page.count("nth-") < 40
 
 
 @pytest.mark.parametrize("model", [Trigger, Subscription])

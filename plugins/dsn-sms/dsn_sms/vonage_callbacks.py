@@ -19,7 +19,7 @@ from dsn_sms.providers.base import Inbound, Report
 if TYPE_CHECKING:
     from dsn_sms.providers.vonage import VonageOptions
 
-#: Seconds after which a signature is no longer believed. Vonage signs each attempt anew.
+#: Seconds after which a signature is no longer believed: a copy of a request is worth nothing later.
 MAX_AGE: Final = 300.0
 
 #: The statuses that nothing follows, in the words of both APIs.
