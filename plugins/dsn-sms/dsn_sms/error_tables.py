@@ -1,4 +1,4 @@
-"""What the providers' error codes mean, as data. Checked against their documentation in November 2026.
+"""What the providers' error codes mean, as data.
 
 Only what differs from the defaults of :func:`dsn_sms.meanings.meaning_of` has to stand here, and what is worth
 naming. The option ``ERRORS`` goes before all of it.
