@@ -70,8 +70,11 @@ def install_driver(session: nox.Session) -> None:
 
 
 def run_suite(session: nox.Session, database: str) -> None:
-    """Run the tests of the core and the plugins on one database, but for the slow ones, which `make test` runs."""
-    arguments = session.posargs or ["-m", "not slow"]
+    """Run the core's tests on one database, but for the slow ones.
+
+    Those and the plugins' are left to `make test`, and the plugins' to `plugins`, which has the wheels.
+    """
+    arguments = session.posargs or ["tests", "-m", "not slow"]
     session.run("python", "-m", "tests.run", *arguments, env={"DSN_TEST_DATABASE": database})
 
 

@@ -152,6 +152,7 @@ for number in range(int(sys.argv[1])):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes")
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_both_or_neither(subscribed, child_environment, tmp_path):
     (tmp_path / "saving_settings.py").write_text("from tests.settings import *\nDSN = {'RUNNER': 'worker'}\n")
     environment = child_environment | {

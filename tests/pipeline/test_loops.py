@@ -47,6 +47,7 @@ class Echo(MemoryMessenger):
         yield Receipt.sent()
 
 
+@pytest.mark.slow
 def test_a_message_that_causes_the_next_ends_through_worker_processes(
     dsn, settings, django_user_model, child_environment, tmp_path
 ):

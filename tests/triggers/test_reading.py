@@ -163,6 +163,7 @@ print("fine")
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_migrating_from_zero_and_back_is_quiet(child_environment, tmp_path):
     name = "dsn_from_zero" if connection.vendor != "sqlite" else str(tmp_path / "zero.sqlite3")
     quoted = connection.ops.quote_name(name)

@@ -57,6 +57,7 @@ def cases(world: dict[str, list[Any]]) -> st.SearchStrategy[tuple[list[table.Rul
     )
 
 
+@pytest.mark.slow
 def test_cases_that_hypothesis_chooses(world, child_environment, capsys):
     sizes = []
 

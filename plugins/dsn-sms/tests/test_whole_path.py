@@ -115,6 +115,7 @@ def test_what_a_worker_sends_is_reported_back(provider: Any, worker: Any) -> Non
     assert Delivery.objects.filter(status="sent", report="delivered").count() == 29
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_doubles_and_loses_nothing(provider: Any, worker: Any) -> None:
     """Many messages are under way at the moment it hears it. Those are answered for; the others stay for the next."""
     told(150)
@@ -138,6 +139,7 @@ def test_a_worker_that_is_told_to_stop_doubles_and_loses_nothing(provider: Any, 
     assert (len(counts), max(counts.values())) == (150, 1)
 
 
+@pytest.mark.slow
 def test_a_429_pauses_the_messenger_in_all_workers_and_uses_up_no_attempt(provider: Any, worker: Any) -> None:
     told(10)
     provider.script(mode="status", status=429, retry_after=7, body='{"code": 20429}')

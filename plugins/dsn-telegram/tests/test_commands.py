@@ -117,6 +117,7 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_polling_waits_survives_trouble_and_ends_by_ctrl_c(api: Any, environment: dict[str, str], ann: Any) -> None:
     from dsn_telegram import connecting
 

@@ -223,6 +223,7 @@ def test_a_trusted_certificate_is_fine(
         api.stop()
 
 
+@pytest.mark.slow
 def test_a_server_that_speaks_no_tls_is_tried_again(api: Any, send: Any, to: Any) -> None:
     receipt = only(send(to(), API_BASE=f"https://127.0.0.1:{api.port}"))
     assert receipt.outcome is Outcome.RETRY
