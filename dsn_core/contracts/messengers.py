@@ -47,7 +47,7 @@ class BaseMessenger(Named):
     among the users or other users, and sends.
 
     Register it with the ``dsn_messengers`` hook. One object per alias in ``DSN["MESSENGERS"]`` is
-    made per batch; ``self.alias`` is that alias and ``self.options`` its typed options.
+    made per claim; ``self.alias`` is that alias and ``self.options`` its typed options.
     """
 
     #: Which parts of a message it can express.
