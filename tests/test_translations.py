@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ import django
 import pytest
 from babel.messages import Message
 from babel.messages.catalog import Catalog
-from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_python
 from babel.messages.pofile import read_po
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation.template import templatize
 
 from dsn_core.models import Trigger
 from hatch_build import compile_catalogue
@@ -28,8 +30,20 @@ PACKAGE = ROOT / "dsn_core"
 LOCALES = PACKAGE / "locale"
 GERMAN = LOCALES / "de" / "LC_MESSAGES" / "django.po"
 
-#: What reads which files. The package's templates are Jinja2's.
-READERS = [("**.py", "python"), ("templates/**.*", "jinja2.ext:babel_extract")]
+
+def django_template(file: io.BufferedReader, keywords: Any, comment_tags: Any, options: Any) -> Iterator[Any]:
+    """What Babel calls to read a template of Django's: it sees what ``makemessages`` sees."""
+    # In brackets, where Python minds no indentation.
+    python = f"({templatize(file.read().decode())})"
+    return extract_python(io.BytesIO(python.encode()), keywords, comment_tags, options)
+
+
+#: What reads which files, by the first pattern that fits. The admin's templates are Django's, the others Jinja2's.
+READERS: list[tuple[str, Any]] = [
+    ("**.py", "python"),
+    ("templates/dsn_core/admin/**.*", django_template),
+    ("templates/**.*", "jinja2.ext:babel_extract"),
+]
 #: A template that cannot be read is an error: its strings would be missed.
 READER_OPTIONS = {"templates/**.*": {"silent": "false"}}
 #: The names by which Django's functions are called in the source, and which of their arguments are strings.
@@ -86,8 +100,9 @@ each_catalogue = pytest.mark.parametrize(
 
 def test_german_is_there_and_the_source_is_read() -> None:
     assert GERMAN.is_file()
-    # Marked as lazy, as plain, and with a plural.
-    for text in ("message template", "This address is there twice.", ("%d was enabled.", "%d were enabled.")):
+    # Marked as lazy, as plain, with a plural, and in a template of Django's.
+    texts = ("message template", "This address is there twice.", ("%d was enabled.", "%d were enabled."))
+    for text in (*texts, "Add another condition", "Condition %(number)s"):
         assert marked().get(text) is not None, text
 
 
