@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def watching(environment: dict[str, str], *arguments: str) -> Iterator[subproces
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("Watching for work.")
+        assert process.stdout.readline().startswith("Watching for work")
         yield process
     finally:
         if process.poll() is None:
@@ -81,6 +82,53 @@ def test_watching_sends_what_comes_and_ends_in_good_order(number, subscribed, ch
     assert (process.returncode, err) == (0, "")
     assert "Action object: Brazil" in out
     assert "Done: 1 events, 1 deliveries." in out
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_reloading_goes_on_under_the_same_process_id(subscribed, child_environment) -> None:
+    with watching(child_environment) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGHUP)
+        said = [process.stdout.readline() for _ in range(3)]
+        assert said[1] == "Reloading.\n", said
+        assert said[2].startswith("Watching for work")
+        Movie.objects.create(name="Brazil")
+        wait_for(lambda: Delivery.objects.filter(status="sent").exists())
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert "Done: 1 events, 1 deliveries." in out
+
+
+def children_of(process: subprocess.Popen[str]) -> set[int]:
+    command = [shutil.which("pgrep") or "pgrep", "-P", str(process.pid)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return set(map(int, listed.stdout.split()))
+
+
+@pytest.mark.skipif(not (hasattr(os, "fork") and shutil.which("pgrep")), reason="this system has no fork, or no pgrep")
+def test_one_of_several_processes_that_dies_is_replaced_and_all_end_together(subscribed, child_environment) -> None:
+    with watching(child_environment, "--processes", "2") as process:
+        try:
+            wait_for(lambda: len(children_of(process)) == 2)
+            killed, survivor = children_of(process)
+            os.kill(killed, signal.SIGKILL)
+            wait_for(lambda: len(children_of(process) - {killed}) == 2)
+            children = children_of(process)
+            assert survivor in children
+            Movie.objects.create(name="Brazil")
+            wait_for(lambda: Delivery.objects.filter(status="sent").exists())
+            process.terminate()
+            _out, err = process.communicate(timeout=20)
+        finally:
+            # Should it have failed: who is orphaned goes on for ever.
+            for pid in children_of(process):
+                os.kill(pid, signal.SIGKILL)
+    assert process.returncode == 0
+    assert f"({killed}) ended with -9; another one takes its place" in err
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_watching_comes_back_after_its_connection_was_lost(subscribed, child_environment) -> None:
