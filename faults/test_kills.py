@@ -20,7 +20,7 @@ BATCH = 100
 @pytest.mark.everywhere
 @pytest.mark.timeout(1_800)
 def test_01_kill_9_at_random_points(full, audience, stage, workers, provider, figure):
-    kills, number = (100, 10_000) if full else (8, 1_200)
+    kills, number = (100, 10_000) if full else (5, 800)
     at_once = 1 if connection.vendor == "sqlite" else 2
     audience(number)
     stage("file")
@@ -104,7 +104,7 @@ def test_14_a_row_that_kills_its_process_dies_at_last(audience, stage, workers, 
 @pytest.mark.everywhere
 @pytest.mark.timeout(300)
 def test_17_killed_in_the_middle_of_a_fan_out(full, audience, stage, workers, provider, figure):
-    number = 10_000 if full else 4_000
+    number = 10_000 if full else 2_000
     audience(number)
     stage("file", resolver="everybody")
     faults = ",".join(f"die-in-fan-out-{thousand}" for thousand in range(number // 1_000))

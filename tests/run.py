@@ -3,8 +3,10 @@
 ``make test`` runs it; by hand it is ``python -m tests.run``. Its arguments go to pytest:
 ``python -m tests.run -k fanout``, ``python -m tests.run -n 0 --pdb plugins/dsn-email``.
 
-Environment: ``DSN_TEST_DATABASE`` (only this one: sqlite, postgresql, mariadb), ``DSN_TEST_PROCESSES`` (2, at most
-one per processor), ``CI`` (an absent service is a failure), and where services are: see :mod:`tests.services`.
+Tests that follow whole programs (marked ``slow``) run on SQLite only, those marked ``slow_everywhere`` on each.
+
+Environment: ``DSN_TEST_DATABASE`` (only this one: sqlite, postgresql, mariadb), ``DSN_TEST_PROCESSES`` (2; tests wait
+more than they compute, so that one more than there are processors is quicker still), ``CI`` (an absent service is a failure), and where services are: see :mod:`tests.services`.
 """
 
 from __future__ import annotations
@@ -72,6 +74,8 @@ def run_on(database: str, arguments: Sequence[str]) -> Outcome:
             f"--timeout={PATIENCE}",
             f"--junitxml={report}",
         ]
+        if database != "sqlite" and not arguments:
+            command += ["-m", "not slow or slow_everywhere"]
         started = time.monotonic()
         # Flushed above, and not captured: who waits wants to see the dots.
         status = subprocess.run(
@@ -88,7 +92,7 @@ def run_on(database: str, arguments: Sequence[str]) -> Outcome:
 
 def processes() -> int:
     """How many processes share the tests."""
-    return min(int(os.environ.get("DSN_TEST_PROCESSES", "2")), os.cpu_count() or 1)
+    return min(int(os.environ.get("DSN_TEST_PROCESSES", "2")), (os.cpu_count() or 1) + 1)
 
 
 def read_counts(report: Path) -> tuple[int, int, int] | None:

@@ -28,6 +28,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow_everywhere
 @pytest.mark.parametrize(("arguments", "variables"), WAYS.values(), ids=WAYS)
 def test_workers_follow_every_kind_of_edit(arguments, variables, serve, listen):
     first = listen("post_save", action_object=Movie)
