@@ -6,7 +6,8 @@
 Tests that follow whole programs (marked ``slow``) run on SQLite only, those marked ``slow_everywhere`` on each.
 
 Environment: ``DSN_TEST_DATABASE`` (only this one: sqlite, postgresql, mariadb), ``DSN_TEST_PROCESSES`` (2; tests wait
-more than they compute, so that one more than there are processors is quicker still), ``CI`` (an absent service is a failure), and where services are: see :mod:`tests.services`.
+more than they compute, so that one more than there are processors is quicker still), ``CI`` (an absent service is a
+failure), and where services are: see :mod:`tests.services`.
 """
 
 from __future__ import annotations
