@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 
+#: Seconds for which a message may come later and later.
+LONGEST_LATER = 60.0
 #: Answers after which nothing was sent and nothing will be.
 REFUSED = frozenset({Outcome.FAILED, Outcome.INVALID_ADDRESS})
 #: Texts that have broken messengers.
@@ -38,8 +41,11 @@ class MessengerContract:
             def messenger(self, pager_server):
                 return PagerMessenger("pager", PagerOptions(URL=pager_server.url))
 
-    The messenger must be able to send: give it a server that stands in for its provider.
+    The messenger must be able to send: give it a server that stands in for its provider. A database is
+    there, for messengers that keep something in it.
     """
+
+    pytestmark = pytest.mark.django_db
 
     #: An address that the messenger can send to.
     address: str = "ann@example.org"
@@ -56,9 +62,22 @@ class MessengerContract:
         given = {"subject": f"Subject {number}", "address": self.address, "id": f"contract.{number}", **parts}
         return Message(given.pop("text", f"Text {number}"), **given)
 
+    @classmethod
+    def answers(cls, messenger: BaseMessenger, messages: Sequence[Message]) -> list[Receipt]:
+        """The receipts for ``messages``, in their order. One that is to come later comes, as in the pipeline."""
+        found = cls._asked(messenger, messages)
+        end = time.monotonic() + LONGEST_LATER
+        while later := [receipt for receipt in found if receipt.outcome is Outcome.LATER]:
+            assert time.monotonic() < end, "what comes later comes at last"
+            time.sleep(min(receipt.after or 0.0 for receipt in later))
+            waiting = [number for number, receipt in enumerate(found) if receipt.outcome is Outcome.LATER]
+            again = cls._asked(messenger, [messages[number] for number in waiting])
+            for number, receipt in zip(waiting, again, strict=True):
+                found[number] = receipt
+        return found
+
     @staticmethod
-    def answers(messenger: BaseMessenger, messages: Sequence[Message]) -> list[Receipt]:
-        """The receipts for ``messages``, in their order."""
+    def _asked(messenger: BaseMessenger, messages: Sequence[Message]) -> list[Receipt]:
         receipts = list(messenger.send_messages(messages))
         assert all(isinstance(receipt, Receipt) for receipt in receipts), "send_messages answers with Receipt objects"
         named = {receipt.message.id: receipt for receipt in receipts if receipt.message is not None}
