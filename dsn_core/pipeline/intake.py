@@ -1,9 +1,9 @@
 """Intake: matched triggers become event rows, in the caller's transaction.
 
 The one step that runs in the code that fired the signal. It may fail, but only without harm: what
-it did is rolled back to a savepoint and the error is logged, or, when the caller's transaction
-could not be saved, the error is raised, since ``atomic()`` would otherwise end without an error
-and without the caller's data.
+it did is taken back and the error is logged, or, when the caller's transaction could not be saved,
+the error is raised, since ``atomic()`` would otherwise end without an error and without the
+caller's data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from django.db.transaction import TransactionManagementError
 from dsn_core import conf, payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.models import Event
-from dsn_core.pipeline import context, recording
+from dsn_core.pipeline import context, recording, savepoints
 from dsn_core.pipeline.recording import NewEvent
 from dsn_core.plugins.registry import registry
 from dsn_core.signals import event_recorded
@@ -80,11 +80,12 @@ def record(findings: Sequence[Finding], *, source: str | None = None) -> list[uu
 
     def prepare() -> tuple[list[uuid.UUID | None], list[NewEvent]]:
         occurrences, events = list(nothing), []
-        for number, (activity, found) in enumerate(findings):
-            if activity is not None and found:
-                occurrences[number] = occurrence = uuid.uuid4()
-                text = payload.dump(activity)
-                events += [NewEvent(match.trigger_id, occurrence, activity.verb, text, depth) for match in found]
+        with savepoints.guarded():
+            for number, (activity, found) in enumerate(findings):
+                if activity is not None and found:
+                    occurrences[number] = occurrence = uuid.uuid4()
+                    text = payload.dump(activity)
+                    events += [NewEvent(match.trigger_id, occurrence, activity.verb, text, depth) for match in found]
         return occurrences, events
 
     def insert() -> list[uuid.UUID | None]:
@@ -125,19 +126,13 @@ def named(labels: Iterable[str]) -> str:
 
 
 def shielded(work: Callable[[], T], matches: Sequence[Match], *, using: str) -> T | None:
-    """Run ``work`` in a savepoint of its own; what it raises goes no further if that is safe."""
+    """Run ``work``, which takes back what it did when it fails; what it raises goes no further if that is safe."""
     connection = connections[using]
     if connection.in_atomic_block and connection.needs_rollback:
         # The caller's transaction will be rolled back whatever we do, and the event with it.
         return None
     try:
-        with transaction.atomic(using=using):
-            result = work()
-            if connection.needs_rollback:
-                # Somebody whom the work called (a codec, who hears of events) swallowed an error of the
-                # database. Without one of ours, atomic() would roll back and say nothing.
-                raise TransactionManagementError("An error of the database was swallowed while the event was recorded.")
-            return result
+        return work()
     except SynchronousOnlyOperation:
         # Nothing has been asked of the database, so the caller's transaction is as it was.
         errors["async"] += 1
@@ -190,18 +185,35 @@ def _is_lost(connection: BaseDatabaseWrapper) -> bool:
     """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
     if not connection.in_atomic_block and (connection.autocommit or connection.connection is None):
         return False
-    return connection.needs_rollback or connection.connection is None or not connection.is_usable()
+    if connection.needs_rollback or connection.connection is None or not connection.is_usable():
+        return True
+    # After an error that leaves it no choice, a disk that is full, SQLite rolls back by itself.
+    return connection.vendor == "sqlite" and connection.in_atomic_block and not connection.connection.in_transaction
 
 
 def _insert(events: Sequence[NewEvent], using: str) -> None:
-    recording.write(events, using)
-    if event_recorded.has_listeners(Event):
-        # Whose failing query must not take the events along.
-        with contextlib.suppress(DatabaseError), context.deeper(), transaction.atomic(using=using):
-            occurrences = {event.occurrence for event in events}
-            rows = Event.objects.using(using).filter(occurrence__in=occurrences).order_by("id")
-            event_recorded.send_robust(sender=Event, events=list(rows), using=using)
-    transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
+    is_heard = event_recorded.has_listeners(Event)
+    with transaction.atomic(using=using) if is_heard or _is_by_hand(connections[using]) else contextlib.nullcontext():
+        recording.write(events, using)
+        if is_heard:
+            _tell(events, using)
+        transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
+
+
+def _is_by_hand(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the project manages its transactions itself, and ``on_commit()`` takes nothing outside of a block."""
+    return not connection.in_atomic_block and not connection.get_autocommit()
+
+
+def _tell(events: Sequence[NewEvent], using: str) -> None:
+    """Tell who listens, whose failing query must not take the events along."""
+    with contextlib.suppress(DatabaseError), context.deeper(), transaction.atomic(using=using):
+        occurrences = {event.occurrence for event in events}
+        rows = Event.objects.using(using).filter(occurrence__in=occurrences).order_by("id")
+        event_recorded.send_robust(sender=Event, events=list(rows), using=using)
+    if connections[using].needs_rollback:
+        # Without an error of ours, atomic() would roll back and say nothing.
+        raise TransactionManagementError("The transaction was lost while receivers of event_recorded were told.")
 
 
 _numbers = itertools.count()

@@ -6,17 +6,19 @@ longer for one row than the database does.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dsn_core.models import Event
 from dsn_core.models.clock import now_sql
+from dsn_core.pipeline import savepoints
 from dsn_core.pipeline.sql import literal
 
 #: Rows and characters of one statement: what every database takes with its settings as they come.
@@ -40,18 +42,25 @@ _NOW: Final = ("not_before", "created_at")
 
 
 def write(events: Sequence[NewEvent], using: str) -> None:
-    """Insert ``events``, in as few statements as the database takes."""
+    """Insert ``events``, all or none, in as few statements as the database takes.
+
+    Where that fails, an open transaction is as it was before, if it can be saved.
+    """
     connection = connections[using]
+    chunks = list(_chunks(events))
+    with transaction.atomic(using=using) if len(chunks) > 1 else contextlib.nullcontext():
+        for chunk in chunks:
+            _write(chunk, connection)
+
+
+def _write(events: Sequence[NewEvent], connection: BaseDatabaseWrapper) -> None:
+    head, row, defaults = _statement(connection.vendor, Event._meta.db_table, now_sql(connection))
     as_uuid = Event._meta.get_field("occurrence").get_db_prep_value
-    now = now_sql(connection)
-    with connection.cursor() as cursor:
-        for chunk in _chunks(events):
-            head, row, defaults = _statement(connection.vendor, Event._meta.db_table, now)
-            params: list[Any] = []
-            for event in chunk:
-                occurrence = as_uuid(event.occurrence, connection, prepared=True)
-                params += (event.trigger_id, occurrence, event.verb, event.payload, event.depth, *defaults)
-            cursor.execute(head + ", ".join([row] * len(chunk)), params)
+    params: list[Any] = []
+    for event in events:
+        occurrence = as_uuid(event.occurrence, connection, prepared=True)
+        params += (event.trigger_id, occurrence, event.verb, event.payload, event.depth, *defaults)
+    savepoints.execute(connection, head + ", ".join([row] * len(events)), params)
 
 
 def _chunks(events: Sequence[NewEvent]) -> Iterator[Sequence[NewEvent]]:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
-from django.db import connections, transaction
+from dsn_core.pipeline.savepoints import guarded
 
 _asking: ContextVar[bool] = ContextVar("dsn_asking", default=False)
 
@@ -18,15 +18,12 @@ is_asking: Callable[[], bool] = _asking.get
 def asking() -> Iterator[None]:
     """Within this block a query may fail, and the transaction of whoever fired the signal is as it was.
 
-    Costs a savepoint where a transaction is open: without one, PostgreSQL gives up the whole transaction.
-    Which database will be asked, a path over relations and properties does not say beforehand.
+    Costs a savepoint where a query comes and a transaction is open: without one, PostgreSQL gives up the whole
+    transaction.
     """
     token = _asking.set(True)
     try:
-        with contextlib.ExitStack() as savepoints:
-            for connection in connections.all(initialized_only=True):
-                if connection.in_atomic_block:
-                    savepoints.enter_context(transaction.atomic(using=connection.alias))
+        with guarded():
             yield
     finally:
         _asking.reset(token)

@@ -69,24 +69,26 @@ def broken():
 
 
 def statements(captured):
-    return [query["sql"].split()[0] for query in captured.captured_queries]
+    """The words at the beginning of all statements, several of one string as well."""
+    return [part.split()[0] for query in captured.captured_queries for part in query["sql"].split("; ")]
 
 
 @pytest.mark.django_db(transaction=True)
 class TestTheRecord:
-    def test_in_a_transaction_it_costs_a_savepoint_and_an_insert(self, listen):
+    def test_in_a_transaction_it_costs_an_insert_and_a_savepoint_where_that_needs_one(self, listen):
         listen("post_save", action_object=Country)
         listen("post_save", action_object=Country, target="")
         with transaction.atomic(), CaptureQueriesContext(connection) as captured:
             Country.objects.create(code="de")
-        assert statements(captured) == ["INSERT", "SAVEPOINT", "INSERT", "RELEASE"]
+        shielded = ["INSERT"] if connection.vendor == "sqlite" else ["SAVEPOINT", "INSERT", "RELEASE"]
+        assert statements(captured) == ["INSERT", *shielded]
+        assert len(captured) == (4 if connection.vendor == "mysql" else 2)
 
-    def test_in_autocommit_it_costs_a_transaction_and_an_insert(self, listen):
+    def test_in_autocommit_it_costs_an_insert(self, listen):
         listen("post_save", action_object=Country)
         with CaptureQueriesContext(connection) as captured:
             Country.objects.create(code="de")
-        inserts = [sql for sql in statements(captured) if sql not in ("BEGIN", "COMMIT", "NOTIFY")]
-        assert inserts == ["INSERT", "INSERT"]
+        assert [sql for sql in statements(captured) if sql != "NOTIFY"] == ["INSERT", "INSERT"]
 
     def test_all_triggers_of_one_signal_share_an_occurrence_and_a_payload(self, listen, released):
         movie = Movie.objects.create(name="M")

@@ -108,7 +108,7 @@ def lock_gaps():
 
 
 class Odd:
-    """What the codec below is asked for: the intake is at work then, its savepoint open, its INSERT to come."""
+    """What the codec below is asked for: the intake is at work then, its INSERT to come."""
 
 
 def codec_that(does):
@@ -161,7 +161,7 @@ class TestATerminatedBackend:
                 work()
         assert recorded() == (0, 0)
 
-    def test_between_the_savepoint_and_the_insert(self, released, dsn):
+    def test_before_the_insert(self, released, dsn):
         number = backend_number()
 
         def die():
@@ -301,6 +301,28 @@ class TestADeadlock:
                 transaction.rollback()
                 transaction.set_autocommit(True)
         assert set(Country.objects.values_list("password", flat=True)) == {"theirs"}
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
+def test_a_transaction_that_sqlite_rolls_back_by_itself_is_the_callers_to_know(released):
+    """As after an error that leaves it no choice, such as a disk that is full."""
+
+    @transaction.atomic
+    def work():
+        Country.objects.create(code="de")
+        released.send(sender=None)
+        pytest.fail("the caller was not told")
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON dsn_core_event BEGIN SELECT RAISE(ROLLBACK, 'on purpose'); END"
+        )
+        try:
+            with pytest.raises(DatabaseError, match="on purpose"):
+                work()
+        finally:
+            cursor.execute("DROP TRIGGER full")
+    assert recorded() == (0, 0)
 
 
 def failing_query():
