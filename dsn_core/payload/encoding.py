@@ -27,10 +27,12 @@ MAX_NESTING: Final = 20
 MAX_ROWS: Final = 1_000
 #: Characters of a target that are stored when all is too large; triggers compare at most 255.
 MAX_TARGET: Final = 255
+#: Characters of ASCII JSON that one character of a text may take.
+MAX_WIDTH: Final = 12
 
-
-#: Types (exactly these) whose values are JSON already.
+#: Types (exactly these) whose values are JSON already; and those of which each value is.
 _SIMPLE: Final = frozenset({type(None), bool, int, float, str})
+_PLAIN: Final = _SIMPLE - {float}
 
 
 class _TooLarge(Exception):
@@ -59,13 +61,17 @@ def dump(activity: Activity) -> str:
 
 
 def _joined(texts: Mapping[str, str], activity: Activity) -> str:
-    arguments = ",".join(f"{_json(name)}:{texts[f'kwargs.{name}']}" for name in activity.signal_kwargs)
-    parts = ",".join(f'"{name}":{texts[name]}' for name in ("sender", "action_object", "actor_object", "target"))
+    arguments = ",".join([f"{_quoted(name)}:{texts[f'kwargs.{name}']}" for name in activity.signal_kwargs])
+    parts = ",".join([f'"{name}":{texts[name]}' for name in ("sender", "action_object", "actor_object", "target")])
     return f'{{"kwargs":{{{arguments}}},{parts}}}'
 
 
 #: ASCII JSON text of plain data. Made once: ``json.dumps`` makes an encoder for each call.
 _json: Final[Callable[[Any], str]] = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+# Of arguments, which signals send again and again.
+_quoted: Final = functools.lru_cache(maxsize=1_024)(_json)
+_is_never_stored: Final = functools.lru_cache(maxsize=1_024)(sensitive.is_sensitive)
 
 
 def _shrink(texts: dict[str, str], activity: Activity, encoder: _Encoder, excess: int) -> None:
@@ -107,12 +113,12 @@ class _Encoder:
     def argument(self, name: str, activity: Activity) -> str:
         """The JSON text of the signal's argument ``name``, which may be the object that an earlier one is."""
         value = activity.signal_kwargs[name]
-        if sensitive.is_sensitive(name, self.secrets):
+        if _is_never_stored(name, self.secrets):
             return '""'
         if type(value) not in _SIMPLE:
             arguments = activity.signal_kwargs.items()
             same = (other for other, argument in arguments if argument is value)
-            if (first := next(other for other in same if not sensitive.is_sensitive(other, self.secrets))) != name:
+            if (first := next(other for other in same if not _is_never_stored(other, self.secrets))) != name:
                 return _json({"$": "argument", "v": first})
         return self.text(value)
 
@@ -149,10 +155,10 @@ class _Encoder:
         An error of the database may have cost a transaction, which is not ours to hide.
         """
         kind = type(value)
-        self.left -= len(value) if kind is str else 1 + value.bit_length() // 4 if kind is int else 1
+        self.left -= _size(value)
         if self.left < 0:
             raise _TooLarge
-        if kind in _SIMPLE and kind is not float:
+        if kind in _PLAIN:
             return value
         if kind is float:
             return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
@@ -246,6 +252,10 @@ class _Encoder:
         The object is worth more than its longest columns: it keeps its key and the others.
         """
         share = min(self.limit // 4, self.left // 2)
+        if type(value) in _PLAIN and (size := _size(value)) <= share // MAX_WIDTH:
+            # Nearly every column: surely within its share.
+            self.left -= size
+            return value
         if (size := _length(value, share)) > share:
             return placeholder(value, "too large to store")
         rest, self.left = self.left - share, share
@@ -272,13 +282,19 @@ class _Encoder:
         return encoded
 
 
+def _size(value: Any) -> int:
+    """About how many characters a value takes by itself, without what it holds."""
+    kind = type(value)
+    return len(value) if kind is str else 1 + value.bit_length() // 4 if kind is int else 1
+
+
 def _length(value: Any, share: int = 0) -> int:
     """About how many characters a text or bytes take; 0 for other values, which are bounded while they are encoded.
 
-    A character takes up to twelve; they are counted only where it matters to ``share``.
+    A character may take more than one; they are counted only where it matters to ``share``.
     """
     if isinstance(value, str):
-        return len(_json(str.__str__(value))) if share // 12 < len(value) <= share else len(value)
+        return len(_json(str.__str__(value))) if share // MAX_WIDTH < len(value) <= share else len(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return memoryview(value).nbytes * 4 // 3
     return 0
