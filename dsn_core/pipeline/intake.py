@@ -99,10 +99,15 @@ def record(findings: Sequence[Finding], *, source: str | None = None) -> list[uu
     prepared = shielded(prepare, matches, using=source)
     if prepared is None:
         return nothing
-    later = functools.partial(shielded, functools.partial(_insert, prepared[1], using), matches, using=using)
+    occurrences, events = prepared
+
+    def later() -> None:
+        # A function, not a partial: where one raises, Django asks for its name.
+        shielded(functools.partial(_insert, events, using), matches, using=using)
+
     # Strict, it raises like the rest; otherwise not even what only Django could swallow reaches the caller.
     transaction.on_commit(later, using=source, robust=not conf.current().STRICT)
-    return prepared[0]
+    return occurrences
 
 
 def _is_too_deep(depth: int, matches: Sequence[Match]) -> bool:
