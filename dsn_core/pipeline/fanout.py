@@ -40,21 +40,44 @@ def expand_due(using: str, stop: Callable[[], bool] = lambda: False) -> int:
 
     ``stop()`` is asked before each, and before each statement that makes some: what is left then is given back.
     """
-    claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
-    if claimed is None:
-        return 0
-    plans = _Plans(using)
-    for number, event in enumerate(claimed.rows):
-        expansion = _Expansion(event, claimed, claimed.rows[number:], using, stop)
-        try:
-            expansion.go_on()
-            subscriptions = plans.of(event.trigger_id)
-            errors = expansion.run(subscriptions)
-        except _Stopped:
-            _give_back(claimed, claimed.rows[number:], using)
-            return number
-        _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
-    return len(claimed.rows)
+    return Expander(using, stop).work()
+
+
+class Expander:
+    """Makes the deliveries of due events, one claim after the other."""
+
+    def __init__(self, using: str, stop: Callable[[], bool] = lambda: False) -> None:
+        self._using = using
+        self._stop = stop
+        self._claimed: Claim[Event] | None = None
+        #: Those of the claim that were not begun.
+        self._rest: Sequence[Event] = ()
+
+    def work(self) -> int:
+        """One claim; see :func:`expand_due`."""
+        using = self._using
+        claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
+        if claimed is None:
+            return 0
+        self._claimed = claimed
+        plans = _Plans(using)
+        for number, event in enumerate(claimed.rows):
+            self._rest = claimed.rows[number + 1 :]
+            expansion = _Expansion(event, claimed, claimed.rows[number:], using, self._stop)
+            try:
+                expansion.go_on()
+                subscriptions = plans.of(event.trigger_id)
+                errors = expansion.run(subscriptions)
+            except _Stopped:
+                _give_back(claimed, claimed.rows[number:], using)
+                return number
+            _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
+        return len(claimed.rows)
+
+    def give_back_rest(self) -> None:
+        """Leave what was not begun to others, from another thread than the one that hangs."""
+        if self._claimed is not None and self._rest:
+            _give_back(self._claimed, self._rest, self._using)
 
 
 @dataclass

@@ -19,7 +19,20 @@ logger = logging.getLogger("dsn_core.worker")
 #: Seconds between two looks at the tables while there is nothing to do.
 POLL_SECONDS = 1.0
 #: The same while the database is away, where each look in vain doubles the wait.
-LONGEST_WAIT = 30.0
+LONGEST_POLL = 30.0
+
+
+def poll_seconds(trouble: int) -> float:
+    """How long to wait after so many looks in vain."""
+    # Bounded, since the power of a number that grows for hours is one that nothing can hold.
+    return min(POLL_SECONDS * float(2 ** min(trouble, 10)), LONGEST_POLL)
+
+
+def look_after_connections() -> None:
+    """Close this thread's connections that broke. A healthy one stays open, however short a request's may live."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_at = None
+    close_old_connections()
 
 
 class Task(Protocol):
@@ -45,8 +58,8 @@ class Sending:
 
     patience = 0.5
 
-    def __init__(self, alias: str, number: int, using: str, stop: Callable[[], bool]) -> None:
-        self.label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
+    def __init__(self, label: str, alias: str, using: str, stop: Callable[[], bool]) -> None:
+        self.label = label
         self._sender = Sender(alias, using, stop)
 
     def step(self) -> Work:
@@ -67,18 +80,18 @@ class Sending:
 class Expanding:
     """Expands events. One that hangs in a resolver is taken up again when its lease ends."""
 
-    label = "fan-out"
     patience = 1.0
 
-    def __init__(self, using: str, stop: Callable[[], bool]) -> None:
-        self._using = using
+    def __init__(self, label: str, using: str, stop: Callable[[], bool]) -> None:
+        self.label = label
         self._stop = stop
+        self._expander = fanout.Expander(using, self._go_on)
         self._alive_at: float | None = None
 
     def step(self) -> Work:
         self._alive_at = time.monotonic()
         try:
-            return Work(fanout.expand_due(self._using, self._go_on))
+            return Work(self._expander.work())
         finally:
             self._alive_at = None
 
@@ -90,7 +103,8 @@ class Expanding:
         return self._alive_at
 
     def give_up(self, seconds: float) -> None:
-        """Nothing: the event's lease ends, and its attempt is counted."""
+        """Give back the events that were not begun. The lease of the one that hangs ends, and its attempt counts."""
+        self._expander.give_back_rest()
 
 
 class Lane:
@@ -103,7 +117,7 @@ class Lane:
         self.task = task
         self.done = 0
         #: What went wrong at the last step.
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         #: How often any lane had done something when this one last looked and found nothing; None: it is at work.
         self.idle_at: int | None = None
         self.is_given_up = False
@@ -138,7 +152,7 @@ class Lane:
         """Leave the thread to itself, and settle what it was at."""
         self.is_given_up = True
         seconds = self.silence()
-        logger.error("The %s gave no sign of life for %.0f s and is given up; others go on.", self.task.label, seconds)
+        logger.error("The %s is given up after %.0f s without a sign of life; others go on.", self.task.label, seconds)
         self.task.give_up(seconds)
 
     def _is_over(self) -> bool:
@@ -158,7 +172,7 @@ class Lane:
             generation = self._generation()
             wait = POLL_SECONDS
             try:
-                close_old_connections()
+                look_after_connections()
                 work = self.task.step()
                 trouble, self.error = 0, None
                 if work.done:
@@ -167,9 +181,10 @@ class Lane:
                     continue
                 self.idle_at = generation if work.rest is None else None
                 wait = POLL_SECONDS if work.rest is None else work.rest
-            except Exception as error:
+            except BaseException as error:
+                # A plugin's SystemExit or CancelledError, too, would end the lane, and nobody would send any more.
                 trouble, self.error = trouble + 1, error
-                wait = min(POLL_SECONDS * 2**trouble, LONGEST_WAIT)
+                wait = poll_seconds(trouble)
                 logger.error(
                     "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate.",
                     self.task.label,

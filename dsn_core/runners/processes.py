@@ -40,8 +40,11 @@ class Herd:
 
     def run(self) -> int:
         """Keep them running until asked to stop; return the exit status: 0 when all ended in good order."""
-        # A connection does not survive a fork.
-        connections.close_all()
+        # A connection does not survive a fork, nor does a pool of them.
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            if hasattr(connection, "close_pool"):
+                connection.close_pool()
         for _ in range(self._count):
             self._start()
         status = 0
@@ -51,9 +54,10 @@ class Herd:
                 continue
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(found)
-            if self._stopping or code == 0:
+            if self._stopping:
                 status = status or code
                 continue
+            # Whatever it ended with: nobody asked all of them to end.
             logger.error("A worker process (%d) ended with %d; another one takes its place.", pid, code)
             time.sleep(PAUSE_SECONDS)
             if not self._stopping:

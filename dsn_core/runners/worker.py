@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-
-from django.db import close_old_connections
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
@@ -16,14 +16,14 @@ from dsn_core.pipeline import run
 from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
-from dsn_core.runners.lanes import LONGEST_WAIT, POLL_SECONDS, Expanding, Lane, Sending, Task
+from dsn_core.runners.lanes import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
 from dsn_core.triggers.dispatcher import dispatcher
 
 logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds after which SIGTERM waits no longer for a messenger. Supervisors kill after 30 (Kubernetes) or more.
 GRACE_SECONDS = 20.0
-#: Threads of one messenger that hang, after which it gets no other.
+#: Threads with the same task that hang, after which it gets no other, and the worker ends.
 MOST_HANGING = 4
 
 
@@ -43,10 +43,20 @@ class Worker:
     A messenger that is slow, or hangs, holds up no other: see :mod:`~dsn_core.runners.lanes`.
     """
 
-    def __init__(self, using: str, messengers: Collection[str] | None = None, health_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        using: str,
+        messengers: Collection[str] | None = None,
+        health_file: Path | None = None,
+        parent: int | None = None,
+    ) -> None:
         self.using = using
         self.messengers = messengers
         self.health_file = health_file
+        #: The process whose end is to be this one's.
+        self._parent = parent
+        #: Whether it cannot go on, and has to be started anew.
+        self.is_failed = False
         self._stopping = False
         self._is_over = False
         #: By the label of their task; and those that were given up.
@@ -104,7 +114,7 @@ class Worker:
             while not self._stopping:
                 self._news.clear()
                 try:
-                    close_old_connections()
+                    look_after_connections()
                     self._care()
                     trouble = 0
                 except Exception as error:
@@ -112,9 +122,8 @@ class Worker:
                         raise
                     trouble += 1
                     logger.error("The worker could not go on, and tries again: %s", describe(error))
-                if is_done():
+                if is_done() or self._wait(poll_seconds(trouble), is_done):
                     break
-                self._wait(min(POLL_SECONDS * 2**trouble, LONGEST_WAIT), is_done)
         finally:
             self._end()
         return self.progress
@@ -123,30 +132,49 @@ class Worker:
         """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
         generation = self._generation
         dispatcher.look()
-        self._see_to(Expanding(self.using, self.is_stopping))
+        self._see_to("fan-out", lambda label: Expanding(label, self.using, self.is_stopping))
         for alias in run.known_messengers(self.using, self.messengers):
             for number in range(1, lanes_of(alias) + 1):
-                self._see_to(Sending(alias, number, self.using, self.is_stopping))
+                label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
+                self._see_to(label, partial(Sending, alias=alias, using=self.using, stop=self.is_stopping))
         lease = conf.current().LEASE_SECONDS
         for label, lane in list(self._lanes.items()):
             if lane.silence() > lane.task.patience * lease:
                 del self._lanes[label]
                 self._given_up.append(lane)
                 lane.give_up()
-                self._news.set()
+                # What it gave back is due.
+                self._did_something()
         self._cared_at = generation
-        if self.health_file is not None:
+        if self.health_file is not None and not self.is_failed:
             self.health_file.touch()
 
-    def _see_to(self, task: Task) -> None:
-        hanging = [lane for lane in self._given_up if lane.task.label == task.label and lane.is_alive()]
-        if task.label not in self._lanes and len(hanging) < MOST_HANGING:
-            lane = self._lanes[task.label] = Lane(task, self.is_stopping, self._did_something)
-            lane.start(lambda: self._generation)
+    def _see_to(self, label: str, make: Callable[[str], Task]) -> None:
+        lane = self._lanes.get(label)
+        if lane is not None and lane.is_alive():
+            return
+        if lane is not None:
+            logger.error("The thread of the %s ended by itself; another one takes its place.", label)
+            self._given_up.append(self._lanes.pop(label))
+        if sum(lane.task.label == label and lane.is_alive() for lane in self._given_up) >= MOST_HANGING:
+            logger.error(
+                "%d threads of the %s hang: this worker ends, so that it can be started anew.", MOST_HANGING, label
+            )
+            self.is_failed = True
+            self.stop()
+            return
+        task = make(label)
+        # What expands makes work for those that send; what sends makes none that nobody is told of.
+        told = self._made_work if isinstance(task, Expanding) else self._did_something
+        lane = self._lanes[label] = Lane(task, self.is_stopping, told)
+        lane.start(lambda: self._generation)
 
     def _did_something(self) -> None:
         with self._counting:
             self._generation += 1
+
+    def _made_work(self) -> None:
+        self._did_something()
         self._wake()
 
     def _wake(self) -> None:
@@ -155,12 +183,17 @@ class Worker:
         # This thread, too: a messenger may be new.
         self._news.set()
 
-    def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
+    def _wait(self, seconds: float, is_done: Callable[[], bool]) -> bool:
+        """Wait for news; return whether there is no more to wait for."""
         # In short steps: a signal handler may not set what is waited for here.
         end = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < end and not self._news.wait(0.1):
+            if self._parent is not None and os.getppid() != self._parent:
+                logger.error("The process that started this worker is gone, and so it ends.")
+                self.stop()
             if is_done():
-                return
+                return True
+        return False
 
     def _end(self) -> None:
         """Let the lanes finish what they are at; what does not come to an end is given up."""

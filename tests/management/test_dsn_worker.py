@@ -161,15 +161,16 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
     Movie.objects.create(name="Brazil")
     worker = Worker("default")
     troubles = [OperationalError("server closed the connection")] * 2
-    expand_due = run.fanout.expand_due
+    work = run.fanout.Expander.work
 
-    def expand(using: str, stop: Any) -> int:
+    def expand(self: Any) -> int:
         if troubles:
             raise troubles.pop()
+        done = work(self)
         worker.stop()
-        return expand_due(using)
+        return done
 
-    monkeypatch.setattr(run.fanout, "expand_due", expand)
+    monkeypatch.setattr(run.fanout.Expander, "work", expand)
     monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.01)
     assert worker.watch().events == 1
     assert caplog.text.count("The fan-out could not go on, and tries again: OperationalError") == 2

@@ -97,7 +97,7 @@ def test_a_messenger_that_hangs_is_given_up_by_its_policy(subscribe, hanging, pe
         block.set()
         time.sleep(0.3)
     assert statuses("hanging") == ["sent", left, left]
-    assert "messenger hanging gave no sign of life" in caplog.text
+    assert "The messenger hanging is given up after" in caplog.text
     assert Delivery.objects.filter(provider_id="too late").count() == 0
 
 
@@ -138,6 +138,51 @@ def test_a_resolver_that_hangs_holds_up_no_messenger(subscribe, signals, people,
     assert Event.objects.get().attempts == 2
 
 
+def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatch):
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.05)
+    exits = [SystemExit(3)] * 3
+
+    class Exits(MemoryMessenger):
+        name = "exits"
+
+        def send_messages(self, messages):
+            if exits:
+                raise exits.pop()
+            yield from super().send_messages(messages)
+
+    signals.add(Exits)
+    subscribe("exits", users=people)
+    emit("happened")
+    with watching():
+        # What it had claimed comes again when its lease is over.
+        wait_for(lambda: statuses("exits") == ["sent"] * 3)
+    assert not exits
+
+
+def test_once_waits_for_what_a_hanging_messenger_gave_back(subscribe, hanging, people):
+    hanging.batch_size = 2
+    subscribe("hanging", users=people)
+    emit("happened")
+    Worker("default").drain()
+    # The third was not in hand when the second was given up, and is sent as the first of a claim.
+    assert sorted(statuses("hanging")) == ["sent", "sent", "unknown"]
+
+
+def test_a_worker_whose_threads_all_hang_ends_for_another_to_begin(subscribe, hanging, people, monkeypatch):
+    monkeypatch.setattr("dsn_core.runners.worker.MOST_HANGING", 1)
+    subscribe("hanging", users=people)
+    emit("happened")
+    with watching() as worker:
+        wait_for(worker.is_stopping)
+    assert worker.is_failed
+
+
+def test_a_worker_ends_with_the_process_that_started_it(signals):
+    worker = Worker("default", parent=1)
+    worker.watch()
+    assert worker.is_stopping()
+
+
 def test_what_a_message_causes_is_sent_by_the_same_drain(subscribe, signals, people):
     """Signals fired by messages are expanded by the same worker."""
 
@@ -159,7 +204,7 @@ def test_what_a_message_causes_is_sent_by_the_same_drain(subscribe, signals, peo
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has NOTIFY")
 def test_a_notice_brings_the_worker_at_once(subscribe, people, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 30)
-    monkeypatch.setattr("dsn_core.runners.worker.POLL_SECONDS", 30)
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 30)
     subscribe("memory", users=people)
     with watching():
         emit("happened")
@@ -212,7 +257,7 @@ def test_a_rate_holds_over_all_workers(subscribe, signals, people, settings):
 
 
 def test_the_health_file_is_touched_while_the_worker_works(signals, tmp_path, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.worker.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
     path = tmp_path / "health"
     with watching(health_file=path):
         wait_for(path.exists)

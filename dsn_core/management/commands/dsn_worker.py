@@ -83,40 +83,48 @@ class Command(BaseCommand):
         if options["processes"] < 1 or (options["processes"] > 1 and options["once"]):
             raise CommandError("--processes is a number from 1, and --once works in one process.")
         if options["processes"] > 1:
-            self._herd(options["processes"], messengers, health_file)
+            status = self._herd(options["processes"], messengers, health_file)
         else:
             worker = Worker(outbox(), messengers, health_file)
-            with _heard(worker.stop, lambda: self._reload(worker.stop)):
+            with _heard(lambda: self._end(worker.stop), lambda: self._reload(worker.stop)):
                 if options["once"]:
                     done = self._once(worker)
                 else:
                     self._say("Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first.")
                     done = worker.watch()
             self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
+            status = int(worker.is_failed)
         if self._reloads:
             self._say("Reloading.")
             # With the new code and settings, under the same process id.
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        if status:
+            raise CommandError("The worker did not end in good order; its log says why.", returncode=abs(status))
 
-    def _herd(self, count: int, messengers: set[str] | None, health_file: Path | None) -> None:
+    def _herd(self, count: int, messengers: set[str] | None, health_file: Path | None) -> int:
         if not HAS_PROCESSES:
             raise CommandError("This system cannot fork processes: start dsn_worker several times instead.")
 
+        parent = os.getpid()
+
         def work() -> int:
-            worker = Worker(outbox(), messengers, health_file)
+            worker = Worker(outbox(), messengers, health_file, parent)
             with _heard(worker.stop, worker.stop):
                 if herd.is_stopping():
                     worker.stop()
                 done = worker.watch()
             logger.info("Worker process %d: %d events, %d deliveries", os.getpid(), done.events, done.deliveries)
-            return 0
+            return int(worker.is_failed)
 
         herd = Herd(count, work)
-        with _heard(herd.stop, lambda: self._reload(herd.stop)):
+        with _heard(lambda: self._end(herd.stop), lambda: self._reload(herd.stop)):
             self._say(f"Watching for work with {count} processes. Stop with Ctrl-C or SIGTERM.")
-            status = herd.run()
-        if status:
-            raise CommandError("A worker process did not end in good order.", returncode=abs(status))
+            return herd.run()
+
+    def _end(self, stop: Callable[[], None]) -> None:
+        # The last word counts: who asked for a reload before may be asked to end now.
+        self._reloads = False
+        stop()
 
     def _reload(self, stop: Callable[[], None]) -> None:
         self._reloads = True
