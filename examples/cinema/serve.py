@@ -1,12 +1,13 @@
 """``make serve``: the cinema and its admin, to click through. Ctrl-C ends it.
 
-Its database stays in this folder until ``--fresh`` makes a new one. E-mails go to a mail server of
-its own, which shows them here and delivers nothing.
+Its database stays in this folder until ``--fresh`` makes a new one. E-mails, Telegram messages and SMS go to stand-ins
+on this machine, which show them here and deliver nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import socket
@@ -14,9 +15,21 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from local_smtp import LocalSMTP, Mail
+from stand_ins.program import Program
+from stand_ins.server import show
+from stand_ins.smtp import LocalSMTP, Mail
+
+from cinema_project import credentials
 
 HOST: Final = "127.0.0.1"
+#: How long the stand-ins run at most: a day.
+SECONDS: Final = "86400"
+#: After how many seconds the SMS provider reports that a message was delivered.
+REPORT_AFTER: Final = "2"
+SMS_ARGUMENTS: Final = (
+    *("--account", credentials.SMS_ACCOUNT, "--key", credentials.SMS_KEY),
+    *("--seconds", SECONDS, "--show", "--report-after", REPORT_AFTER),
+)
 DATABASE: Final = Path(__file__).resolve().parent / "cinema.sqlite3"
 
 
@@ -28,8 +41,12 @@ def main() -> None:
     # As Ctrl-C, so that all ends in the same way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with LocalSMTP(on_mail=show_mail) as smtp:
-            serve(free_port(arguments.port), smtp.port)
+        with (
+            LocalSMTP(on_mail=show_mail) as smtp,
+            Program("bot_api", "--token", credentials.BOT_TOKEN, "--seconds", SECONDS, "--show") as bot,
+            Program("sms", *SMS_ARGUMENTS) as sms,
+        ):
+            serve(free_port(arguments.port), smtp, bot, sms)
     except KeyboardInterrupt:
         sys.exit(0)
 
@@ -56,13 +73,15 @@ def free_port(wanted: int) -> int:
     raise SystemExit(f"There is no free port on {HOST}.")
 
 
-def serve(port: int, smtp_port: int) -> None:
+def serve(port: int, smtp: LocalSMTP, bot: Program, sms: Program) -> None:
     """Bring the database up to date, and serve until somebody ends it."""
     url = f"http://{HOST}:{port}"
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "cinema_project.settings",
         "CINEMA_DATABASE": str(DATABASE),
-        "CINEMA_SMTP_PORT": str(smtp_port),
+        "CINEMA_SMTP_PORT": str(smtp.port),
+        "CINEMA_BOT_API": bot.url,
+        "CINEMA_SMS_API": sms.url,
         "CINEMA_URL": url,
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
     }
@@ -75,23 +94,25 @@ def serve(port: int, smtp_port: int) -> None:
     print("--> The database: examples/cinema/cinema.sqlite3 (ARGS=--fresh makes a new one)", flush=True)
     call_command("migrate", verbosity=0)
     example_data.seed()
+    bot.ask("/_blocked", example_data.blocked_chats())
+    sms.ask("/_stopped", example_data.stopped_numbers())
+    call_command("dsn_telegram", set_webhook=f"{url}/telegram/telegram/webhook/", stdout=io.StringIO())
     user, password = example_data.ADMIN
     print(f"""
     The cinema   {url}/
     The admin    {url}/admin/
     User         {user}
-    Password     {password}
+    Password     {password}   (of ann, ben, cleo, dan, eve, too)
 
-Log in, release a movie, and see its e-mails arrive below. Ctrl-C ends it.
+Log in, release a movie, and see its e-mails, Telegram messages and SMS arrive
+below. Log in as eve to connect a Telegram account. Ctrl-C ends it.
 """)
     call_command("runserver", f"{HOST}:{port}", use_reloader=False)
 
 
 def show_mail(mail: Mail) -> None:
     """Print what somebody would have got."""
-    lines = [f"E-mail to {mail.to}: {mail.subject}", *(f"  | {line}" for line in mail.first_lines(3))]
-    # In one piece: the web server prints, too.
-    print("\n".join(line[:80] for line in lines), flush=True)
+    show(f"E-mail to {mail.to}: {mail.subject}", "\n".join(mail.first_lines(3)))
 
 
 if __name__ == "__main__":

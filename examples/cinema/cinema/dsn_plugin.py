@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cinema.message_templates import MovieReleased
+from cinema.message_templates import MovieReleased, MovieReleasedBrief, Welcome
 from cinema.signals import movie_released
 from dsn_core import BaseMessageTemplate, SignalRegistration, hookimpl
 
@@ -22,4 +22,4 @@ def dsn_signals() -> list[SignalRegistration]:
 
 @hookimpl
 def dsn_message_templates() -> list[type[BaseMessageTemplate]]:
-    return [MovieReleased]
+    return [MovieReleased, MovieReleasedBrief, Welcome]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import Final
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, User
 
 from cinema.models import Movie
-from dsn_core.models import Trigger
+from dsn_core.models import Profile, Trigger
 
-#: Who may log in to the admin.
+#: Who may log in to the admin. The others have the same password.
 ADMIN: Final = ("admin", "cinema")
 #: Overlapping on purpose: Ben and Cleo are in both.
 GROUPS: Final = {
-    "Film club": ["ann", "ben", "cleo"],
-    "Newsletter": ["ben", "cleo", "dan", "fay"],
+    "Film club": ["ann", "ben", "cleo", "hal"],
+    "Newsletter": ["ben", "cleo", "dan", "fay", "gus", "ida"],
 }
 #: Dan gets the newsletter, too; Eve is in no group.
 MOVIES: Final = {
@@ -24,6 +27,14 @@ MOVIES: Final = {
 }
 #: Accounts that are switched off: nothing is sent to them.
 INACTIVE: Final = ["fay"]
+#: Who has no e-mail address.
+WITHOUT_EMAIL: Final = ["gus", "hal", "ida"]
+#: The chats of those who connected their Telegram account. Hal has blocked the bot since.
+TELEGRAM: Final = {"ann": "1001", "cleo": "1003", "hal": "1008"}
+BLOCKED: Final = ["hal"]
+#: Whose number is known, as people write it. Ida has answered STOP to an SMS.
+PHONES: Final = {"ann": "0151 12345601", "dan": "+49 (151) 12345604", "ida": "+49 151 12345609"}
+STOPPED: Final = ["ida"]
 #: An address of somebody who is no user.
 PRESS: Final = "press@example.org"
 
@@ -33,6 +44,16 @@ def seed() -> None:
     make_people()
     make_movies()
     make_rules()
+
+
+def blocked_chats() -> list[str]:
+    """What the stand-in for the Bot API is told."""
+    return [TELEGRAM[name] for name in BLOCKED]
+
+
+def stopped_numbers() -> list[str]:
+    """What the stand-in for the SMS provider is told: numbers as providers get them."""
+    return [re.sub(r"[^+\d]", "", PHONES[name]) for name in STOPPED]
 
 
 def make_people() -> None:
@@ -65,15 +86,33 @@ def make_rules() -> None:
         resolver="path",
         argument="movie.audiences",
         addresses=[("email", PRESS)],
-        backends=[("email", "movie_released")],
+        backends=[
+            ("email", "movie_released"),
+            ("telegram", "movie_released_brief"),
+            ("sms", "movie_released_brief"),
+        ],
     )
+
+    # The signal is dsn-telegram's own; the actor object is the user who connected.
+    connected = Trigger.objects.define("telegram_connected")
+    connected.subscribe("Welcome", resolver="actor", backends=[("telegram", "welcome")])
 
 
 def _user(name: str) -> User:
-    defaults = {"email": f"{name}@example.org", "first_name": name.title(), "is_active": name not in INACTIVE}
+    defaults = {
+        "email": "" if name in WITHOUT_EMAIL else f"{name}@example.org",
+        "first_name": name.title(),
+        "is_active": name not in INACTIVE,
+        "password": _hash_for_all(),
+    }
     user, created = User.objects.get_or_create(username=name, defaults=defaults)
     if created:
-        # They are there to get messages; only the admin logs in.
-        user.set_unusable_password()
-        user.save()
+        # dsn-core's own profile; DSN["PROFILE_MODEL"] could name one of the project.
+        Profile.objects.create(user=user, telegram_chat_id=TELEGRAM.get(name, ""), phone=PHONES.get(name, ""))
     return user
+
+
+@functools.cache
+def _hash_for_all() -> str:
+    """Made once: it takes as long as everything else together."""
+    return make_password(ADMIN[1])

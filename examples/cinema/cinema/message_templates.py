@@ -20,3 +20,19 @@ class MovieReleased(BaseMessageTemplate):
         context["cinema_name"] = settings.CINEMA_NAME
         context["cinema_url"] = settings.CINEMA_URL
         return context
+
+
+class MovieReleasedBrief(MovieReleased):
+    """The same in one sentence, for messengers on a telephone. Telegram takes the HTML, SMS the text."""
+
+    name = "movie_released_brief"
+    file_name = ""
+    text = "{{ cinema_name }}: {{ movie.name }} can be seen from today on. {{ cinema_url }}/"
+    html = "<b>{{ movie.name }}</b> can be seen from today on.<br><i>{{ movie.about }}</i><br>{{ cinema_url }}/"
+
+
+class Welcome(BaseMessageTemplate):
+    """Somebody connected their Telegram account: a word to say that it works."""
+
+    name = "welcome"
+    template_string = "Welcome, {{ user.first_name or user.get_username() }}! From now on you hear of new movies here."

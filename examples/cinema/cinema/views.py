@@ -15,12 +15,16 @@ from cinema.models import Movie
 from dsn_core.models import Delivery
 
 
+def everywhere(request: HttpRequest) -> dict[str, str]:
+    """What all templates of pages can name; a context processor."""
+    return {"cinema_name": settings.CINEMA_NAME, "telephone_url": settings.CINEMA_TELEPHONE}
+
+
 def programme(request: HttpRequest) -> HttpResponse:
     """All movies; for staff also what became of the last messages."""
     context = {
-        "cinema_name": settings.CINEMA_NAME,
         "movies": Movie.objects.annotate(waiting=Count("audiences")).order_by("name"),
-        "deliveries": Delivery.objects.select_related("event", "user")[:12] if request.user.is_staff else (),
+        "deliveries": Delivery.objects.select_related("event", "user")[:40] if request.user.is_staff else (),
     }
     return render(request, "cinema/programme.html", context)
 

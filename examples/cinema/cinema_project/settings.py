@@ -1,7 +1,8 @@
 """The settings of the example. What concerns dsn-core: ``INSTALLED_APPS``, ``DSN``, and Django's mail settings.
 
-Environment: ``CINEMA_DATABASE`` (a SQLite file), ``CINEMA_SMTP_PORT`` (a mail server on this machine; without one
-e-mails are printed), ``CINEMA_URL`` (what e-mails link to).
+Environment: ``CINEMA_DATABASE`` (a SQLite file), ``CINEMA_URL`` (where the site is), and the stand-ins on this machine:
+``CINEMA_SMTP_PORT`` (without it e-mails are printed), ``CINEMA_SMS_API`` (without it SMS are printed) and
+``CINEMA_BOT_API`` (without it the bot cannot be reached).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import django
+
+from cinema_project import credentials
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -22,15 +25,39 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "dsn_core",
+    # Before dsn_telegram, whose pages it dresses up.
     "cinema",
+    # It has models and pages. dsn-email and dsn-sms have none, and are not named here.
+    "dsn_telegram",
 ]
 
-# dsn-email is not named anywhere: it is installed, and that is enough. This only says who its e-mails are from.
-DSN = {
-    "MESSENGERS": {"email": {"FROM": "Electric Cinema <cinema@example.org>"}},
-    # It is installed here, too, and would ask for its app and for a bot.
-    "DISABLED_PLUGINS": ["telegram"],
+CINEMA_NAME = "Electric Cinema"
+CINEMA_URL = os.environ.get("CINEMA_URL", "http://127.0.0.1:8000")
+_BOT_API = os.environ.get("CINEMA_BOT_API")
+_SMS_API = os.environ.get("CINEMA_SMS_API")
+#: The stand-in for a telephone with Telegram.
+CINEMA_TELEPHONE = f"{_BOT_API}/telephone" if _BOT_API else ""
+
+# The plugins are registered nowhere: they are installed, and that is enough. This is only what they cannot know.
+DSN: dict[str, Any] = {
+    "MESSENGERS": {
+        "email": {"FROM": "Electric Cinema <cinema@example.org>"},
+        "telegram": {
+            "BOT_TOKEN": credentials.BOT_TOKEN,
+            "API_BASE": _BOT_API or "http://127.0.0.1:8081",
+            "WEBHOOK_SECRET": credentials.WEBHOOK_SECRET,
+        },
+        "sms": {"PROVIDER": "console", "FROM": "+4930901820", "REGION": "DE"},
+    },
 }
+if _SMS_API:
+    DSN["MESSENGERS"]["sms"] |= {
+        "PROVIDER": "twilio",
+        "API_BASE": _SMS_API,
+        "ACCOUNT_SID": credentials.SMS_ACCOUNT,
+        "AUTH_TOKEN": credentials.SMS_KEY,
+        "PUBLIC_URL": CINEMA_URL,
+    }
 
 _SMTP_PORT = os.environ.get("CINEMA_SMTP_PORT")
 _BACKEND = f"django.core.mail.backends.{'smtp' if _SMTP_PORT else 'console'}.EmailBackend"
@@ -51,9 +78,6 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-
-CINEMA_NAME = "Electric Cinema"
-CINEMA_URL = os.environ.get("CINEMA_URL", "http://127.0.0.1:8000")
 
 # It is an example: never use the rest of this file for a site that others can reach.
 DEBUG = True
@@ -78,12 +102,14 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "cinema.views.everywhere",
             ],
         },
     },
 ]
 ROOT_URLCONF = "cinema_project.urls"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "cinema:programme"
 STATIC_URL = "static/"
 # Requests are not logged, so that the messages can be seen between them.
 LOGGING = {"version": 1, "incremental": True, "loggers": {"django.server": {"level": "WARNING"}}}
