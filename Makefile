@@ -24,7 +24,7 @@ OUTDATED := $(if $(and $(FITS),$(filter $(CURDIR),$(PLACE))),,outdated)
 .PHONY: help demo test serve venv outdated
 
 help:  ## Say what can be made
-	@echo 'make demo    release a movie, and see whom the e-mails reach'
+	@echo 'make demo    release a movie, and see whom it reaches by e-mail, Telegram and SMS'
 	@echo 'make serve   the same project to click through, with its admin'
 	@echo 'make test    the whole suite: SQLite, and the databases that answer (ARGS="-k fanout" for pytest)'
 	@echo 'make venv    only .venv, with what these need; PYTHON=python3.12 chooses the Python'

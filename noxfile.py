@@ -184,7 +184,7 @@ def migrations(session: nox.Session, django: str) -> None:
 
 @nox.session(python=NEWEST_PYTHON)
 def demo(session: nox.Session) -> None:
-    """The example, from migrate to the e-mails that arrive."""
+    """The example, from migrate to the e-mails, Telegram messages and SMS that arrive."""
     install_sources(session, f"Django~={NEWEST_DJANGO}.0", *groups("demo"))
     session.run("python", "examples/cinema/demo.py")
 

@@ -15,11 +15,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from cinema_project import credentials
 from stand_ins.program import Program
 from stand_ins.server import show
 from stand_ins.smtp import LocalSMTP, Mail
-
-from cinema_project import credentials
 
 HOST: Final = "127.0.0.1"
 #: How long the stand-ins run at most: a day.

@@ -105,10 +105,10 @@ def _user(name: str) -> User:
         "is_active": name not in INACTIVE,
         "password": _hash_for_all(),
     }
-    user, created = User.objects.get_or_create(username=name, defaults=defaults)
-    if created:
-        # dsn-core's own profile; DSN["PROFILE_MODEL"] could name one of the project.
-        Profile.objects.create(user=user, telegram_chat_id=TELEGRAM.get(name, ""), phone=PHONES.get(name, ""))
+    user, _created = User.objects.get_or_create(username=name, defaults=defaults)
+    # dsn-core's own profile; DSN["PROFILE_MODEL"] could name one of the project.
+    addresses = {"telegram_chat_id": TELEGRAM.get(name, ""), "phone": PHONES.get(name, "")}
+    Profile.objects.get_or_create(user=user, defaults=addresses)
     return user
 
 

@@ -36,17 +36,12 @@ def show_plugins() -> list[str]:
     output = io.StringIO()
     call_command("dsn_plugins", format="json", stdout=output)
     found = {plugin["name"]: plugin for plugin in json.loads(output.getvalue())["plugins"]}
-    problems = [
-        f"The plugin {item['name']!r} is broken: {item['reason']}"
-        for item in found.values()
-        if item["state"] == "broken"
-    ]
+    broken = [plugin for plugin in found.values() if plugin["state"] == "broken"]
+    problems = [f"The plugin {plugin['name']!r} is broken: {plugin['reason']}" for plugin in broken]
     for name, distribution in PLUGINS.items():
         plugin = found.get(name, {})
         if (plugin.get("distribution"), plugin.get("state")) != (distribution, "active"):
-            problems.append(
-                f"The plugin {name!r} of the package {distribution} is not active; is the package installed?"
-            )
+            problems.append(f"The plugin {name!r} of the package {distribution} is not active; is it installed?")
     return problems
 
 

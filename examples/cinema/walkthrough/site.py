@@ -14,9 +14,9 @@ PATIENCE: Final = 10
 
 
 class Site:
-    """The web server, in a thread of its own, from ``with`` to the end of its block. To be entered after Django is set up.
+    """The web server, in a thread of its own, from ``with`` to the end of its block.
 
-    Its port is open from the beginning, so that the settings can say where it is.
+    To be entered after Django is set up. Its port is open from the beginning, so that the settings can say where it is.
     """
 
     def __init__(self) -> None:

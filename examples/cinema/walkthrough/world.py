@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
+from cinema_project import credentials
 from stand_ins.program import Program
 from stand_ins.smtp import LocalSMTP
-
-from cinema_project import credentials
 from walkthrough.logs import Logs
 from walkthrough.site import Site
 
