@@ -46,6 +46,7 @@ venv: $(READY)
 
 outdated:
 
+# Not compiled at once: of what is installed most is never imported, and Python compiles the rest as it is used.
 $(READY): Makefile $(MANIFESTS) $(OUTDATED)
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
 	    echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
@@ -66,7 +67,7 @@ $(READY): Makefile $(MANIFESTS) $(OUTDATED)
 	@rm -f $(READY)
 	@echo '--> Installing dsn-core, its plugins and what the tests and the demo need, into $(VENV) only'
 	@$(PIP) install --upgrade 'pip>=25.1'
-	@$(PIP) install $(DISTRIBUTIONS) --group test --group demo
+	@$(PIP) install --no-compile $(DISTRIBUTIONS) --group test --group demo
 	@$(PIP) install --group mariadb >$(VENV)/mysqlclient.log 2>&1 || \
 	    echo '--> mysqlclient could not be built here (why: $(VENV)/mysqlclient.log): tests on MariaDB will be skipped; make -B venv tries again'
 	@echo '$(CURDIR)' >$(READY)
