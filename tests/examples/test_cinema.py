@@ -178,8 +178,8 @@ LEAK = "from logging import debug; debug('POST /bot%s', settings.DSN['MESSENGERS
                 (DATA, 'STOPPED: Final = ["ida"]', "STOPPED: Final = []"),
             ],
             [
-                "Nobody expected a Telegram message to 1008.",
-                "Nobody expected a SMS to +4915112345609.",
+                "The Telegram message to 1008 was not expected.",
+                "The SMS to +4915112345609 was not expected.",
                 "The signal address_refused must tell of hal by telegram and ida by sms, and told of nobody.",
             ],
         ),

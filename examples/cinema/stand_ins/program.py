@@ -14,7 +14,7 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).resolve().parent.parent
 #: Seconds that it may take to answer and to end.
-PATIENCE: Final = 10
+PATIENCE: Final = 30
 #: This machine is never reached through a proxy of the environment.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -63,7 +63,7 @@ class Provider:
         signature = base64.b64encode(hmac.digest(self.key.encode(), signed.encode(), "sha1")).decode()
         request = urllib.request.Request(message["url"], urlencode(form).encode(), {"X-Twilio-Signature": signature})  # noqa: S310
         try:
-            with _direct.open(request, timeout=10) as response:
+            with _direct.open(request, timeout=30) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code

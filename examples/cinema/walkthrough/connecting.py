@@ -42,6 +42,8 @@ def connect_eve(world: World) -> list[str]:
     say("On her telephone she presses Start. The Bot API calls the webhook, and the bot answers:")
     reply = world.bot.ask("/_start", {"link": link, "chat": EVES_CHAT, "name": "Eve"})
     quote(reply)
+    if CONFIRM not in reply:
+        return ["The bot did not ask Eve to confirm on the site."]
     before = _chat_of_eve()
     print()
     say("The site asks her whether that was she, since a link can be stolen:")
@@ -57,7 +59,6 @@ def connect_eve(world: World) -> list[str]:
     return [
         problem
         for problem, is_so in {
-            "The bot did not ask Eve to confirm on the site.": CONFIRM not in reply,
             "Eve's chat was stored before she confirmed.": before != "",
             "The site does not say that Eve is connected.": "Eve (@eve)" not in said,
             "Eve's chat was not stored when she had confirmed.": _chat_of_eve() != str(EVES_CHAT),

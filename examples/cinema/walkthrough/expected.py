@@ -72,7 +72,7 @@ def wrong_messages(kind: str, wanted: Mapping[str, str], receivers: Iterable[str
         for address, name in wanted.items()
         if arrived[address] != 1
     ]
-    return problems + [f"Nobody expected a {kind} to {address}." for address in sorted(set(arrived) - set(wanted))]
+    return problems + [f"The {kind} to {address} was not expected." for address in sorted(set(arrived) - set(wanted))]
 
 
 def wrong_deliveries(found: Mapping[str, Mapping[str, str]]) -> list[str]:

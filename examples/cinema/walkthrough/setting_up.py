@@ -56,7 +56,7 @@ def make_cinema() -> None:
     people = {f"group {name}": members for name, members in example_data.GROUPS.items()}
     people |= {f"waiting for {MOVIE}": audience, "switched off": example_data.INACTIVE}
     people |= {"no e-mail address": example_data.WITHOUT_EMAIL}
-    people |= {"with Telegram": example_data.TELEGRAM, "with a phone number": example_data.PHONES}
+    people |= {"with Telegram": list(example_data.TELEGRAM), "with a phone number": list(example_data.PHONES)}
     for what, names in people.items():
         print(f"  {what:<23}{', '.join(names)}")
     for subscription in Subscription.objects.select_related("trigger").order_by("id"):

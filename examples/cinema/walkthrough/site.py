@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from typing import Final
 
-PATIENCE: Final = 10
+PATIENCE: Final = 30
 
 
 class Site:

@@ -18,7 +18,7 @@ from walkthrough.logs import Logs
 from walkthrough.site import Site
 
 #: Seconds that anything may take.
-PATIENCE: Final = 15
+PATIENCE: Final = 30
 FoundT = TypeVar("FoundT")
 
 
