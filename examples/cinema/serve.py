@@ -17,7 +17,7 @@ from typing import Final
 
 from cinema_project import credentials
 from stand_ins.program import Program
-from stand_ins.server import show
+from stand_ins.server import framed
 from stand_ins.smtp import LocalSMTP, Mail
 
 HOST: Final = "127.0.0.1"
@@ -37,6 +37,8 @@ def main() -> None:
     if arguments.fresh:
         for path in DATABASE.parent.glob(f"{DATABASE.name}*"):
             path.unlink()
+    # Not every terminal can show every letter.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file
     # As Ctrl-C, so that all ends in the same way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -111,7 +113,7 @@ below. Log in as eve to connect a Telegram account. Ctrl-C ends it.
 
 def show_mail(mail: Mail) -> None:
     """Print what somebody would have got."""
-    show(f"E-mail to {mail.to}: {mail.subject}", "\n".join(mail.first_lines(3)))
+    print(framed(f"E-mail to {mail.to}: {mail.subject}", "\n".join(mail.first_lines(3))), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,16 +19,15 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Program:
-    """``python -m stand_ins.<name>``, from ``with`` to the end of its block. ``on_line`` is called with what it prints.
+    """``python -m stand_ins.<name>``, from ``with`` to the end of its block. What it shows is printed.
 
     ``url`` is where it listens, known inside of the block.
     """
 
-    def __init__(self, name: str, *arguments: str, on_line: Callable[[str], None] = print) -> None:
+    def __init__(self, name: str, *arguments: str) -> None:
         self.name = name
         self.url = ""
         self._command = [sys.executable, "-m", f"stand_ins.{name}", *arguments]
-        self._on_line = on_line
 
     def __enter__(self) -> Program:
         self._process = subprocess.Popen(
@@ -71,4 +69,4 @@ class Program:
 
     def _read(self, output: Any) -> None:
         for line in output:
-            self._on_line(line.rstrip("\n"))
+            print(json.loads(line), flush=True)

@@ -68,7 +68,12 @@ def serve(handler: type[Handler], seconds: float) -> None:
         server.shutdown()
 
 
-def show(head: str, text: str) -> None:
-    """Print what somebody would have got. In one piece: others print, too."""
+def framed(head: str, text: str) -> str:
+    """How a message is shown in a terminal."""
     lines = [head, *(f"  | {line}" for line in text.splitlines() if line.strip())]
-    print("\n".join(line[:80] for line in lines), flush=True)
+    return "\n".join(line[:80] for line in lines)
+
+
+def show(head: str, text: str) -> None:
+    """Print what somebody would have got: as one line of JSON, so that nobody prints into its middle."""
+    print(json.dumps(framed(head, text)), flush=True)

@@ -50,7 +50,7 @@ class Provider:
         return 201, {"sid": message["sid"], "status": "queued", "error_code": None, "to": message["to"]}
 
     def report(self) -> list[int]:
-        """The telephones got their messages: tell the site of each. Returns the statuses that it answered with."""
+        """The telephones got their messages: tell the site of each. Returns the statuses that it answered with; 0: none."""
         with self._lock:
             messages, self._unreported = self._unreported, []
         return [self._tell(message) for message in messages if message["url"]]
@@ -67,6 +67,9 @@ class Provider:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             return error.code
+        except OSError:
+            # The site is not there any more.
+            return 0
 
 
 class SMSHandler(Handler):
