@@ -221,6 +221,28 @@ def test_the_demo_fails_loudly(tmp_path: Path, changes: list[tuple[str, str, str
     assert [complaint for complaint in complaints if complaint not in said] == []
 
 
+def test_a_stand_in_bears_many_messages_at_once_and_shows_each_in_one_piece() -> None:
+    script = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from stand_ins.program import Program\n"
+        "with Program('bot_api', '--token', '1:a', '--show') as bot, ThreadPoolExecutor(32) as pool:\n"
+        "    call = {'text': 'one\\ntwo'}\n"
+        "    list(pool.map(lambda chat: bot.ask('/bot1:a/sendMessage', call | {'chat_id': chat}), range(500)))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=CINEMA,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    found = re.findall(r"Telegram to chat (\d+):\n  \| one\n  \| two\n", ended.stdout)
+    assert sorted(map(int, found)) == list(range(500))
+
+
 @pytest.mark.parametrize("name", ["bot_api", "sms"])
 def test_a_stand_in_ends_with_whoever_started_it_or_when_its_time_is_over(name: str) -> None:
     own = {"bot_api": ["--token", "1:a"], "sms": ["--account", "AC0", "--key", "k"]}[name]

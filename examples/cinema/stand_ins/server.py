@@ -11,6 +11,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+#: Each connection has a thread of its own.
+_printing = threading.Lock()
+
 
 class Handler(BaseHTTPRequestHandler):
     """One connection. It is kept between requests, and nothing is logged."""
@@ -37,6 +40,13 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, json.dumps(said), "application/json")
 
 
+class Server(ThreadingHTTPServer):
+    """A thread for each connection. Messengers open some dozens at once."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def arguments(description: str) -> argparse.ArgumentParser:
     """The arguments that all of them have."""
     parser = argparse.ArgumentParser(description=description)
@@ -59,8 +69,7 @@ def serve(handler: type[Handler], seconds: float) -> None:
             pass
         over.set()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=watch, daemon=True).start()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(server.server_port, flush=True)
@@ -76,4 +85,5 @@ def framed(head: str, text: str) -> str:
 
 def show(head: str, text: str) -> None:
     """Print what somebody would have got: as one line of JSON, so that nobody prints into its middle."""
-    print(json.dumps(framed(head, text)), flush=True)
+    with _printing:
+        print(json.dumps(framed(head, text)), flush=True)

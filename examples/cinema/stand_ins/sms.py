@@ -50,7 +50,7 @@ class Provider:
         return 201, {"sid": message["sid"], "status": "queued", "error_code": None, "to": message["to"]}
 
     def report(self) -> list[int]:
-        """The telephones got their messages: tell the site of each. Returns the statuses that it answered with; 0: none."""
+        """The telephones got their messages: tell the site of each. Returns the statuses of its answers; 0: none."""
         with self._lock:
             messages, self._unreported = self._unreported, []
         return [self._tell(message) for message in messages if message["url"]]
