@@ -46,6 +46,8 @@ class Receipt:
         # What libraries give as ids and reasons are often numbers and exceptions.
         for name in ("reason", "provider_id"):
             value = getattr(self, name)
+            if type(value) is str:
+                continue
             if isinstance(value, Message):
                 raise TypeError(
                     f"A receipt's {name} is a text, not the message; write message=... to name the message."

@@ -207,7 +207,7 @@ class Delivery(Claimable):
     @property
     def message_id(self) -> str:
         """The message's id: the same at every attempt, different for every delivery."""
-        return f"{self.occurrence.hex}.{self.pk}"
+        return f"{self.occurrence.hex}.{self.id}"
 
 
 def address_key(address: str) -> str:

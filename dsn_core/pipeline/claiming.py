@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from dsn_core import conf
 from dsn_core.models.claimable import Claimable
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
+from dsn_core.pipeline.updating import update
 
 RowT = TypeVar("RowT", bound=Claimable)
 
@@ -30,7 +31,8 @@ class Claim(Generic[RowT]):
     token: uuid.UUID
     clock: DatabaseClock
     _renewed: float = field(default_factory=time.monotonic)
-    _tried: float = field(default_factory=time.monotonic)
+    #: When the lease is to begin anew, by this process's own clock.
+    _next: float = field(default_factory=lambda: time.monotonic() + conf.current().LEASE_SECONDS / 3)
 
     def is_ours(self) -> bool:
         """Whether the lease, as it was last renewed, is not over: nobody else has taken the rows."""
@@ -42,10 +44,11 @@ class Claim(Generic[RowT]):
         Returns False when it was too late: another worker has taken some of them, or the database is away
         and the lease is over.
         """
-        lease, now = conf.current().LEASE_SECONDS, time.monotonic()
-        if now - self._tried < lease / 3:
+        now = time.monotonic()
+        if now < self._next:
             return True
-        self._tried = now
+        lease = conf.current().LEASE_SECONDS
+        self._next = now + lease / 3
         kept = 0
         try:
             for some in chunks(rows):
@@ -82,22 +85,24 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
         else:
             # Writing first waits for the write lock; a transaction that has read before would fail at once.
             everything.filter(pk=-1).update(attempts=0)
-        rows = list(due.annotate(database_now=DatabaseNow())[:limit])
+        rows = list(due[:limit])
         if not rows:
             return None
-        clock = DatabaseClock(rows[0].database_now)  # type: ignore[attr-defined]
+        clock = DatabaseClock(everything.filter(pk=rows[0].pk).values_list(DatabaseNow(), flat=True).get())
         if limit is not None:
             rows = _apart(rows)
         token = uuid.uuid4()
         lease_end = clock.read + datetime.timedelta(seconds=conf.current().LEASE_SECONDS)
+        for row in rows:
+            _take(row, status, token, lease_end)
         for some in chunks(rows):
-            everything.filter(pk__in=[row.pk for row in some]).update(
-                status=status, lease_token=token, not_before=lease_end, attempts=F("attempts") + 1
-            )
-    for row in rows:
-        row.lease_token, row.not_before = token, lease_end
-        row.attempts += 1
+            update(some, ("status", "lease_token", "not_before", "attempts"), using)
     return Claim(rows, token, clock)
+
+
+def _take(row: Any, status: str, token: uuid.UUID, lease_end: datetime.datetime) -> None:
+    row.status, row.lease_token, row.not_before = status, token, lease_end
+    row.attempts += 1
 
 
 def _apart(rows: list[RowT]) -> list[RowT]:

@@ -8,7 +8,7 @@ import decimal
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 from django.urls import reverse
@@ -129,13 +129,17 @@ def _explained(what: str) -> Iterator[None]:
         ) from error
 
 
+#: What people write in different ways.
+_LOCALIZED: Final = (datetime.date, datetime.time, float, decimal.Decimal)
+
+
 @jinja2.pass_context
 def _present(context: jinja2.runtime.Context, value: Any) -> Any:
     """What a variable shows: dates and numbers as the receiver's language and time zone write them.
 
     With the context, although it is not used: without, Jinja2 would do it once for constants, when it compiles.
     """
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time | float | decimal.Decimal):
+    if isinstance(value, _LOCALIZED):
         return localize(template_localtime(value))
     return value
 

@@ -35,6 +35,8 @@ DEFAULT_BATCH = 100
 QUICK_SECONDS = 0.5
 #: Batches of one claim at most: what the next worker has to wait for.
 MOST_BATCHES = 10
+#: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
+UNREAD = ("not_before", "created_at", "finished_at", "report", "report_reason", "reported_at")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def _claim(due: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Cla
 
 def _claim_first(due: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
     """Those of the first priority that has any: one query each, in the order of the index that they read."""
+    due = due.defer(*UNREAD)
     claims = (claim(due.filter(priority=priority), limit=limit, status=Status.SENDING) for priority in Priority.values)
     return next((found for found in claims if found is not None), None)
 
@@ -185,14 +188,13 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
     error = collect(messenger, messages, batch.go_on, receipts)
     pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
     pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
-    rows = {row.message_id: row for row in batch.portion}
     for message in messages:
         receipt = receipts.get(message.id)
         if receipt is None and pause is None and batch.is_broken_off:
             continue
         if receipt is None:
             receipt = pause or Receipt.retry(reason=error or "The messenger gave no answer about this message.")
-        batch.verdicts[rows[message.id].pk] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
+        batch.verdicts[batch.in_hand[message.id].id] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
     if pause is not None:
         seconds, reason = pacing.pause(messenger.alias, pause, batch.clock, batch.using)
         logger.warning("The messenger %s pauses for %g s: %s", messenger.alias, seconds, reason)

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from django.db import InterfaceError, OperationalError, connections
 
@@ -17,9 +17,13 @@ from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
 from dsn_core.pipeline.claiming import Claim, chunks
-from dsn_core.pipeline.sql import keys, literal, storable
+from dsn_core.pipeline.sql import storable
+from dsn_core.pipeline.updating import update
 from dsn_core.plugins.loading import describe
 from dsn_core.signals import address_refused, delivery_finished
+
+#: What settling writes.
+_SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
 
 logger = logging.getLogger("dsn_core.settling")
 
@@ -47,11 +51,15 @@ class Verdict:
     refused_address: bool = False
 
 
+#: What nearly all get: one object for all.
+SENT: Final = Verdict(Status.SENT)
+
+
 def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
     """The verdict that a messenger's receipt means."""
     match receipt.outcome:
         case Outcome.SENT:
-            return Verdict(Status.SENT, provider_id=receipt.provider_id)
+            return Verdict(Status.SENT, provider_id=receipt.provider_id) if receipt.provider_id else SENT
         case Outcome.RETRY:
             return Verdict(Status.RETRY, receipt.reason, after=receipt.after)
         case Outcome.PAUSE | Outcome.LATER:
@@ -76,7 +84,7 @@ def settle(rows: Sequence[Delivery], claimed: Claim[Delivery], verdicts: Mapping
     """
     moment = claimed.clock.now()
     for row in rows:
-        _apply(row, verdicts[row.pk], moment)
+        _apply(row, verdicts[row.id], moment)
     settled = sum(_insist(some, claimed, using) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
@@ -85,9 +93,10 @@ def settle(rows: Sequence[Delivery], claimed: Claim[Delivery], verdicts: Mapping
             len(rows) - settled,
             len(rows),
         )
-    finished = [row for row in rows if row.status in FINAL]
-    refused = {row.pk for row in finished if verdicts[row.pk].refused_address}
-    _tell(finished, refused, moment, using, all_ours=settled == len(rows))
+    if delivery_finished.has_listeners(Delivery) or address_refused.has_listeners(Delivery):
+        finished = [row for row in rows if row.status in FINAL]
+        refused = {row.pk for row in finished if verdicts[row.pk].refused_address}
+        _tell(finished, refused, moment, using, all_ours=settled == len(rows))
     return settled
 
 
@@ -95,9 +104,6 @@ def _tell(
     finished: Sequence[Delivery], refused: Collection[int], moment: datetime.datetime, using: str, *, all_ours: bool
 ) -> None:
     """Send ``delivery_finished`` for those that this worker finished, and ``address_refused`` where it was that."""
-    heard = delivery_finished.has_listeners(Delivery) or (refused and address_refused.has_listeners(Delivery))
-    if not finished or not heard:
-        return
     if not all_ours:
         # Another worker took some over; what is in the database says which.
         theirs_too = [row.pk for row in finished]
@@ -147,42 +153,10 @@ def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> i
     """
     while True:
         try:
-            return _update(rows, claimed, using)
+            return update(rows, _SETTLED, using, lease_token=claimed.token)
         except (OperationalError, InterfaceError) as error:
             if connections[using].in_atomic_block or not claimed.is_ours():
                 raise
             logger.warning("A batch could not be settled, and is tried again: %s", describe(error))
             connections[using].close_if_unusable_or_obsolete()
             time.sleep(SETTLE_AGAIN)
-
-
-_SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
-
-
-def _update(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
-    """One UPDATE for the batch; only what differs from row to row becomes a CASE."""
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    key = quote("id")
-    sets: list[str] = []
-    params: list[Any] = []
-    for name in _SETTLED:
-        field: Any = Delivery._meta.get_field(name)
-        values = [getattr(row, name) for row in rows]
-        sql, given = literal(field.get_db_prep_save(values[0], connection))
-        if any(value != values[0] for value in values):
-            prepared = (field.get_db_prep_save(value, connection) for value in values)
-            cases = [(int(row.id), *literal(value)) for row, value in zip(rows, prepared, strict=True)]
-            sql = f"CASE {key} {' '.join(f'WHEN {pk} THEN {then}' for pk, then, _ in cases)} END"
-            given = [param for _, _, value in cases for param in value]
-        sets.append(f"{quote(field.column)} = {sql}")
-        params += given
-    token: Any = Delivery._meta.get_field("lease_token")
-    params.append(token.get_db_prep_value(claimed.token, connection))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {quote(Delivery._meta.db_table)} SET {', '.join(sets)} "  # noqa: S608 - values are parameters
-            f"WHERE {key} IN ({keys(rows)}) AND {quote(token.column)} = %s",
-            params,
-        )
-        return int(cursor.rowcount)

@@ -26,4 +26,6 @@ def storable(text: Any, limit: int) -> str:
     fail that writes down what became of a whole batch.
     """
     clean = str(text)[:limit].replace("\0", "")
+    if clean.isascii():
+        return clean
     return clean.encode("utf-8", "replace").decode("utf-8")
