@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
 from django.db.models import Model, signals
@@ -101,6 +102,17 @@ def crowd(number: int, name: str = "crowd") -> Group:
         )
         cursor.execute("ANALYZE")
     return group
+
+
+@contextlib.contextmanager
+def lanes(messenger: str, number: int) -> Iterator[None]:
+    """Within, a worker sends so many batches of ``messenger`` at the same time: its option LANES."""
+    held: dict[str, Any] = settings.DSN
+    settings.DSN = {**held, "MESSENGERS": {messenger: {"LANES": number}}}
+    try:
+        yield
+    finally:
+        settings.DSN = held
 
 
 def no_users() -> None:

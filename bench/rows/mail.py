@@ -1,12 +1,13 @@
-"""E-mail to a server of this machine, against Django's own backend with one connection."""
+"""E-mail to servers of this machine, against Django's own backend with one connection."""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import django
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 
-from bench.data import crowd
+from bench.data import crowd, lanes
 from bench.dsn_plugin import Greeting
 from bench.measure import steady
 from bench.rows import Size
@@ -24,15 +25,20 @@ from dsn_core import emit
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.pipeline import run
 from dsn_core.pipeline.fanout import expand_due
+from dsn_core.runners.worker import Worker
 
 SENDER = "cinema@example.org"
 
+#: Seconds that the slow server takes for a message, and the connections that a worker has to it.
+SLOW, LANES = 0.02, 8
 #: The server, in a process of its own, so that it takes no time of the one that is measured. Prints its port.
 SERVER = """
 import asyncio
+import sys
 from aiosmtpd.smtp import SMTP
 class Sink:
     async def handle_DATA(self, server, session, envelope):
+        await asyncio.sleep(float(sys.argv[1]))
         return "250 OK"
 async def serve():
     loop = asyncio.get_running_loop()
@@ -44,24 +50,36 @@ asyncio.run(serve())
 
 
 def measure(size: Size) -> Iterator[Row]:
-    number = size.of(2_000, 300)
+    # Some batches of 100 for each lane.
+    number = size.of(2_000, 800)
     group = crowd(number)
     Trigger.objects.define("released").subscribe(groups=[group], backends=[("email", "greeting")])
-    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    with _server(0), steady():
+        pairs = [(_django(number), _ours(number)) for _ in range(size.of(5, 2))]
+    yield _row(f"{number:,} e-mails, statuses kept", pairs, 0.9)
+    with _server(SLOW), lanes("email", LANES), steady():
+        # The control takes as long for each message, however many there are.
+        pairs = [(_django(200), _by_worker(number)) for _ in range(size.of(3, 1))]
+    yield _row(f"... 20 ms each, LANES {LANES}", pairs, 4.0)
+
+
+def _row(name: str, pairs: Sequence[tuple[float, float]], bound: float) -> Row:
+    ratios = [ours / control for control, ours in pairs]
+    rate, spread = statistics.median(control for control, _ in pairs), (max(ratios) - min(ratios)) / 2
+    return rates(name, rate, rate * statistics.median(ratios), bound, spread)
+
+
+@contextlib.contextmanager
+def _server(delay: float) -> Iterator[None]:
+    """Django sends to a server that takes ``delay`` seconds for each message."""
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(delay)], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         _use(int(server.stdout.readline()))
-        control, ours = [], []
-        with steady():
-            for _ in range(size.of(5, 2)):
-                control.append(_django(number))
-                ours.append(_ours(number))
+        yield
     finally:
         server.terminate()
         server.wait(10)
-    ratios = [there / here for there, here in zip(ours, control, strict=True)]
-    rate, spread = statistics.median(control), (max(ratios) - min(ratios)) / 2
-    yield rates(f"{number:,} e-mails, statuses kept", rate, rate * statistics.median(ratios), 0.9, spread)
 
 
 def _use(port: int) -> None:
@@ -89,10 +107,19 @@ def _django(number: int) -> float:
 
 
 def _ours(number: int) -> float:
+    return _rate(number, lambda: run.drain("default"))
+
+
+def _by_worker(number: int) -> float:
+    """The same by a worker, with its lanes."""
+    return _rate(number, Worker("default").drain)
+
+
+def _rate(number: int, drain: Callable[[], run.Progress]) -> float:
     emit("released", film="Alien")
     expand_due("default")
     started = time.perf_counter()
-    assert run.drain("default").deliveries == number
+    assert drain().deliveries == number
     rate = number / (time.perf_counter() - started)
     assert Delivery.objects.filter(status=Delivery.Status.SENT).count() == number
     empty(Delivery, Event)
