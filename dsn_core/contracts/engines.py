@@ -5,7 +5,6 @@ The engines themselves stand above the contracts; they are put in here when Djan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dsn_core.exceptions import ConfigurationError, UnknownName
@@ -14,7 +13,7 @@ from dsn_core.exceptions import ConfigurationError, UnknownName
 class CompiledTemplate(Protocol):
     """A compiled template. Its parts are ``subject``, ``text`` and ``html``."""
 
-    def parts(self, variables: Mapping[str, Any]) -> dict[str, str]:
+    def parts(self, variables: dict[str, Any]) -> dict[str, str]:
         """Render, and return the parts that the template has, by name."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import decimal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from dsn_core.pipeline.template_files import not_found, template_dirs, whole_par
 from dsn_core.plugins.registry import registry
 
 FOLDERS = ("templates", "jinja2")
+#: What Jinja2 says of sources, not of what the variables hold.
+_OF_SOURCES: Final = (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError)
 
 
 class Jinja2Engine:
@@ -81,18 +83,21 @@ class _Jinja2Template:
         # Statements outside of the blocks: the layout, and what is set, imported or defined for the blocks.
         self._prepares = any(not isinstance(node, nodes.Block | nodes.Output) for node in tree.body)
 
-    def parts(self, variables: Mapping[str, Any]) -> dict[str, str]:
-        with _explained("A file that the template extends or includes"):
+    def parts(self, variables: dict[str, Any]) -> dict[str, str]:
+        try:
             if self._has_blocks:
                 text = self._context("text", variables)
                 if found := [name for name in PARTS if name in text.blocks]:
                     html = self._context("html", variables) if "html" in found else text
                     return {name: _block(html if name == "html" else text, name) for name in found}
-            return {self._whole: self._templates[self._whole].render(variables)}
+            template = self._templates[self._whole]
+            return {self._whole: "".join(template.root_render_func(template.new_context(variables)))}
+        except _OF_SOURCES as error:
+            raise _explanation(error, "A file that the template extends or includes") from error
 
-    def _context(self, kind: str, variables: Mapping[str, Any]) -> jinja2.runtime.Context:
+    def _context(self, kind: str, variables: dict[str, Any]) -> jinja2.runtime.Context:
         template = self._templates[kind]
-        context = template.new_context(dict(variables))
+        context = template.new_context(variables)
         if self._prepares:
             # Running the whole collects the blocks of the layouts and what the blocks may use. The parts
             # themselves stay out of it: each is rendered once, below.
@@ -117,16 +122,20 @@ def _explained(what: str) -> Iterator[None]:
     """Turn what Jinja2 says of a template's source into a sentence for its author."""
     try:
         yield
-    except jinja2.TemplatesNotFound as error:
-        raise not_found(" or ".join(map(str, error.templates)), *FOLDERS) from error
-    except jinja2.TemplateNotFound as error:
-        raise not_found(str(error.name), *FOLDERS) from error
-    except jinja2.TemplateSyntaxError as error:
-        where = f"The file {error.name!r}" if error.name else what
-        raise RenderingError(
-            f"{where} is no valid Jinja2 at line {error.lineno}: {str(error.message).rstrip('.')}. "
-            'If it is written in the Django template language, set engine = "django".'
-        ) from error
+    except _OF_SOURCES as error:
+        raise _explanation(error, what) from error
+
+
+def _explanation(error: jinja2.TemplateNotFound | jinja2.TemplateSyntaxError, what: str) -> Exception:
+    if isinstance(error, jinja2.TemplatesNotFound):
+        return not_found(" or ".join(map(str, error.templates)), *FOLDERS)
+    if isinstance(error, jinja2.TemplateNotFound):
+        return not_found(str(error.name), *FOLDERS)
+    where = f"The file {error.name!r}" if error.name else what
+    return RenderingError(
+        f"{where} is no valid Jinja2 at line {error.lineno}: {str(error.message).rstrip('.')}. "
+        'If it is written in the Django template language, set engine = "django".'
+    )
 
 
 #: What people write in different ways.
