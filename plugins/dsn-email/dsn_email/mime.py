@@ -1,11 +1,13 @@
 """A Django e-mail whose MIME form costs less to make: on Django 6 half as much.
 
-Since Django 6.0 mail is built with Python's modern e-mail policy, which makes a class and parses
-anew for every header. In a batch most headers are the same (From, Auto-Submitted, the types of the
-parts), so both are remembered here. That policy also encodes a link that is longer than a line,
-which RFC 2369 forbids for List-Unsubscribe and its kin; here it stays whole. And Python looks for a
-boundary that no part contains by compiling a pattern per message and searching its whole text; here
-128 random bits are enough. Apart from these links and the boundary, the same bytes are sent.
+Django 5.2 makes mail with Python's old policy, which folds each header letter by letter; those that
+a batch shares are folded once. Since Django 6.0 mail is built with Python's modern e-mail policy,
+which makes a class and parses anew for every header. In a batch most headers are the same (From,
+Auto-Submitted, the types of the parts), so both are remembered here. That policy also encodes a
+link that is longer than a line, which RFC 2369 forbids for List-Unsubscribe and its kin; here it
+stays whole. And Python looks for a boundary that no part contains by compiling a pattern per
+message and searching its whole text; here 128 random bits are enough. Apart from these links and
+the boundary, the same bytes are sent.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
-from email.policy import EmailPolicy, Policy
+from email.policy import Compat32, EmailPolicy, Policy, compat32
 from functools import lru_cache
 from typing import Any, Final
 
@@ -72,6 +74,24 @@ def _faster(policy: EmailPolicy) -> EmailPolicy:
     return policy.clone(header_factory=_remembering) if type(policy.header_factory) is HeaderRegistry else policy
 
 
+class _RememberingCompat32(Compat32):
+    """Python's old policy, which folds the headers that many messages share once."""
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """The header as it is sent."""
+        if name.lower() in _SHARED and type(value) is str:
+            return _folded(name, value, self.linesep, self.max_line_length)
+        return super().fold_binary(name, value)
+
+
+_remembering_compat32: Final = _RememberingCompat32()
+
+
+@lru_cache(maxsize=64)
+def _folded(name: str, value: str, linesep: str, max_line_length: int | None) -> bytes:
+    return compat32.clone(linesep=linesep, max_line_length=max_line_length).fold_binary(name, value)
+
+
 class Email(EmailMultiAlternatives):
     """Text, HTML and attachments for one receiver."""
 
@@ -83,4 +103,6 @@ class Email(EmailMultiAlternatives):
         for part in mime.walk():
             if part.get_content_maintype() == "multipart" and part.get_boundary() is None:
                 part.set_boundary(f"=={secrets.token_hex(16)}==")
+        if mime.policy is compat32:
+            mime.policy = _remembering_compat32
         return mime
