@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from django.db import connection
 
@@ -16,14 +18,13 @@ from bench.rows.fanout import empty
 from bench.table import Row, rates
 from dsn_core import emit
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline.fanout import expand_due
 
 BOUND = 3.5
 WORKERS = 4
 
 
 def measure(size: Size) -> Iterator[Row]:
-    """The time from the moment when all workers stand ready until nothing is left."""
+    """One worker and four, in turns."""
     if connection.vendor == "sqlite":
         # One writer at a time: on SQLite there is one worker.
         yield Row(f"1 worker, {WORKERS} workers", "", "", bound=f">{BOUND}")
@@ -41,24 +42,37 @@ def measure(size: Size) -> Iterator[Row]:
 
 
 def _rate(workers: int, number: int) -> float:
-    """Deliveries a second, counted from the first to the last settled one: without the start of the processes."""
-    emit("released", film="Alien")
-    expand_due("default")
-    command = [sys.executable, "-m", "django", "dsn_worker", "--once"]
+    """Deliveries a second, from the first to the last settled one, by workers that stood ready before."""
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "bench.settings", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(workers)
-    ]
-    deadline = time.monotonic() + 600
-    for process in started:
-        _, said = process.communicate(timeout=max(deadline - time.monotonic(), 1))
-        assert process.returncode == 0, said.decode()
-    sent = Delivery.objects.filter(status=Delivery.Status.SENT).order_by("finished_at")
-    assert sent.count() == number
-    moments = list(sent.values_list("finished_at", flat=True))
+    with tempfile.TemporaryDirectory() as folder:
+        signs = [Path(folder, str(index)) for index in range(workers)]
+        command = [sys.executable, "-m", "django", "dsn_worker", "--health-file"]
+        started = [
+            subprocess.Popen(
+                [*command, str(sign)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            for sign in signs
+        ]
+        try:
+            _wait_until(lambda: all(sign.exists() for sign in signs))
+            emit("released", film="Alien")
+            sent = Delivery.objects.filter(status=Delivery.Status.SENT)
+            _wait_until(lambda: sent.count() == number)
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.wait(60)
+    moments = list(sent.order_by("finished_at").values_list("finished_at", flat=True))
     # The middle nine tenths: while all of them were at work.
     first, last = number // 20, number - number // 20 - 1
     rate = (last - first) / (moments[last] - moments[first]).total_seconds()
     empty(Delivery, Event)
     return rate
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 600
+    while not is_so():
+        assert time.monotonic() < deadline, "The workers did not come to an end."
+        time.sleep(0.5)
