@@ -837,6 +837,23 @@ def test_signals_fired_by_plugins_while_sending_are_one_deeper(signals, subscrib
     assert len(signals.sent) == Event.objects.count()
 
 
+def test_a_listener_finds_all_that_the_row_says(signals, subscribe, fire, people) -> None:
+    """Also the columns that sending itself does not read."""
+    heard: list[tuple[Any, ...]] = []
+
+    def listen(delivery: Delivery, **kwargs: Any) -> None:
+        heard.append(tuple(getattr(delivery, field.attname) for field in Delivery._meta.concrete_fields))
+
+    subscribe(users=people[:1])
+    fire(value=1)
+    delivery_finished.connect(listen, sender=Delivery)
+    try:
+        signals.run()
+    finally:
+        delivery_finished.disconnect(listen, sender=Delivery)
+    assert heard == list(Delivery.objects.values_list(*(field.attname for field in Delivery._meta.concrete_fields)))
+
+
 # Stopping in the middle
 
 
