@@ -33,8 +33,8 @@ MUTATIONS = {
     ),
     "settling without the token": Mutation(
         "pipeline/settling.py",
-        "AND {quote(token.column)} = %s",
-        "AND %s IS NOT NULL",
+        "update(rows, _SETTLED, using, lease_token=claimed.token)",
+        "update(rows, _SETTLED, using)",
         "tests/pipeline/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
     ),
 }

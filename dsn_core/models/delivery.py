@@ -102,6 +102,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 attempts=0,
                 lease_token=None,
                 finished_at=None,
+                # What was said of the message that was sent before is not said of the next.
+                provider_id="",
+                report="",
+                report_reason="",
+                reported_at=None,
             )
 
     def of_message(self, message_id: str) -> DeliveryQuerySet:

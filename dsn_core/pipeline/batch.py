@@ -54,6 +54,8 @@ class Batch:
         self.portion: list[Delivery] = []
         self.in_hand: dict[str, Delivery] = {}
         self.receipts: dict[str, Receipt] = {}
+        #: The ids of the messages that the messenger was given: only of these can anything have been sent.
+        self.handed_over: frozenset[str] = frozenset()
         self.retry_unknown = False
         #: When it last showed that it goes on, by this process's own clock.
         self.alive_at = time.monotonic()
@@ -67,7 +69,7 @@ class Batch:
 
     def next_portion(self, size: int) -> bool:
         """Turn to the next ``size`` open rows; False when there are none, or it is to end."""
-        self.receipts, self.in_hand = {}, {}
+        self.receipts, self.in_hand, self.handed_over = {}, {}, frozenset()
         self.portion = self.open[:size]
         return bool(self.portion) and self.go_on()
 
@@ -98,20 +100,24 @@ class Batch:
         Should the messenger come back, what it says then is refused: the rows are not its thread's any more.
         """
         self.is_broken_off = True
-        in_hand, answers = {row.pk for row in self.portion}, dict(self.receipts)
+        begun = {row.id for row in self.portion or self._unsettled}
+        answers, handed_over = dict(self.receipts), self.handed_over
         # Copies: the thread that hangs has the rows, too.
         rows = [copy.copy(row) for row in self._unsettled]
         verdicts = dict(self.verdicts)
         for row in rows:
-            if row.pk in verdicts:
+            if row.id in verdicts:
                 continue
-            if row.pk not in in_hand and self.portion:
-                verdicts[row.pk] = _given_back(row)
-                continue
-            receipt = answers.get(row.message_id) or Receipt.unknown(reason)
-            verdicts[row.pk] = verdict_of(receipt, retry_unknown=self.retry_unknown)
+            if row.message_id in handed_over:
+                receipt = answers.get(row.message_id) or Receipt.unknown(reason)
+                verdicts[row.id] = verdict_of(receipt, retry_unknown=self.retry_unknown)
+            elif row.id in begun:
+                # A filter, a template or the database hangs: nothing was sent.
+                verdicts[row.id] = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
+            else:
+                verdicts[row.id] = _given_back(row)
         with context.working_on(self.depth):
-            return settle(rows, self._claimed, verdicts, self.using)
+            return settle(rows, self._claimed, verdicts, self.using, is_patient=False)
 
     def end(self, row: Delivery, status: Status, error: str) -> None:
         self.verdicts[row.pk] = Verdict(status, error)

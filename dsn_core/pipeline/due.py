@@ -43,6 +43,12 @@ def seconds_until_due(using: str) -> float | None:
     return min(waits, default=None)
 
 
+def now(using: str) -> float:
+    """Seconds since 1970 by the database's clock; 0.0 while no messenger is known, when nothing waits either."""
+    moment = MessengerState.objects.using(using).values_list(DatabaseNow(), flat=True).first()
+    return moment.timestamp() if moment else 0.0
+
+
 def _first_of(using: str, priority: int) -> Any:
     open_rows = Delivery.objects.using(using).filter(
         messenger=OuterRef("messenger"), priority=priority, not_before__isnull=False

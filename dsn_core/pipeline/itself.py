@@ -113,6 +113,7 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         batch.end_open(Verdict(Status.FAILED, f"{error} {SEND_AGAIN}"))
         return
     by_user = {row.user_id: row for row in rows}
+    batch.handed_over = frozenset(row.message_id for row in rows)
     recorder = RecordingTemplate(template, by_user, batch)
     error_text = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)

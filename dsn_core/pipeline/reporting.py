@@ -8,7 +8,8 @@ from django.db import transaction
 
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.models.delivery import ERROR_LENGTH, Report, Status
+from dsn_core.models.delivery import ERROR_LENGTH, Report
+from dsn_core.pipeline.settling import believe_reports
 from dsn_core.pipeline.sql import storable
 from dsn_core.signals import delivery_reported
 
@@ -35,8 +36,8 @@ def record(
     with transaction.atomic(using=using):
         # Providers repeat themselves, and speak out of order: the first word that is final stays.
         is_news = row.filter(report="").update(report=report, report_reason=text, reported_at=DatabaseNow())
-        if is_news and report is Report.DELIVERED:
-            row.filter(status=Status.UNKNOWN).update(status=Status.SENT)
+        if is_news:
+            believe_reports(row)
     if is_news:
         delivery.refresh_from_db()
         if report is Report.UNDELIVERED:

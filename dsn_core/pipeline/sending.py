@@ -104,7 +104,7 @@ class Sender:
                 return None, turn.rest
             claimed = _claim(due, messenger, min(limit, turn.limit))
             turn.taken = len(claimed.rows) if claimed else 0
-        return claimed, turn.taken * rate.interval
+        return claimed, turn.taken * rate.interval if claimed else None
 
     def _send(self, batch: Batch, messenger: BaseMessenger | Verdict) -> None:
         try:
@@ -178,6 +178,10 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
             if batch.is_broken_off:
                 return
             batch.settle()
+            if pacing.is_paused(messenger.alias, batch.using):
+                # Another worker was told so: what is left would only hear the same.
+                batch.is_broken_off = True
+                return
 
 
 def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
@@ -185,6 +189,7 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
     if not messages:
         return
     receipts = batch.receipts
+    batch.handed_over = frozenset(batch.in_hand)
     error = collect(messenger, messages, batch.go_on, receipts)
     pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
     pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)

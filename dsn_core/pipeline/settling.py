@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import InterfaceError, OperationalError, connections
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 
 from dsn_core import conf
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
-from dsn_core.models.delivery import ADDRESS_LENGTH, ERROR_LENGTH, FINAL, PROVIDER_ID_LENGTH, TRANSITIONS, Status
+from dsn_core.models.clock import DatabaseNow
+from dsn_core.models.delivery import (
+    ADDRESS_LENGTH,
+    ERROR_LENGTH,
+    FINAL,
+    PROVIDER_ID_LENGTH,
+    TRANSITIONS,
+    Report,
+    Status,
+)
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.sql import storable
 from dsn_core.pipeline.updating import update
@@ -30,6 +41,8 @@ logger = logging.getLogger("dsn_core.settling")
 #: Seconds before the second attempt; doubled with every further one, up to the longest.
 FIRST_RETRY = 30.0
 LONGEST_RETRY = 3_600.0
+#: What a report of delivery shows to be wrong.
+REPORTABLE = (Status.UNKNOWN, Status.RETRY)
 #: Seconds before a batch that could not be settled is tried again.
 SETTLE_AGAIN = 0.5
 
@@ -77,15 +90,24 @@ def backoff(attempts: int) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
-def settle(rows: Sequence[Delivery], claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str) -> int:
+def settle(
+    rows: Sequence[Delivery],
+    claimed: Claim[Delivery],
+    verdicts: Mapping[int, Verdict],
+    using: str,
+    *,
+    is_patient: bool = True,
+) -> int:
     """Write down the verdicts (by delivery key) of ``rows``, which are of one claim; return how many were still ours.
 
-    A row whose lease was taken over by another worker is left to that one.
+    A row whose lease was taken over by another worker is left to that one. With ``is_patient`` it is tried until
+    the lease is over, should the database be away.
     """
     moment = claimed.clock.now()
     for row in rows:
         _apply(row, verdicts[row.id], moment)
-    settled = sum(_insist(some, claimed, using) for some in chunks(rows))
+    store = _insist if is_patient else _store
+    settled = sum(store(some, claimed, using) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
             "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
@@ -93,6 +115,8 @@ def settle(rows: Sequence[Delivery], claimed: Claim[Delivery], verdicts: Mapping
             len(rows) - settled,
             len(rows),
         )
+    if doubtful := [row.id for row in rows if row.status in REPORTABLE]:
+        believe_reports(Delivery.objects.using(using).filter(pk__in=doubtful))
     if delivery_finished.has_listeners(Delivery) or address_refused.has_listeners(Delivery):
         finished = [row for row in rows if row.status in FINAL]
         refused = {row.pk for row in finished if verdicts[row.pk].refused_address}
@@ -143,7 +167,21 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
         row.not_before, row.finished_at = None, moment
     else:
         after = backoff(row.attempts) if verdict.after is None else verdict.after
-        row.not_before = moment + datetime.timedelta(seconds=after)
+        row.not_before, row.finished_at = moment + datetime.timedelta(seconds=after), None
+
+
+def believe_reports(rows: QuerySet[Delivery]) -> None:
+    """Those of ``rows`` that look as if they were not sent, but that the provider reported delivered, were sent.
+
+    The report may have come while the answer was still awaited.
+    """
+    rows.filter(status__in=REPORTABLE, report=Report.DELIVERED).update(
+        status=Status.SENT, not_before=None, finished_at=Coalesce("finished_at", DatabaseNow())
+    )
+
+
+def _store(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
+    return update(rows, _SETTLED, using, lease_token=claimed.token)
 
 
 def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
@@ -153,7 +191,7 @@ def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> i
     """
     while True:
         try:
-            return update(rows, _SETTLED, using, lease_token=claimed.token)
+            return _store(rows, claimed, using)
         except (OperationalError, InterfaceError) as error:
             if connections[using].in_atomic_block or not claimed.is_ours():
                 raise

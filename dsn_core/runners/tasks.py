@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 from django.core import checks
@@ -27,7 +26,12 @@ class TasksRunner(BaseRunner):
         if open_elsewhere is None:
             _enqueue(using)
         else:
-            transaction.on_commit(functools.partial(_enqueue, using), using=open_elsewhere, robust=True)
+
+            def again() -> None:
+                # A function, not a partial: where one raises, Django asks for its name.
+                self.wake(using)
+
+            transaction.on_commit(again, using=open_elsewhere, robust=True)
 
     @classmethod
     def check(cls) -> list[checks.CheckMessage]:

@@ -19,19 +19,24 @@ MARGIN: Final = 1.0
 
 
 @task  # type: ignore[untyped-decorator]  # whichever package it comes from
-def work_off(using: str) -> None:
+def work_off(using: str, due_at: float = 0.0) -> None:
     """Do what is due in the database ``using``, and see to it that somebody comes back for what is left.
 
     A task that found nothing makes no appointment: whoever did the work has made one. So there are
-    never more appointments than tasks that did something, and they come to an end with the work.
+    never more appointments than tasks that did something, and they come to an end with the work. One that
+    came before its time, because this machine's clock is ahead of the database's, makes its own again:
+    ``due_at`` is when it was to come, in seconds since 1970 by the database's clock.
     """
     dispatcher.look()
     end = time.monotonic() + SECONDS
     found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end
-    if not found_something or not default_backend().supports_defer:
+    if not default_backend().supports_defer or not (found_something or due.now(using) < due_at):
         return
     wait = due.seconds_until_due(using)
-    if wait is not None:
-        later = timezone.now() + datetime.timedelta(seconds=wait + MARGIN)
-        again = work_off.using(run_after=later) if wait else work_off
-        again.enqueue(using)
+    if wait is None:
+        return
+    if not wait:
+        work_off.enqueue(using)
+        return
+    later = timezone.now() + datetime.timedelta(seconds=wait + MARGIN)
+    work_off.using(run_after=later).enqueue(using, due.now(using) + wait)
