@@ -13,6 +13,7 @@ from django.db import close_old_connections, connections
 from dsn_core.pipeline import fanout, run
 from dsn_core.pipeline.sending import Sender, Work
 from dsn_core.plugins.loading import describe
+from dsn_core.triggers.dispatcher import dispatcher
 
 logger = logging.getLogger("dsn_core.worker")
 
@@ -173,6 +174,8 @@ class Lane:
             wait = POLL_SECONDS
             try:
                 look_after_connections()
+                # Sending fires signals, too: what triggers say may have changed since the last claim.
+                dispatcher.look()
                 work = self.task.step()
                 trouble, self.error = 0, None
                 if work.done:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import functools
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar
 
-from django.db import connections, models, router, transaction
+from django.db import OperationalError, connections, models, router, transaction
 
 from dsn_telegram.addresses import interval_of
 from dsn_telegram.models import Chat
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How often what meets a deadlock is tried.
+TRIES: Final = 5
 
 
 class _EpochNow(models.Func):
@@ -24,6 +34,24 @@ class _EpochNow(models.Func):
         return self.as_sql(compiler, connection, template="((JULIANDAY('now') - 2440587.5) * 86400.0)", **context)
 
 
+def _insisting(work: Callable[P, T]) -> Callable[P, T]:
+    """``work``, tried again where the database made it the victim of a deadlock: nothing of it was done then."""
+
+    @functools.wraps(work)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return work(*args, **kwargs)
+            except OperationalError:
+                if connections[router.db_for_write(Chat)].in_atomic_block:
+                    raise
+                time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - no secret
+        return work(*args, **kwargs)
+
+    return tried
+
+
+@_insisting
 def moves(bot: str, chats: Iterable[str]) -> dict[str, str]:
     """Where those of ``chats`` went that became supergroups; makes the rows of chats that are new."""
     using = router.db_for_write(Chat)
@@ -37,6 +65,7 @@ def moves(bot: str, chats: Iterable[str]) -> dict[str, str]:
     return moved
 
 
+@_insisting
 def remember_move(bot: str, old: str, new: str) -> None:
     """From now on, messages to ``old`` go to ``new``."""
     using = router.db_for_write(Chat)
@@ -46,6 +75,7 @@ def remember_move(bot: str, old: str, new: str) -> None:
     rows.filter(models.Q(chat=old) | models.Q(moved_to=old)).update(moved_to=new)
 
 
+@_insisting
 def book(bot: str, calls: Mapping[str, int]) -> dict[str, float]:
     """Take each chat's turn for so many calls; return by chat how many seconds its turn is away: 0, it is now.
 
