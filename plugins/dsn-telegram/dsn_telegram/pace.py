@@ -13,7 +13,6 @@ from django.db import OperationalError, connections, models, router, transaction
 from dsn_telegram.addresses import interval_of
 from dsn_telegram.models import Chat
 
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
