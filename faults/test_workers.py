@@ -22,9 +22,11 @@ def open_rows() -> int:
 def test_05_four_workers_and_no_faults(full, audience, stage, workers, provider, figure):
     number = 50_000 if full else 4_000
     audience(number)
-    stage("file")
-    patient = {"FAULTS_DSN": json.dumps({"LEASE_SECONDS": 60})}
+    patient = {"FAULTS_DSN": json.dumps({"LEASE_SECONDS": 60}), "FAULTS_SECONDS": "0.001"}
     running = [workers.start(**patient) for _ in range(4)]
+    # All stand ready before there is anything to do.
+    wait_for(lambda: workers.log.count("Watching for work") == 4)
+    stage("file")
     wait_for(lambda: Delivery.objects.filter(status="sent").count() == number, 600)
     for process in running:
         assert workers.stop(process) == 0
