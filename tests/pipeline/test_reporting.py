@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from dsn_core import BaseMessenger, Receipt, find_users, record_report, store_address
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.models import Delivery, Profile, Trigger
+from dsn_core.models import Delivery, MessengerState, Profile, Trigger
+from dsn_core.pipeline import run, sending
 from dsn_core.signals import address_refused, delivery_reported
 from tests.testapp.models import Movie
 
@@ -100,6 +104,57 @@ def test_a_report_resolves_what_was_unknown_and_the_first_one_stays(phone, dsn, 
     assert (delivery.status, delivery.report, delivery.report_reason) == (status, state, "30005")
     assert delivery.reported_at is not None
     assert [(heard["state"], heard["reason"]) for heard in hear] == [(state, "30005")]
+
+
+def test_what_was_reported_delivered_is_not_sent_again(phone, dsn, monkeypatch):
+    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.retry(reason="lost", message=message))
+    delivery = sent_to("+1", dsn)
+    assert delivery.status == "retry"
+    assert record_report("delivered", message_id=delivery.message_id)
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.not_before) == ("sent", None)
+    assert delivery.finished_at is not None
+
+
+def test_a_report_that_comes_before_the_answer_is_lost_wins(phone, dsn, monkeypatch):
+    def answer(self, message):
+        record_report("delivered", message_id=message.id)
+        return Receipt.unknown("timed out", message=message)
+
+    monkeypatch.setattr(phone, "answer", answer)
+    assert sent_to("+1", dsn).status == "sent"
+
+
+def test_what_is_sent_again_begins_without_a_report(phone, dsn, monkeypatch):
+    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.unknown("timed out", message=message))
+    delivery = sent_to("+1", dsn)
+    assert record_report("undelivered", message_id=delivery.message_id, reason="30005")
+    assert Delivery.objects.retry() == 1
+    delivery.refresh_from_db()
+    assert (delivery.report, delivery.report_reason, delivery.reported_at, delivery.provider_id) == ("", "", None, "")
+    assert record_report("delivered", message_id=delivery.message_id)
+
+
+def test_a_pause_that_another_worker_heard_of_is_kept_between_two_batches(phone, dsn, monkeypatch):
+    calls = []
+
+    def answer(self, message):
+        calls.append(message.id)
+        MessengerState.objects.update(paused_until=timezone.now() + timedelta(minutes=5))
+        return Receipt.sent(message=message)
+
+    monkeypatch.setattr(phone, "answer", answer)
+    users = [User.objects.create_user(f"user{number}") for number in range(4)]
+    Profile.objects.bulk_create([Profile(user=user, phone="+1") for user in users])
+    Trigger.objects.define("post_save", action_object=Movie).subscribe(users=users, backends=[("phone", "simple")])
+    Movie.objects.create(name="Brazil")
+    run.fanout.expand_due("default")
+    sender = sending.Sender("phone", "default")
+    sender._batches = 4
+    monkeypatch.setattr(phone, "batch_size", 1)
+    assert sender.work().done == 1
+    assert len(calls) == 1
+    assert sorted(Delivery.objects.values_list("status", "attempts")) == [("pending", 0)] * 3 + [("sent", 1)]
 
 
 def test_a_report_finds_its_delivery_by_the_providers_id(phone, dsn):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from dsn_core import BaseReceiverResolver, Receipt, emit
+from dsn_core import BaseReceiverFilter, BaseReceiverResolver, Receipt, emit
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.runners import notices
 from dsn_core.runners.worker import Worker
@@ -99,6 +99,24 @@ def test_a_messenger_that_hangs_is_given_up_by_its_policy(subscribe, hanging, pe
     assert statuses("hanging") == ["sent", left, left]
     assert "The messenger hanging is given up after" in caplog.text
     assert Delivery.objects.filter(provider_id="too late").count() == 0
+
+
+def test_what_hangs_before_its_messenger_has_it_was_not_sent(subscribe, signals, people, block):
+    class Hangs(BaseReceiverFilter):
+        """Hangs."""
+
+        def exclude(self, deliveries):
+            block.wait(30)
+            return {}
+
+    signals.add(Hangs)
+    subscribe("memory", users=people)
+    emit("happened")
+    with watching():
+        wait_for(lambda: statuses("memory") == ["retry"] * 3)
+    assert set(Delivery.objects.values_list("attempts", "last_error")) == {
+        (1, "It hung before it was given to its messenger.")
+    }
 
 
 def test_a_messenger_that_hangs_holds_up_no_other(subscribe, hanging, people, settings, monkeypatch):
