@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 
 def literal(value: Any) -> tuple[str, list[Any]]:
     """The SQL of one prepared value, and its parameters.
@@ -14,9 +16,16 @@ def literal(value: Any) -> tuple[str, list[Any]]:
     return ("NULL", []) if value is None else ("%s", [value])
 
 
-def keys(rows: Iterable[Any]) -> str:
-    """The primary keys of our own rows as SQL. Whole numbers, written out: a parameter for each would cost more."""
-    return ", ".join([str(int(row.id)) for row in rows])
+def among(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> str:
+    """SQL after which a column holds the primary key of one of ``rows``, which are our own.
+
+    Whole numbers, written out: a parameter for each would cost more. PostgreSQL reads an array of them at once,
+    where a list is an expression for each.
+    """
+    keys = ", ".join([str(int(row.pk)) for row in rows])
+    if connection.vendor == "postgresql":
+        return f"= ANY ('{{{keys}}}'::bigint[])"
+    return f"IN ({keys})"
 
 
 def storable(text: Any, limit: int) -> str:

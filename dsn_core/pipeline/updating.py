@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from dsn_core.pipeline.sql import keys, literal
+from dsn_core.pipeline.sql import among, literal
 
 
 def update(rows: Sequence[Model], names: Sequence[str], using: str, **held: Any) -> int:
@@ -36,7 +36,7 @@ def update(rows: Sequence[Model], names: Sequence[str], using: str, **held: Any)
         sql, given = literal(field.get_db_prep_save(values[0], connection))
         sets.append(f"{_column(field, connection)} = {sql}")
         params += given
-    source, condition = "", f"{_column(model._meta.pk, connection)} IN ({keys(rows)})"
+    source, condition = "", f"{_column(model._meta.pk, connection)} {among(rows, connection)}"
     if differing:
         form = _FORMS.get(connection.vendor, _cases)
         more, source, condition, given = form(rows, differing, condition, connection)
@@ -60,23 +60,51 @@ def _column(field: Any, connection: BaseDatabaseWrapper) -> str:
 _Form = tuple[list[str], str, str, list[Any]]
 
 
+def _unnested(
+    rows: Sequence[Model], differing: dict[str, list[Any]], condition: str, connection: BaseDatabaseWrapper
+) -> _Form:
+    """With a table of values, which PostgreSQL makes of one array for each column."""
+    fields: list[Any] = [rows[0]._meta.pk, *(rows[0]._meta.get_field(name) for name in differing)]
+    arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
+    columns = ", ".join(f"c{number}" for number in range(len(fields)))
+    params = [_array(values) for values in ([int(row.pk) for row in rows], *differing.values())]
+    return (
+        _assigned(fields, connection),
+        f" FROM UNNEST({arrays}) AS given({columns})",
+        _is_given(fields, connection),
+        params,
+    )
+
+
+def _array(values: Sequence[Any]) -> str:
+    """``values`` as PostgreSQL writes an array. Its drivers look for the type of each one anew."""
+    return f"{{{','.join(['NULL' if value is None else _quoted(str(value)) for value in values])}}}"
+
+
+def _quoted(text: str) -> str:
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
 def _joined(
     rows: Sequence[Model], differing: dict[str, list[Any]], condition: str, connection: BaseDatabaseWrapper
 ) -> _Form:
-    """With a table of values, which the database reads from one JSON parameter."""
+    """With a table of values, which SQLite reads from one JSON parameter."""
     fields: list[Any] = [rows[0]._meta.pk, *(rows[0]._meta.get_field(name) for name in differing)]
     numbers = [int(row.pk) for row in rows]
     given = json.dumps([list(values) for values in zip(numbers, *differing.values(), strict=True)], default=str)
-    if connection.vendor == "postgresql":
-        columns = [
-            f"(item ->> {number})::{field.rel_db_type(connection)} AS c{number}" for number, field in enumerate(fields)
-        ]
-        table = f"SELECT {', '.join(columns)} FROM json_array_elements(%s::json) AS items(item)"  # noqa: S608 - types of columns
-    else:
-        columns = [f"json_extract(value, '$[{number}]') AS c{number}" for number in range(len(fields))]
-        table = f"SELECT {', '.join(columns)} FROM json_each(%s)"  # noqa: S608 - numbers
-    assigned = [f"{_column(field, connection)} = given.c{number}" for number, field in enumerate(fields) if number]
-    return assigned, f" FROM ({table}) AS given", f"{_column(fields[0], connection)} = given.c0", [given]
+    columns = ", ".join(f"json_extract(value, '$[{number}]') AS c{number}" for number in range(len(fields)))
+    source = f" FROM (SELECT {columns} FROM json_each(%s)) AS given"  # noqa: S608 - numbers
+    return _assigned(fields, connection), source, _is_given(fields, connection), [given]
+
+
+def _assigned(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> list[str]:
+    return [f"{_column(field, connection)} = given.c{number}" for number, field in enumerate(fields) if number]
+
+
+def _is_given(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> str:
+    return f"{_column(fields[0], connection)} = given.c0"
 
 
 def _cases(
@@ -96,6 +124,6 @@ def _cases(
 
 
 _FORMS: Final[dict[str, Callable[[Sequence[Model], dict[str, list[Any]], str, BaseDatabaseWrapper], _Form]]] = {
-    "postgresql": _joined,
+    "postgresql": _unnested,
     "sqlite": _joined,
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Model
 
 from dsn_core import BaseReceiverResolver, Receipt
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Trigger
@@ -114,3 +117,38 @@ def test_an_event_whose_resolver_was_mended_is_expanded_again(
     assert [message.user for message in dsn.sent] == [bob, ann]
     event.refresh_from_db()
     assert (event.status, event.last_error) == (Event.Status.EXPANDED, "")
+
+
+def test_a_row_that_was_read_is_as_djangos_own_would_be(dsn: Any, trigger: Trigger, ann: User) -> None:
+    trigger.subscribe(users=[ann], backends=[("memory", "simple")])
+    TestModel1.objects.create(name="one")
+    dsn.run()
+    read = Delivery.objects.defer("messenger", "address").get()
+    own = Model.from_db.__func__(Delivery, "default", *zip(*Delivery.objects.values().get().items(), strict=True))
+    assert read.get_deferred_fields() == {"messenger", "address"}
+    assert (read._state.adding, read._state.db) == (False, "default")
+    assert {name: getattr(read, name) for name in vars(own) if name != "_state"} == {
+        name: value for name, value in vars(own).items() if name != "_state"
+    }
+    assert (read.user, read.event.verb) == (ann, "post_save")
+    read.status = Status.FAILED
+    read.save()
+    assert Delivery.objects.get().status == Status.FAILED
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the others' indexes hold all rows")
+def test_a_delivery_to_a_user_has_no_entry_in_the_indexes_of_addresses_and_provider_ids(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s", [Delivery._meta.db_table])
+        found = dict(cursor.fetchall())
+    assert "WHERE (address_key IS NOT NULL)" in found["dsn_delivery_address_once"]
+    assert "WHERE (user_id IS NOT NULL)" in found["dsn_delivery_user_once"]
+    assert "WHERE ((provider_id)::text <> ''::text)" in found["dsn_delivery_provider"]
+
+
+@pytest.mark.parametrize("receiver", [{"user_id": 1}, {"address_key": "a"}])
+def test_the_same_receiver_has_one_delivery_of_an_occurrence_and_a_backend(db: None, receiver: dict[str, Any]) -> None:
+    first = Delivery.objects.create(event_id=1, backend_id=1, occurrence=uuid.uuid4(), messenger="memory", **receiver)
+    Delivery.objects.create(event_id=1, backend_id=2, occurrence=first.occurrence, messenger="memory", **receiver)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Delivery.objects.create(event_id=2, backend_id=1, occurrence=first.occurrence, messenger="memory", **receiver)

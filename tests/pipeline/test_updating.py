@@ -42,7 +42,7 @@ def stored(rows: list[Delivery]) -> list[tuple[Any, ...]]:
 
 
 def test_each_row_gets_its_own_values_with_one_statement(rows) -> None:
-    texts = ["", "100 % of 'them', %s and \"so\"", "Grüße, 你好 🎬 \\ $1 ?", "[1, null]"]
+    texts = ["", "100 % of 'them', %s and \"so\" {a,b}", "Grüße, 你好 🎬 \\ $1 ?\n\t\\", "NULL, [1, null]"]
     for number, row in enumerate(rows):
         row.status = list(Delivery.Status)[number]
         row.attempts = number

@@ -1,0 +1,35 @@
+"""Indexes that leave out the rows which have nothing to find.
+
+PostgreSQL writes an entry into every index of a table whenever a row of it changes, and a delivery changes twice on
+its way. On the other databases a change touches only the indexes of what changed, so that theirs hold all rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+
+class SparseIndex(models.Index):
+    """An index of one text field, for the rows where it is not empty."""
+
+    def _get_condition_sql(self, model: type[models.Model], schema_editor: Any) -> str | None:
+        return _condition(model, self.fields[-1], "<> ''", schema_editor)
+
+
+class SparseUniqueConstraint(models.UniqueConstraint):
+    """Fields that are unique together. Rows where the last one is NULL, which are no duplicates of each other, are out.
+
+    Not Django's own ``condition``, with which there would be no constraint at all on MySQL and MariaDB.
+    """
+
+    def _get_condition_sql(self, model: type[models.Model], schema_editor: Any) -> str | None:
+        return _condition(model, self.fields[-1], "IS NOT NULL", schema_editor)
+
+
+def _condition(model: type[models.Model], name: str, test: str, schema_editor: Any) -> str | None:
+    if schema_editor.connection.vendor != "postgresql":
+        return None
+    column = model._meta.get_field(name).column  # type: ignore[union-attr]
+    return f"{schema_editor.quote_name(column)} {test}"
