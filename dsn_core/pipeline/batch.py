@@ -88,11 +88,14 @@ class Batch:
 
     def settle(self) -> None:
         """Write down what was decided."""
-        decided = [row for row in self._unsettled if row.id in self.verdicts]
+        decided: list[Delivery] = []
+        left: list[Delivery] = []
+        for row in self._unsettled:
+            (decided if row.id in self.verdicts else left).append(row)
         if decided:
             with context.working_on(self.depth):
                 settle(decided, self._claimed, self.verdicts, self.using)
-            self._unsettled = self.open
+            self._unsettled, self._open, self._decided = left, left, len(self.verdicts)
 
     def abandon(self, reason: str) -> int:
         """Settle it in the place of a messenger that hangs, from another thread; return how many rows were still ours.
@@ -142,23 +145,27 @@ class Batch:
         """Attach each row's event with its payload decoded, once per event."""
         events = Event.objects.using(self.using).in_bulk({row.event_id for row in self.open})
         self.depth = max((event.depth for event in events.values()), default=0)
-        for row in self.open:
-            event = events.get(row.event_id)
-            if event is None:
-                self.end(row, Status.FAILED, "Its event was purged before it was sent: nothing is left to send.")
-                continue
-            _attach(row, "event", event)
+        unreadable = {}
+        for event in events.values():
             try:
                 event.activity  # noqa: B018 - read for its error
             except PayloadError as error:
-                self.end(row, Status.FAILED, str(error))
+                unreadable[event.pk] = str(error)
+        for row in self.open:
+            event_id = row.event_id
+            if event_id not in events:
+                self.end(row, Status.FAILED, "Its event was purged before it was sent: nothing is left to send.")
+                continue
+            _attach(row, "event", events[event_id])
+            if event_id in unreadable:
+                self.end(row, Status.FAILED, unreadable[event_id])
 
     def load_backends(self) -> None:
         """Attach each row's backend."""
         backends = Backend.objects.using(self.using).in_bulk({row.backend_id for row in self.open})
         for row in self.open:
-            if row.backend_id in backends:
-                _attach(row, "backend", backends[row.backend_id])
+            if (backend := backends.get(row.backend_id)) is not None:
+                _attach(row, "backend", backend)
             else:
                 self.end(
                     row,
@@ -175,10 +182,11 @@ class Batch:
             users = users.select_related(*related)
         found = users.in_bulk(keys) if keys else {}
         for row in self.open:
-            if row.user_id is None:
+            user_id = row.user_id
+            if user_id is None:
                 continue
-            if row.user_id in found:
-                _attach(row, "user", found[row.user_id])
+            if (user := found.get(user_id)) is not None:
+                _attach(row, "user", user)
             else:
                 self.end(row, Status.SKIPPED, "The user was deleted.")
 

@@ -14,14 +14,22 @@ from django.db.models import Q
 from dsn_core.contracts.rates import Rate
 from dsn_core.contracts.receipts import Receipt
 from dsn_core.models import MessengerState
-from dsn_core.models.clock import DatabaseClock, DatabaseNow
+from dsn_core.models.clock import DatabaseClock, DatabaseNow, now_sql
 from dsn_core.models.delivery import ERROR_LENGTH
 from dsn_core.pipeline.sql import storable
 
 
 def is_paused(alias: str, using: str) -> bool:
-    """Whether the messenger asked for a pause that is not over. Asked right before each claim: any worker may have."""
-    return MessengerState.objects.using(using).filter(messenger=alias, paused_until__gt=DatabaseNow()).exists()
+    """Whether the messenger asked for a pause that is not over. Asked right before each batch: any worker may have.
+
+    Raw SQL: Django takes longer to write this query than the database to answer it.
+    """
+    connection = connections[using]
+    table, *columns = map(connection.ops.quote_name, (MessengerState._meta.db_table, "messenger", "paused_until"))
+    paused = f"SELECT 1 FROM {table} WHERE {columns[0]} = %s AND {columns[1]} > {now_sql(connection)}"  # noqa: S608 - names
+    with connection.cursor() as cursor:
+        cursor.execute(paused, [alias])
+        return cursor.fetchone() is not None
 
 
 def pause(alias: str, receipt: Receipt, clock: DatabaseClock, using: str) -> tuple[float, str]:

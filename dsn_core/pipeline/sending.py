@@ -35,6 +35,9 @@ DEFAULT_BATCH = 100
 QUICK_SECONDS = 0.5
 #: Batches of one claim at most: what the next worker has to wait for.
 MOST_BATCHES = 10
+#: Seconds of sending after which it is looked whether another worker was told to pause. A quick messenger's batch takes
+#: less than asking does.
+LOOK_SECONDS = 0.05
 #: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
 UNREAD = ("not_before", "created_at", "finished_at", "report", "report_reason", "reported_at")
 
@@ -173,11 +176,15 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
             itself.call(batch, messenger)
             return
         batch.find_addresses(messenger)
+        looked_at = time.monotonic()
         while batch.next_portion(messenger.batch_size):
             deliver(batch, messenger, batch.render())
             if batch.is_broken_off:
                 return
             batch.settle()
+            if time.monotonic() - looked_at < LOOK_SECONDS:
+                continue
+            looked_at = time.monotonic()
             if pacing.is_paused(messenger.alias, batch.using):
                 # Another worker was told so: what is left would only hear the same.
                 batch.is_broken_off = True
