@@ -44,11 +44,17 @@ def expand_due(using: str, stop: Callable[[], bool] = lambda: False) -> int:
 
 
 class Expander:
-    """Makes the deliveries of due events, one claim after the other."""
+    """Makes the deliveries of due events, one claim after the other.
 
-    def __init__(self, using: str, stop: Callable[[], bool] = lambda: False) -> None:
+    ``made()`` is called after each statement that made some: these can go out while others are made.
+    """
+
+    def __init__(
+        self, using: str, stop: Callable[[], bool] = lambda: False, made: Callable[[], None] = lambda: None
+    ) -> None:
         self._using = using
         self._stop = stop
+        self._made = made
         self._claimed: Claim[Event] | None = None
         #: Those of the claim that were not begun.
         self._rest: Sequence[Event] = ()
@@ -63,7 +69,7 @@ class Expander:
         plans = _Plans(using)
         for number, event in enumerate(claimed.rows):
             self._rest = claimed.rows[number + 1 :]
-            expansion = _Expansion(event, claimed, claimed.rows[number:], using, self._stop)
+            expansion = _Expansion(event, claimed, claimed.rows[number:], using, self._stop, self._made)
             try:
                 expansion.go_on()
                 subscriptions = plans.of(event.trigger_id)
@@ -109,6 +115,7 @@ class _Expansion:
     held: Sequence[Event]
     using: str
     stop: Callable[[], bool]
+    made: Callable[[], None]
     #: How many receivers the subscriptions found.
     found: int = 0
 
@@ -152,12 +159,14 @@ class _Expansion:
             for pattern in patterns:
                 self.go_on()
                 inserting.insert_for_users(pattern, page, self.using)
+                self.made()
 
     def _insert_chunk(self, chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery]) -> None:
         if chunk.users or chunk.addresses:
             self.found += len(chunk.users) + len(chunk.addresses)
             self.go_on()
             _insert_chunk(chunk, backends, patterns, self.using)
+            self.made()
 
     def go_on(self) -> None:
         """Hold on to the events. Raises :class:`_Stopped` where the work is to end, or others have taken them over."""

@@ -16,8 +16,9 @@ from dsn_core.pipeline.sql import storable
 
 #: Receivers of one chunk.
 CHUNK = 1_000
-#: Users that one INSERT ... SELECT makes deliveries for: short enough to renew the lease in between.
-USERS_PER_STATEMENT = 20_000
+#: Users that the first INSERT ... SELECT of many makes deliveries for, so that these go out soon, and each of the last,
+#: which is short enough to renew the lease in between. Every statement looks through the whole group.
+FIRST_USERS, USERS_PER_STATEMENT = 2_500, 20_000
 
 
 class Chunk(NamedTuple):
@@ -85,17 +86,17 @@ def _nonsense(resolver: str, what: str) -> ConfigurationError:
 
 def pages_of_users(users: QuerySet[Any]) -> Iterator[tuple[int, QuerySet[Any]]]:
     """``users`` in querysets of at most :data:`USERS_PER_STATEMENT`, each with its number, found by key."""
-    users = users.order_by("pk")
-    left = users.count()
-    while left > USERS_PER_STATEMENT:
-        last = users.values_list("pk", flat=True)[USERS_PER_STATEMENT - 1 : USERS_PER_STATEMENT].first()
+    rest = users = users.order_by("pk")
+    left, size = users.count(), FIRST_USERS
+    while left > size:
+        last = rest.values_list("pk", flat=True)[size - 1 : size].first()
         if last is None:
             # Some were deleted since they were counted.
             break
-        yield USERS_PER_STATEMENT, users.filter(pk__lte=last)
-        users, left = users.filter(pk__gt=last), left - USERS_PER_STATEMENT
+        yield size, rest.filter(pk__lte=last)
+        rest, left, size = users.filter(pk__gt=last), left - size, min(size * 2, USERS_PER_STATEMENT)
     if left:
-        yield left, users
+        yield left, rest
 
 
 def pages_of_keys(queryset: QuerySet[Any], size: int) -> Iterator[list[Any]]:

@@ -21,6 +21,8 @@ logger = logging.getLogger("dsn_core.worker")
 POLL_SECONDS = 1.0
 #: The same while the database is away, where each look in vain doubles the wait.
 LONGEST_POLL = 30.0
+#: Seconds of making deliveries after which those who send are told of the first.
+TELL_SECONDS = 0.1
 
 
 def poll_seconds(trouble: int) -> float:
@@ -79,18 +81,23 @@ class Sending:
 
 
 class Expanding:
-    """Expands events. One that hangs in a resolver is taken up again when its lease ends."""
+    """Expands events. One that hangs in a resolver is taken up again when its lease ends.
+
+    ``tell`` is called now and then while it makes deliveries for many: the first can go out before the last is made.
+    """
 
     patience = 1.0
 
-    def __init__(self, label: str, using: str, stop: Callable[[], bool]) -> None:
+    def __init__(self, label: str, using: str, stop: Callable[[], bool], tell: Callable[[], None]) -> None:
         self.label = label
         self._stop = stop
-        self._expander = fanout.Expander(using, self._go_on)
+        self._tell = tell
+        self._expander = fanout.Expander(using, self._go_on, self._made)
         self._alive_at: float | None = None
+        self._told_at = 0.0
 
     def step(self) -> Work:
-        self._alive_at = time.monotonic()
+        self._alive_at = self._told_at = time.monotonic()
         try:
             return Work(self._expander.work())
         finally:
@@ -99,6 +106,11 @@ class Expanding:
     def _go_on(self) -> bool:
         self._alive_at = time.monotonic()
         return self._stop()
+
+    def _made(self) -> None:
+        if time.monotonic() - self._told_at >= TELL_SECONDS:
+            self._told_at = time.monotonic()
+            self._tell()
 
     def silent_since(self) -> float | None:
         return self._alive_at

@@ -102,8 +102,13 @@ class Worker:
             for lane in lanes:
                 if lane.error is not None:
                     raise lane.error
+            if any(lane.idle_at is None for lane in lanes):
+                return False
             # Whoever did something may have made work for others: all have to find nothing after that.
-            return self._cared_at == generation and all(lane.idle_at == generation for lane in lanes)
+            if self._cared_at == generation and all(lane.idle_at == generation for lane in lanes):
+                return True
+            self._wake()
+            return False
 
         return self._run(is_done, is_patient=False)
 
@@ -132,7 +137,7 @@ class Worker:
         """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
         generation = self._generation
         dispatcher.look()
-        self._see_to("fan-out", lambda label: Expanding(label, self.using, self.is_stopping))
+        self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
         for alias in run.known_messengers(self.using, self.messengers):
             for number in range(1, lanes_of(alias) + 1):
                 label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"

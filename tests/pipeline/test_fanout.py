@@ -402,3 +402,20 @@ def test_priorities_and_columns_of_a_new_delivery(signals, subscribe, fire, peop
     assert (row.priority, row.status, row.attempts, row.messenger) == (0, "pending", 0, "memory")
     assert (row.occurrence, row.address, row.address_key, row.lease_token) == (occurrence, "", None, None)
     assert row.not_before == row.created_at
+
+
+def test_a_large_group_is_expanded_page_by_page_and_the_first_page_is_the_smallest(
+    signals, subscribe, fire, monkeypatch
+) -> None:
+    monkeypatch.setattr(receivers, "FIRST_USERS", 1)
+    monkeypatch.setattr(receivers, "USERS_PER_STATEMENT", 4)
+    group = Group.objects.create(name="crowd")
+    group.user_set.add(*(User.objects.create_user(f"user{number}") for number in range(12)))
+    subscribe(groups=[group])
+    fire()
+    there: list[int] = []
+    expander = fanout.Expander(outbox(), made=lambda: there.append(Delivery.objects.count()))
+    assert expander.work() == 1
+    assert there == [1, 3, 7, 11, 12], "who sends is told of each page"
+    assert who(signals.deliveries) == {f"user{number}": 1 for number in range(12)}
+    assert Event.objects.get().found == 12

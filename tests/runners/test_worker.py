@@ -297,3 +297,34 @@ def test_a_paused_messenger_is_not_waited_for(subscribe, signals, people):
     assert statuses("memory") == ["retry"] * 3
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {0}
     assert MessengerState.objects.get(messenger="memory").pause_reason == "429"
+
+
+def test_once_ends_when_nothing_is_left_and_not_at_the_next_look(subscribe, people, monkeypatch):
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 600)
+    subscribe("memory", users=people)
+    emit("happened")
+    assert Worker("default").drain().deliveries == 3
+
+
+def test_the_first_go_out_while_others_are_made(subscribe, signals, people, block, monkeypatch):
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 600)
+    monkeypatch.setattr("dsn_core.runners.lanes.TELL_SECONDS", 0)
+    monkeypatch.setattr("dsn_core.pipeline.receivers.CHUNK", 1)
+
+    class Slowly(BaseReceiverResolver):
+        name = "slowly"
+
+        def resolve(self, event, argument):
+            yield people[0]
+            yield people[1]
+            block.wait(30)
+            yield people[2]
+
+    signals.add(Slowly)
+    subscribe("memory", resolver="slowly")
+    with watching():
+        emit("happened")
+        wait_for(lambda: statuses("memory") == ["sent"] * 2)
+        assert Event.objects.get().status == "expanding"
+        block.set()
+        wait_for(lambda: statuses("memory") == ["sent"] * 3)
