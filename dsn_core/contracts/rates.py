@@ -18,8 +18,9 @@ _UNITS: Final = {
 }
 _RATE: Final = re.compile(r"\s*(\d{1,9})\s*/\s*([a-z]+)\s*\Z", re.IGNORECASE)
 
-#: Messages that are let go at once: those of so many seconds. Smaller steps would be claims for a message each.
-STEP_SECONDS: Final = 0.1
+#: Messages that are let go at once: those of so many seconds. Smaller steps would be claims for a message each,
+#: and a busy machine would come too late for many of them.
+STEP_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
