@@ -43,9 +43,9 @@ class EventAdmin(HistoryAdmin[Event]):
     list_display = [
         "event_shown",
         "status_shown",
+        "deliveries_shown",
         "trigger_shown",
         "created_at",
-        "deliveries_shown",
         "error_begun",
         "attempts",
         "not_before",
