@@ -1,7 +1,8 @@
 """From one event to a settled delivery for each of many receivers, by one worker.
 
-The control does one thing after the other, as such code does. A worker makes the deliveries while it sends, and with
-the option LANES it sends a batch while the database settles another.
+The control does one thing after the other, as such code does, and renders nothing. A worker makes the deliveries while
+it sends, and with the option LANES it sends a batch while the database settles another. Within one process Python runs
+on one processor at a time; ``dsn_worker --processes 2`` uses two. On SQLite there is one writer, and one process.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bench.measure import steady
 from bench.models import Job
 from bench.rows import Size
 from bench.table import Row, rates
+from bench.workers import send_to_all, workers
 from dsn_core import emit
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.pipeline.fanout import expand_due
@@ -47,19 +49,25 @@ def measure(size: Size) -> Iterator[Row]:
     group = crowd(number)
     Trigger.objects.define("released").subscribe(groups=[group], backends=[("nothing", "greeting")])
     rounds = size.of(3, 2)
-    bare, rendering, ours, single, making = [], [], [], [], []
+    bare, rendering, double, ours, single, making = [], [], [], [], [], []
+    is_single = connection.vendor == "sqlite"
     with steady():
         for _ in range(rounds):
             bare.append(_control(group, number, send_nothing))
+            if not is_single:
+                double.append(_by_processes(number))
             ours.append(_ours(number, LANES))
             single.append(_ours(number, 1))
             making.append(_making(number))
             rendering.append(_control(group, number, render))
     for name, control, worker, bound in (
-        (f"{number:,} receivers, LANES {LANES}", bare, ours, 2.0),
-        ("... LANES 1", bare, single, None),
+        (f"{number:,} receivers, 2 processes", bare, double, 2.0),
+        (f"... 1 process, LANES {LANES}", bare, ours, 2.0 if is_single else None),
+        ("... 1 process, LANES 1", bare, single, None),
         ("... a control that renders", rendering, ours, None),
     ):
+        if not worker:
+            continue
         ratios = [there / here for there, here in zip(worker, control, strict=True)]
         rate, spread = statistics.median(control), (max(ratios) - min(ratios)) / 2
         yield rates(name, rate, rate * statistics.median(ratios), bound, spread)
@@ -82,6 +90,13 @@ def _ours(number: int, several: int) -> float:
         assert Worker("default").drain().deliveries == number
         rate = number / (time.perf_counter() - started)
     assert Delivery.objects.filter(status=Delivery.Status.SENT).count() == number
+    empty(Delivery, Event)
+    return rate
+
+
+def _by_processes(number: int) -> float:
+    with workers(1, "--processes", "2"):
+        rate = number / send_to_all(number).total_seconds()
     empty(Delivery, Event)
     return rate
 
