@@ -37,25 +37,49 @@ MUTATIONS = {
         "update(rows, _SETTLED, using)",
         "tests/pipeline/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
     ),
+    "recording without a savepoint": Mutation(
+        "pipeline/savepoints.py",
+        'cursor.execute(f"{set_}; {sql}; {release}", params)',
+        "cursor.execute(sql, params)",
+        "tests/pipeline/test_intake.py::TestTrouble"
+        "::test_a_failing_insert_is_logged_once_with_the_trigger_and_the_caller_goes_on",
+    ),
+    "matching without a savepoint": Mutation(
+        "pipeline/savepoints.py",
+        "if not self._is_set:",
+        "if False:",
+        "tests/pipeline/test_savepoints.py::TestGuarded::test_a_query_that_fails_takes_back_what_was_done_and_no_more",
+    ),
 }
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
-def test_a_safeguard_that_is_taken_out_is_missed(mutation, tmp_path, figure):
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """A copy of the source, in which nothing is taken out, and all of the tests pass."""
+    folder: Path = tmp_path_factory.mktemp("source")
     for name in ("dsn_core", "tests", "pyproject.toml", "conftest.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, tmp_path / name)
-    file = tmp_path / "dsn_core" / mutation.file
-    source = file.read_text(encoding="utf-8")
+        copy(ROOT / name, folder / name)
+    assert outcome(folder, *(mutation.test for mutation in MUTATIONS.values())) == 0
+    return folder
 
-    def outcome() -> int:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "FAULTS_"))}
-        environment |= {"PYTHONPATH": os.fspath(tmp_path), "DSN_TEST_SUFFIX": f"mutated_{os.getpid()}"}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", mutation.test]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode
 
-    assert outcome() == 0, "it passes where nothing is taken out"
-    assert source.count(mutation.what) == 1
-    file.write_text(source.replace(mutation.what, mutation.instead), encoding="utf-8")
-    assert outcome() == 1, "it fails where the safeguard is gone"
+def outcome(folder: Path, *tests: str) -> int:
+    """The exit status of pytest with ``tests`` in the copy."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "FAULTS_"))}
+    environment |= {"PYTHONPATH": os.fspath(folder), "DSN_TEST_SUFFIX": f"mutated_{os.getpid()}"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
+def test_a_safeguard_that_is_taken_out_is_missed(mutation, source, figure):
+    file = source / "dsn_core" / mutation.file
+    whole = file.read_text(encoding="utf-8")
+    assert whole.count(mutation.what) == 1
+    try:
+        file.write_text(whole.replace(mutation.what, mutation.instead), encoding="utf-8")
+        assert outcome(source, mutation.test) == 1, "it fails where the safeguard is gone"
+    finally:
+        file.write_text(whole, encoding="utf-8")
     figure(f"noticed by {mutation.test.rpartition('::')[2][:44]}")
