@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +130,37 @@ def test_one_of_several_processes_that_dies_is_replaced_and_all_end_together(sub
     for pid in children:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.skipif(not (hasattr(os, "fork") and shutil.which("pgrep")), reason="this system has no fork, or no pgrep")
+def test_several_processes_end_when_the_first_is_killed(subscribed, child_environment) -> None:
+    with watching(child_environment, "--processes", "2") as process:
+        wait_for(lambda: len(children_of(process)) == 2)
+        children = children_of(process)
+        process.kill()
+        try:
+            # They write where it does: that comes to an end when the last of them has ended.
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+            raise
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+@pytest.mark.parametrize(("asked", "reloads"), [(["SIGHUP", "SIGTERM"], 0), (["SIGHUP"], 1)])
+def test_who_is_asked_to_end_while_it_reloads_ends(subscribed, monkeypatch, asked, reloads) -> None:
+    reloaded: list[object] = []
+    monkeypatch.setattr(os, "execv", lambda *command: reloaded.append(command))
+
+    def ask() -> None:
+        wait_for(lambda: signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL)
+        for name in asked:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    threading.Thread(target=ask).start()
+    call_command("dsn_worker")
+    assert len(reloaded) == reloads
 
 
 def test_watching_comes_back_after_its_connection_was_lost(subscribed, child_environment) -> None:

@@ -20,7 +20,7 @@ from dsn_core import Receipt, emit
 from dsn_core.checks import configuration
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import run
+from dsn_core.pipeline import due, run
 from dsn_core.pipeline.due import seconds_until_due
 from dsn_core.runners import task_queue
 from dsn_core.testing import MemoryMessenger
@@ -128,6 +128,21 @@ def test_a_task_that_leaves_a_retry_makes_an_appointment_for_it_and_one_that_fou
     work_off_the_queue()
     assert [delivery.status for delivery in signals.deliveries] == ["sent"] * 3
     assert queued() == []
+
+
+@pytest.mark.parametrize(("early", "appointments"), [(60, 1), (-60, 0)])
+def test_a_task_that_comes_before_its_time_makes_its_appointment_again(
+    signals, subscribe, early: float, appointments: int
+) -> None:
+    subscribe()
+    emit("happened")
+    MemoryMessenger.answer = lambda message: Receipt.retry(after=120, reason="busy")
+    run.drain("default")
+    django_tasks_db.models.DBTaskResult.objects.all().delete()
+    from dsn_core.runners import wakeups
+
+    wakeups.work_off.func("default", due.now("default") + early)
+    assert len(queued()) == appointments
 
 
 def test_a_task_whose_time_is_over_is_followed_by_another(signals, subscribe, monkeypatch) -> None:
