@@ -138,7 +138,8 @@ def plugins(session: nox.Session, plugin: str) -> None:
         session.run(
             "python", "-c", f"import sys, {package} as it; assert it.__file__.startswith(sys.prefix), it.__file__"
         )
-    session.run("python", "-m", "pytest", f"plugins/{plugin}/tests", *(session.posargs or ["-m", "not slow"]))
+    shared = ("-n", os.environ.get("DSN_TEST_PROCESSES", "2"), "--dist=worksteal")
+    session.run("python", "-m", "pytest", *shared, f"plugins/{plugin}/tests", *(session.posargs or ["-m", "not slow"]))
 
 
 @nox.session(python=NEWEST_PYTHON)
