@@ -187,7 +187,7 @@ class Lane:
             try:
                 look_after_connections()
                 # Sending fires signals, too: what triggers say may have changed since the last claim.
-                dispatcher.look()
+                dispatcher.look(patient=True)
                 work = self.task.step()
                 trouble, self.error = 0, None
                 if work.done:

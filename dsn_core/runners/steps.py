@@ -13,7 +13,7 @@ from dsn_core.triggers.dispatcher import dispatcher
 def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.expand_due`."""
     alias, until = using or outbox(), _Until(seconds)
-    dispatcher.look()
+    dispatcher.look(patient=True)
     total = 0
     while not until.is_over() and (done := fanout.expand_due(alias, until.is_over)):
         total += done
@@ -24,7 +24,7 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     """See :func:`dsn_core.send_due`."""
     alias, until = using or outbox(), _Until(seconds)
     # What is rendered and sent may fire signals.
-    dispatcher.look()
+    dispatcher.look(patient=True)
     sender = sending.Sender(messenger, alias, until.is_over)
     total = 0
     while not until.is_over():

@@ -27,7 +27,7 @@ def work_off(using: str, due_at: float = 0.0) -> None:
     came before its time, because this machine's clock is ahead of the database's, makes its own again:
     ``due_at`` is when it was to come, in seconds since 1970 by the database's clock.
     """
-    dispatcher.look()
+    dispatcher.look(patient=True)
     end = time.monotonic() + SECONDS
     found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end
     if not default_backend().supports_defer or not (found_something or due.now(using) < due_at):

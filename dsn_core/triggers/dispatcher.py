@@ -140,9 +140,10 @@ class Dispatcher:
 
     # Knowing
 
-    def look(self, *, force: bool = False) -> bool:
+    def look(self, *, force: bool = False, patient: bool = False) -> bool:
         """See whether the triggers changed, at most once per ``REFRESH_SECONDS`` unless ``force``.
 
+        While another thread looks, this one goes on with what is known, unless it is ``patient``.
         Quietly does nothing where the database cannot be asked: no tables yet, or a test that
         forbids queries. Inside a transaction nothing is read unless ``force``, and then it holds
         for that transaction only: it may see what will be rolled back. Returns False where that
@@ -158,7 +159,7 @@ class Dispatcher:
                 with self._reading:
                     self._look(using, force=True)
             elif self._is_due():
-                self._look_in_turn(using)
+                self._look_in_turn(using, patient=patient)
         except Exception as error:
             logger.debug("The triggers could not be read: %s", describe(error))
             return False
@@ -167,11 +168,11 @@ class Dispatcher:
     def _is_due(self) -> bool:
         return time.monotonic() - self._looked_at >= conf.current().REFRESH_SECONDS
 
-    def _look_in_turn(self, using: str) -> None:
+    def _look_in_turn(self, using: str, *, patient: bool) -> None:
         # While one thread looks, the others go on with what is known, if something is: a database that is slow
         # to answer must not hold up all requests of a process.
         reading = self._reading
-        if reading.acquire(blocking=self._shared is None):
+        if reading.acquire(blocking=patient or self._shared is None):
             try:
                 # Whoever waited has the result of the other's look.
                 if self._is_due():
@@ -180,14 +181,18 @@ class Dispatcher:
                 reading.release()
 
     def _look(self, using: str, *, force: bool) -> None:
+        # What is committed from here on may be seen by the next look only.
+        began = time.monotonic()
         try:
             # Before the triggers: what is committed in between is then read once more, instead of never.
             version = ConfigurationVersion.look(using)
             if force or self._shared is None or version != self._version:
                 self._share(Index(read(using)))
                 self._version = version
-        finally:
+        except BaseException:
             self._looked_at = time.monotonic()
+            raise
+        self._looked_at = began
 
     def _share(self, index: Index | None) -> None:
         with self._lock:

@@ -113,6 +113,53 @@ class TestMoments:
             thread.join(30)
         assert seen == [1] * 5
 
+    def test_the_interval_begins_with_the_look_since_it_may_not_see_what_comes_during_it(self, settings, monkeypatch):
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0.2}
+        looks = []
+
+        def slow(using, look=ConfigurationVersion.look):
+            looks.append(using)
+            version = look(using)
+            time.sleep(0.25)
+            return version
+
+        connection.ensure_connection()
+        monkeypatch.setattr(ConfigurationVersion, "look", slow)
+        dispatcher.forget()
+        dispatcher.look()
+        dispatcher.look()
+        assert len(looks) == 2
+
+    def test_while_one_looks_others_go_on_and_who_is_patient_waits(self, settings, monkeypatch):
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
+        dispatcher.look()
+        look, is_looking, go_on = ConfigurationVersion.look, threading.Event(), threading.Event()
+
+        def slow(using):
+            is_looking.set()
+            go_on.wait(30)
+            return look(using)
+
+        monkeypatch.setattr(ConfigurationVersion, "look", slow)
+
+        def work(**given):
+            dispatcher.look(**given)
+            connections.close_all()
+
+        first = threading.Thread(target=work)
+        first.start()
+        assert is_looking.wait(10)
+        patient = threading.Thread(target=work, kwargs={"patient": True})
+        patient.start()
+        dispatcher.look()
+        assert first.is_alive(), "this one did not wait"
+        patient.join(0.2)
+        assert patient.is_alive()
+        go_on.set()
+        first.join(30)
+        patient.join(30)
+        assert not patient.is_alive()
+
     def test_a_database_without_our_tables_is_asked_once_in_an_interval(self, settings, caplog):
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
         with connection.schema_editor() as editor:
