@@ -393,6 +393,7 @@ def test_only_the_stored_rows_need_the_database() -> None:
     assert tags == {name: {"dsn"} for name in own}
 
 
+@pytest.mark.django_db  # Django asks the server for its version.
 def test_manage_check_fails_on_an_error(settings: Settings) -> None:
     settings.DSN = {"RUNER": "worker"}
 

@@ -322,8 +322,8 @@ def test_the_first_go_out_while_others_are_made(subscribe, signals, people, bloc
 
     signals.add(Slowly)
     subscribe("memory", resolver="slowly")
+    emit("happened")
     with watching():
-        emit("happened")
         wait_for(lambda: statuses("memory") == ["sent"] * 2)
         assert Event.objects.get().status == "expanding"
         block.set()
