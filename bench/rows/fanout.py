@@ -15,7 +15,7 @@ import jinja2
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from bench import queue
+from bench import control
 from bench.data import crowd, lanes
 from bench.dsn_plugin import Greeting
 from bench.measure import steady
@@ -60,7 +60,7 @@ def measure(size: Size) -> Iterator[Row]:
             single.append(_ours(number, 1))
             making.append(_making(number))
             rendering.append(_control(group, number, render))
-    for name, control, worker, bound in (
+    for name, plain, worker, bound in (
         (f"{number:,} receivers, 2 processes", bare, double, 2.0),
         (f"... 1 process, LANES {LANES}", bare, ours, 2.0 if is_single else None),
         ("... 1 process, LANES 1", bare, single, None),
@@ -68,16 +68,16 @@ def measure(size: Size) -> Iterator[Row]:
     ):
         if not worker:
             continue
-        ratios = [there / here for there, here in zip(worker, control, strict=True)]
-        rate, spread = statistics.median(control), (max(ratios) - min(ratios)) / 2
+        ratios = [there / here for there, here in zip(worker, plain, strict=True)]
+        rate, spread = statistics.median(plain), (max(ratios) - min(ratios)) / 2
         yield rates(name, rate, rate * statistics.median(ratios), bound, spread)
     yield Row("... only making our rows", "", f"{statistics.median(making):,.0f}/s")
 
 
 def _control(group: Group, number: int, send: Callable[[Sequence[Job]], object]) -> float:
     started = time.perf_counter()
-    queue.fill(group, 1)
-    assert queue.work(send) == number
+    control.fill(group, 1)
+    assert control.work(send) == number
     rate = number / (time.perf_counter() - started)
     empty(Job)
     return rate
