@@ -46,7 +46,8 @@ def test_01_kill_9_at_random_points(full, audience, stage, workers, provider, fi
     doubled = sum(counts.values()) - len(counts)
     statuses = set(Delivery.objects.values_list("status", flat=True))
     figure(f"{killed} kills, {number:,} deliveries: {lost} lost, {doubled} doubled (bound {killed * BATCH:,})")
-    assert lost == 0, f"seed {seed}"
+    event = Event.objects.get()
+    assert lost == 0, f"seed {seed}; {event.status}, {event.found} found: {event.last_error}"
     assert doubled <= killed * BATCH
     assert statuses == {"sent"}, f"seed {seed}"
 

@@ -419,3 +419,33 @@ def test_a_large_group_is_expanded_page_by_page_and_the_first_page_is_the_smalle
     assert there == [1, 3, 7, 11, 12], "who sends is told of each page"
     assert who(signals.deliveries) == {f"user{number}": 1 for number in range(12)}
     assert Event.objects.get().found == 12
+
+
+def test_who_is_killed_again_and_again_but_comes_further_each_time_is_not_given_up(
+    signals, subscribe, fire, settings, monkeypatch
+) -> None:
+    settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 2}
+    monkeypatch.setattr(receivers, "CHUNK", 1)
+    monkeypatch.setattr(fanout, "NOTE_SECONDS", 0)
+    users = [User.objects.create_user(f"user{number}") for number in range(6)]
+    deaths: list[int] = []
+
+    def resolve(event: Any) -> Any:
+        for number, user in enumerate(users):
+            if number == len(deaths) + 1:
+                deaths.append(number)
+                raise KeyboardInterrupt
+            yield user
+
+    signals.add(resolver(resolve))
+    subscribe(resolver="chosen")
+    fire()
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            fanout.expand_due(outbox())
+        assert Event.objects.get().found == len(deaths)
+        Event.objects.update(not_before=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    signals.run()
+    assert Counter(delivery.user_id for delivery in signals.deliveries) == {user.pk: 1 for user in users}
+    event = Event.objects.get()
+    assert (event.status, event.found) == ("expanded", 6)
