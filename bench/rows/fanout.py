@@ -62,7 +62,7 @@ def measure(size: Size) -> Iterator[Row]:
             rendering.append(_control(group, number, render))
     for name, plain, worker, bound in (
         (f"{number:,} receivers, 2 processes", bare, double, 2.0),
-        (f"... 1 process, LANES {LANES}", bare, ours, 2.0 if is_single else None),
+        (f"... 1 process, LANES {LANES}", bare, ours, 2.0),
         ("... 1 process, LANES 1", bare, single, None),
         ("... a control that renders", rendering, ours, None),
     ):

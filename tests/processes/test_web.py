@@ -28,17 +28,8 @@ WAYS = {
 }
 
 
-#: Those that differ most, on every database; all of them on SQLite.
-EVERYWHERE = ("loaded by each worker", "preloaded, persistent, each request a transaction")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "variables"),
-    [
-        pytest.param(*way, id=name, marks=[pytest.mark.slow_everywhere] if name in EVERYWHERE else [])
-        for name, way in WAYS.items()
-    ],
-)
+@pytest.mark.slow_everywhere
+@pytest.mark.parametrize(("arguments", "variables"), WAYS.values(), ids=WAYS)
 def test_workers_follow_every_kind_of_edit(arguments, variables, serve, listen):
     first = listen("post_save", action_object=Movie)
     web = serve(*arguments, **variables)
