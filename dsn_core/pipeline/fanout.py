@@ -29,7 +29,7 @@ from dsn_core.plugins.registry import registry
 logger = logging.getLogger("dsn_core.fanout")
 
 EVENTS_PER_CLAIM = 50
-#: From so many users on the database makes their deliveries: a row made here costs as much as ten made there.
+#: From so many users on the database makes their deliveries: a row made here costs as much as eight made there.
 MANY_USERS = 100
 #: Seconds of one event's fan-out between two notes of how far it came.
 NOTE_SECONDS = 0.1

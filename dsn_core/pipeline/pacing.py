@@ -20,7 +20,7 @@ from dsn_core.pipeline.sql import storable
 
 
 def is_paused(alias: str, using: str) -> bool:
-    """Whether the messenger asked for a pause that is not over. Asked right before each batch: any worker may have.
+    """Whether the messenger asked for a pause that is not over. Any worker may have heard it.
 
     Raw SQL: Django takes longer to write this query than the database to answer it.
     """
