@@ -6,11 +6,11 @@ from dsn_core.admin.events import EventAdmin
 from dsn_core.admin.profiles import ProfileAdmin
 from dsn_core.admin.subscriptions import SubscriptionAdmin
 from dsn_core.admin.triggers import TriggerAdmin
-from dsn_core.admin.workings import ConfigurationVersionAdmin, MessengerStateAdmin
+from dsn_core.admin.workings import ConfigurationChangeAdmin, MessengerStateAdmin
 
 __all__ = [
     "BackendAdmin",
-    "ConfigurationVersionAdmin",
+    "ConfigurationChangeAdmin",
     "DeliveryAdmin",
     "EventAdmin",
     "MessengerStateAdmin",

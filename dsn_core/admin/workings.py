@@ -1,4 +1,4 @@
-"""What the pipeline keeps for itself, in the admin: the messengers' pauses, and the configuration's version."""
+"""What the pipeline keeps for itself, in the admin: the messengers' pauses, and the changes of the configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dsn_core.admin.backends import readiness
 from dsn_core.admin.base import ReadOnlyAdmin
 from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting
 from dsn_core.admin.events import MAX_SHOWN
-from dsn_core.models import ConfigurationVersion, MessengerState
+from dsn_core.models import ConfigurationChange, MessengerState
 from dsn_core.models.clock import DatabaseNow
 
 
@@ -95,7 +95,7 @@ class MessengerStateAdmin(_KeptAdmin):
         return readiness(state.messenger)
 
 
-@admin.register(ConfigurationVersion)
-class ConfigurationVersionAdmin(_KeptAdmin):
-    list_display = ["number"]
-    fields = ["number"]
+@admin.register(ConfigurationChange)
+class ConfigurationChangeAdmin(_KeptAdmin):
+    list_display = ["token", "created_at", "trigger_ids"]
+    fields = ["token", "created_at", "trigger_ids", "pruned"]

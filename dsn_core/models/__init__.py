@@ -1,7 +1,7 @@
 """The rows: what is configured (trigger, backend, subscription) and what happened (event, delivery)."""
 
 from dsn_core.models.backend import Backend
-from dsn_core.models.configuration import ConfigurationVersion
+from dsn_core.models.changes import ConfigurationChange
 from dsn_core.models.delivery import Delivery
 from dsn_core.models.event import Event
 from dsn_core.models.messenger_state import MessengerState
@@ -11,7 +11,7 @@ from dsn_core.models.trigger import Trigger
 
 __all__ = [
     "Backend",
-    "ConfigurationVersion",
+    "ConfigurationChange",
     "Delivery",
     "Event",
     "MessengerState",

@@ -1,89 +1,121 @@
-"""How a change of the configuration is noticed, in this process and in all others."""
+"""How an edit of triggers and subscriptions is announced, to this process and to all others."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable
-from typing import Any, TypeVar
+import contextlib
+import logging
+import threading
+import weakref
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
-from django.db import connections, models, router, transaction
-from django.db.models import F
-from django.db.models.signals import post_save
-from django.dispatch import receiver
-from django.utils.translation import gettext_lazy as _
+from django.db import Error, connections, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from dsn_core.models.changes import ConfigurationChange
 from dsn_core.signals import configuration_changed
+
+logger = logging.getLogger("dsn_core.models")
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
+#: An edit of more triggers than this names none of them: to read all is then no slower.
+MAX_NAMED: Final = 500
 
-class ConfigurationVersion(models.Model):
-    """One row with a number that every change of triggers and subscriptions raises.
 
-    It is raised in the editing transaction, so that whoever reads a new number sees the change.
-    Other processes compare it, which costs one small query, and read the triggers again when it moved.
+class _Pruning:
+    """What is left to do after the commit of an edit.
+
+    Only the transaction's list of things to do on commit holds it: it is gone when the transaction or the savepoint
+    was rolled back, and there is one for all edits of a transaction.
     """
 
-    ROW = 1
+    def __init__(self, using: str) -> None:
+        self._using = using
 
-    number = models.BigIntegerField(_("number"))
+    def __call__(self) -> None:
+        try:
+            ConfigurationChange.prune(self._using)
+        except Error as error:
+            # Committed is committed: the editing code must not get an error. The next edit prunes.
+            logger.debug("The changes of the configuration could not be pruned: %s", error)
 
-    class Meta:
-        verbose_name = _("configuration version")
-        verbose_name_plural = _("configuration version")
 
-    def __str__(self) -> str:
-        return str(self.number)
+_prunings: weakref.WeakKeyDictionary[BaseDatabaseWrapper, weakref.ref[_Pruning]] = weakref.WeakKeyDictionary()
 
-    @classmethod
-    def look(cls, using: str) -> int | None:
-        """The number as it is now; None before the first change."""
-        return cls.objects.using(using).filter(pk=cls.ROW).values_list("number", flat=True).first()
 
-    @classmethod
-    def bump(cls, using: str) -> bool:
-        """Raise the number, in the transaction that is open on ``using``. False: there was none, and now there is."""
-        rows = ConfigurationVersion.objects.using(using)
-        if rows.filter(pk=cls.ROW).update(number=F("number") + 1):
-            return True
-        cls.begin(using)
-        return False
+def _prune_after_commit(using: str) -> None:
+    connection = connections[using]
+    planned = _prunings.get(connection)
+    if planned is None or planned() is None:
+        pruning = _Pruning(using)
+        _prunings[connection] = weakref.ref(pruning)
+        transaction.on_commit(pruning, using=using, robust=True)
 
-    @classmethod
-    def begin(cls, using: str) -> None:
-        """Make the row, or give it a number that it never had: the clock."""
-        # An upsert, since two that fail to insert and go on to update block each other on MariaDB.
-        targeted = connections[using].features.supports_update_conflicts_with_target
-        ConfigurationVersion.objects.using(using).bulk_create(
-            [ConfigurationVersion(pk=cls.ROW, number=time.time_ns() // 1_000)],
-            update_conflicts=True,
-            update_fields=["number"],
-            unique_fields=["pk"] if targeted else None,
-        )
+
+class _Edited:
+    """The triggers (None: any) that were edited so far in a block; ``is_anything`` is False before the first edit."""
+
+    def __init__(self) -> None:
+        self.is_anything = False
+        self.trigger_ids: set[int] | None = set()
+
+    def add(self, trigger_ids: Collection[int] | None) -> None:
+        self.is_anything = True
+        if trigger_ids is None or self.trigger_ids is None:
+            self.trigger_ids = None
+        else:
+            self.trigger_ids.update(trigger_ids)
+
+
+class _Collecting(threading.local):
+    """The blocks of :func:`one_announcement` that this thread is in, by database alias."""
+
+    def __init__(self) -> None:
+        self.by_alias: dict[str, _Edited] = {}
+
+
+_collecting = _Collecting()
 
 
 def announce(model: type[models.Model], using: str, trigger_ids: Collection[int] | None) -> None:
-    """Tell everybody that triggers (None: any of them) changed. Belongs in the editing transaction."""
-    if not ConfigurationVersion.bump(using):
-        # The first edit, or the tables were emptied meanwhile, as tests do: then nothing is as it was.
+    """Tell all processes that triggers (None: any of them) changed. Belongs in the editing transaction.
+
+    It holds for this connection at once, for all others after the commit, and for none after a rollback. Costs one
+    INSERT.
+    """
+    if (edited := _collecting.by_alias.get(using)) is not None:
+        edited.add(trigger_ids)
+        return
+    if trigger_ids is not None and len(trigger_ids) > MAX_NAMED:
         trigger_ids = None
+    ConfigurationChange.insert(using, trigger_ids)
+    _prune_after_commit(using)
     configuration_changed.send(sender=model, using=using, trigger_ids=trigger_ids)
 
 
-@receiver(post_save, sender=ConfigurationVersion, dispatch_uid="dsn_version_loaded")
-def _version_loaded(raw: bool, using: str, **kwargs: object) -> None:
-    """A fixture brought a number of some time ago, which others may have read with other triggers: not that one."""
-    if raw:
-        ConfigurationVersion.begin(using)
-        configuration_changed.send(sender=ConfigurationVersion, using=using, trigger_ids=None)
+@contextlib.contextmanager
+def one_announcement(model: type[models.Model], using: str) -> Iterator[None]:
+    """A transaction in which all that is announced becomes one announcement, at its end."""
+    with transaction.atomic(using=using):
+        if using in _collecting.by_alias:
+            yield
+            return
+        edited = _collecting.by_alias[using] = _Edited()
+        try:
+            yield
+        finally:
+            del _collecting.by_alias[using]
+        if edited.is_anything:
+            announce(model, using, edited.trigger_ids)
 
 
 class ConfigurationQuerySet(models.QuerySet[ModelT]):
-    """A queryset whose bulk changes are noticed: Django sends no signal for them."""
+    """A queryset whose bulk changes are noticed, each as one: for most of them Django sends no signal."""
 
     def update(self, **kwargs: Any) -> int:
         using = self._writes_to()
-        with transaction.atomic(using=using):
+        with one_announcement(self.model, using):
             rows = super().update(**kwargs)
             announce(self.model, using, None)
         return rows
@@ -92,12 +124,27 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
 
     def bulk_create(self, objs: Iterable[ModelT], *args: Any, **kwargs: Any) -> list[ModelT]:
         using = self._writes_to()
-        with transaction.atomic(using=using):
+        with one_announcement(self.model, using):
             created = super().bulk_create(objs, *args, **kwargs)
             announce(self.model, using, None)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_update(self, objs: Iterable[ModelT], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
+        # Django makes an update() of each batch.
+        with one_announcement(self.model, self._writes_to()):
+            return super().bulk_update(objs, fields, *args, **kwargs)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        # With all that the deletion cascades to.
+        with one_announcement(self.model, self._writes_to()):
+            return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
 
     def _writes_to(self) -> str:
         # As Django does itself, but before the transaction: reading may be another database's task.
@@ -113,8 +160,15 @@ class ConfigurationModel(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        # One transaction, so that the row and the version move together.
+        # One transaction, so that the row and its announcement are committed together.
         with transaction.atomic(using=using):
             super().save(*args, **kwargs)
 
     save.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        using = using or router.db_for_write(type(self), instance=self)
+        with one_announcement(type(self), using):
+            return super().delete(using=using, keep_parents=keep_parents)
+
+    delete.alters_data = True  # type: ignore[attr-defined]

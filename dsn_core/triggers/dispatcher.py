@@ -21,7 +21,8 @@ from django.db.models import Model
 from dsn_core import conf
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
-from dsn_core.models import ConfigurationVersion, Trigger
+from dsn_core.models import ConfigurationChange, Trigger
+from dsn_core.models.changes import ChangeLog
 from dsn_core.models.references import pk_text
 from dsn_core.pipeline import context, intake
 from dsn_core.plugins.catalogue import catalogue
@@ -40,10 +41,6 @@ def home() -> str:
     return router.db_for_write(Trigger)
 
 
-#: The version of triggers that were read in parts: no version that the database holds.
-UNKNOWN = -1
-
-
 class Dispatcher:
     """What this process knows of the triggers. One per process: :data:`dispatcher`.
 
@@ -56,7 +53,7 @@ class Dispatcher:
         self._reading = threading.RLock()
         self._lock = threading.RLock()
         self._shared: Index | None = None
-        self._version: int | None = None
+        self._log: ChangeLog | None = None
         self._looked_at = float("-inf")
         self._views = Views(self._rolled_back)
         self._switchboard = Switchboard(self._receive, self._could_match, self._read_before)
@@ -185,14 +182,23 @@ class Dispatcher:
         began = time.monotonic()
         try:
             # Before the triggers: what is committed in between is then read once more, instead of never.
-            version = ConfigurationVersion.look(using)
-            if force or self._shared is None or version != self._version:
-                self._share(Index(read(using)))
-                self._version = version
+            known = None if force or self._shared is None else self._log
+            if known is None or ConfigurationChange.state(using) != known.state:
+                log = ConfigurationChange.read(using)
+                self._read(using, None if known is None else log.since(known))
+                self._log = log
         except BaseException:
             self._looked_at = time.monotonic()
             raise
         self._looked_at = began
+
+    def _read(self, using: str, trigger_ids: Collection[int] | None) -> None:
+        if trigger_ids is None or self._shared is None:
+            self._share(Index(read(using)))
+        elif trigger_ids:
+            shared = self._shared.copy()
+            shared.replace(trigger_ids, read(using, trigger_ids))
+            self._share(shared)
 
     def _share(self, index: Index | None) -> None:
         with self._lock:
@@ -244,22 +250,15 @@ class Dispatcher:
             except Exception as error:
                 # Committed is committed: whoever edited must not get an error. The next look reads it all.
                 logger.debug("The edited triggers could not be read: %s", describe(error))
-                self._version, self._looked_at = UNKNOWN, float("-inf")
+                self._log, self._looked_at = None, float("-inf")
 
     def _take_over(self, using: str, edits: Collection[Edit]) -> None:
-        version = ConfigurationVersion.look(using)
-        trigger_ids = {trigger_id for edit in edits for trigger_id in edit.trigger_ids or ()}
-        if self._shared is None or any(edit.trigger_ids is None for edit in edits):
-            self._share(Index(read(using)))
-        else:
-            entries = read(using, trigger_ids)
-            shared = self._shared.copy()
-            shared.replace(trigger_ids, entries)
-            self._share(shared)
-            if self._version is None or version != self._version + len(edits):
-                # Each edit raises the version by one: others edited, too. The next look reads what they did.
-                return
-        self._version = version
+        log = ConfigurationChange.read(using)
+        edited = {trigger_id for edit in edits for trigger_id in edit.trigger_ids or ()}
+        others = None if self._log is None else log.since(self._log)
+        is_any = others is None or any(edit.trigger_ids is None for edit in edits)
+        self._read(using, None if is_any else {*edited, *(others or ())})
+        self._log = log
         # Whoever empties the tables says nothing, and may be this process: a test that flushes. So the next moment
         # is due, and costs a query that finds the version as it is, or gone.
         self._looked_at = float("-inf")
@@ -272,7 +271,7 @@ class Dispatcher:
     def forget(self) -> None:
         """Know nothing again, as at the start of a process."""
         with self._reading, self._lock:
-            self._version, self._looked_at = None, float("-inf")
+            self._log, self._looked_at = None, float("-inf")
             self._views = Views(self._rolled_back)
             self._share(None)
 

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
-from dsn_core.models import ConfigurationVersion
+from dsn_core.models import ConfigurationChange
 from dsn_core.models.trigger import OWN_APP
 from dsn_core.signals import about_to_claim, catalogue_changed, configuration_changed
 from dsn_core.triggers.dispatcher import dispatcher, home
@@ -50,7 +50,7 @@ def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs
         return
     if sender.label == OWN_APP:
         with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
-            ConfigurationVersion.begin(using)
+            ConfigurationChange.insert(using, None)
     elif not any(migration.app_label == OWN_APP for migration, _ in plan):
         return
     if not dispatcher.look(force=True):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from dsn_core import models
 from dsn_core.models import (
     Backend,
-    ConfigurationVersion,
+    ConfigurationChange,
     Delivery,
     Event,
     MessengerState,
@@ -27,7 +27,7 @@ from tests.admin.pages import text, url
 from tests.testapp.models import Movie
 
 CONFIGURED = [Trigger, Backend, Subscription, Profile]
-HISTORY = [Event, Delivery, MessengerState, ConfigurationVersion]
+HISTORY = [Event, Delivery, MessengerState, ConfigurationChange]
 PAGES = [*CONFIGURED, *HISTORY]
 
 
@@ -54,8 +54,8 @@ def rows(plain_backend: Backend, root: User) -> dict[type[Any], Any]:
     )
     state = MessengerState.objects.create(messenger="night", paused_until=timezone.now(), pause_reason="<busy>")
     profile = Profile.objects.create(user=root, telegram_chat_id="<i>7</i>", phone="+49 30 901820")
-    version = ConfigurationVersion.objects.get()
-    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, profile, version)}
+    change = ConfigurationChange.objects.order_by("created_at").last()
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, profile, change)}
 
 
 def test_every_model_is_in_the_admin_or_inline() -> None:
@@ -129,7 +129,7 @@ def test_a_row_can_be_deleted_from_its_page_and_from_the_list(
     assert not model.objects.exists()
 
 
-@pytest.mark.parametrize("model", [MessengerState, ConfigurationVersion])
+@pytest.mark.parametrize("model", [MessengerState, ConfigurationChange])
 def test_what_the_pipeline_rests_on_cannot_be_deleted(
     client: Client, rows: dict[type[Any], Any], model: type[Any]
 ) -> None:

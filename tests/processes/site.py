@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from dsn_core.models import ConfigurationVersion, Event, Subscription
+from dsn_core.models import ConfigurationChange, Event, Subscription
 from tests.testapp.models import Country, Movie
 
 MODELS = {"movie": lambda: Movie.objects.create(name="M"), "country": lambda: _country().save()}
@@ -58,7 +58,7 @@ def name_process(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
 def plain(request: HttpRequest) -> JsonResponse:
     """A page that needs no database. With ``hold`` it takes its time, so that another process gets the next one."""
     time.sleep(float(request.GET.get("hold", "0")))
-    looks = [sql for sql in queries if ConfigurationVersion._meta.db_table in sql]
+    looks = [sql for sql in queries if ConfigurationChange._meta.db_table in sql]
     reads = [sql for sql in queries if Subscription._meta.db_table in sql]
     return JsonResponse(
         {

@@ -15,7 +15,7 @@ from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
 
 import dsn_core
-from dsn_core.models import ConfigurationVersion
+from dsn_core.models import ConfigurationChange
 from dsn_core.triggers.dispatcher import dispatcher
 from tests.services import SERVICES
 from tests.testapp.models import Country
@@ -117,15 +117,16 @@ class TestMoments:
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0.2}
         looks = []
 
-        def slow(using, look=ConfigurationVersion.look):
+        def slow(using, state=ConfigurationChange.state):
             looks.append(using)
-            version = look(using)
+            found = state(using)
             time.sleep(0.25)
-            return version
+            return found
 
         connection.ensure_connection()
-        monkeypatch.setattr(ConfigurationVersion, "look", slow)
-        dispatcher.forget()
+        dispatcher.look()
+        time.sleep(0.25)
+        monkeypatch.setattr(ConfigurationChange, "state", slow)
         dispatcher.look()
         dispatcher.look()
         assert len(looks) == 2
@@ -133,14 +134,14 @@ class TestMoments:
     def test_while_one_looks_others_go_on_and_who_is_patient_waits(self, settings, monkeypatch):
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
         dispatcher.look()
-        look, is_looking, go_on = ConfigurationVersion.look, threading.Event(), threading.Event()
+        state, is_looking, go_on = ConfigurationChange.state, threading.Event(), threading.Event()
 
         def slow(using):
             is_looking.set()
             go_on.wait(30)
-            return look(using)
+            return state(using)
 
-        monkeypatch.setattr(ConfigurationVersion, "look", slow)
+        monkeypatch.setattr(ConfigurationChange, "state", slow)
 
         def work(**given):
             dispatcher.look(**given)
@@ -163,7 +164,7 @@ class TestMoments:
     def test_a_database_without_our_tables_is_asked_once_in_an_interval(self, settings, caplog):
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
         with connection.schema_editor() as editor:
-            editor.alter_db_table(ConfigurationVersion, "dsn_core_configurationversion", "elsewhere")
+            editor.alter_db_table(ConfigurationChange, "dsn_core_configurationversion", "elsewhere")
         try:
             dispatcher.forget()
             dispatcher.look()
@@ -180,7 +181,7 @@ class TestMoments:
             assert [record for record in caplog.records if record.levelname not in ("DEBUG", "INFO")] == []
         finally:
             with connection.schema_editor() as editor:
-                editor.alter_db_table(ConfigurationVersion, "elsewhere", "dsn_core_configurationversion")
+                editor.alter_db_table(ConfigurationChange, "elsewhere", "dsn_core_configurationversion")
         dsn_core.refresh()
         assert known() == 0
 

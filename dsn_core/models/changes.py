@@ -1,0 +1,154 @@
+"""The changes of the configuration as rows: what a process compares, and what it then has to read again.
+
+Each edit inserts a row, in the editing transaction. Nothing is updated, so that editors never wait for one another.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from django.db import connections, models, transaction
+from django.db.models import Count, F, Sum
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
+from django.utils.translation import gettext_lazy as _
+
+from dsn_core.models.clock import DatabaseNow
+
+
+class State(NamedTuple):
+    """The table of changes in two numbers. It is another one after every change."""
+
+    count: int
+    total: int
+
+
+class Change(NamedTuple):
+    """One row: the triggers that an edit changed (None: any), and the tokens of the rows that it replaced."""
+
+    trigger_ids: frozenset[int] | None
+    pruned: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class ChangeLog:
+    """All rows that a process has seen, by their tokens."""
+
+    changes: Mapping[int, Change]
+
+    @property
+    def state(self) -> State:
+        """What :meth:`ConfigurationChange.state` says while these are the rows."""
+        return State(len(self.changes), sum(self.changes))
+
+    def since(self, earlier: ChangeLog) -> frozenset[int] | None:
+        """The ids of the triggers that were edited since ``earlier`` was read; None: any trigger may have been.
+
+        It is None, too, when rows vanished that no pruning named: the tables were emptied or restored.
+        """
+        known, vanished = earlier.changes.keys(), earlier.changes.keys() - self.changes.keys()
+        found: frozenset[int] = frozenset()
+        for token in self.changes.keys() - known:
+            change = self.changes[token]
+            if change.pruned is not None and change.pruned <= known:
+                vanished -= change.pruned
+            elif change.trigger_ids is not None:
+                found |= change.trigger_ids
+            else:
+                return None
+        return None if vanished else found
+
+
+class ConfigurationChange(models.Model):
+    """One edit of triggers or subscriptions: which triggers it concerns.
+
+    Processes compare the number of rows and the sum of their tokens (:meth:`state`), which costs one small query.
+    A transaction that inserted early and commits late changes them, too, where a maximum would miss it. When they
+    differ, a process reads the rows (:meth:`read`) and compares them with those it knows (:meth:`ChangeLog.since`).
+    """
+
+    #: The only row that the version before 0018 knows (see docs/decisions): its ``token`` goes up by one with each edit.
+    FIRST: Final = 1
+    #: With more rows than MAX, all are pruned but the youngest, KEEP of them.
+    MAX: Final = 300
+    KEEP: Final = 100
+
+    # Random, as the key is: a sequence does not know the keys that fixtures bring. Small enough for SQLite, where a
+    # sum must not pass 63 bits.
+    token = models.BigIntegerField(_("token"), db_column="number")
+    trigger_ids = models.JSONField(_("triggers"), null=True, blank=True, help_text=_("Their ids. Empty: any."))
+    pruned = models.JSONField(
+        _("pruned"), null=True, blank=True, help_text=_("The tokens of the older changes that this one replaced.")
+    )
+    created_at = models.DateTimeField(_("created"), null=True, blank=True)
+
+    class Meta:
+        # The name of before: processes of that version still use the table while a new version is rolled out.
+        db_table = "dsn_core_configurationversion"
+        verbose_name = _("configuration change")
+        verbose_name_plural = _("configuration changes")
+
+    def __str__(self) -> str:
+        return str(self.token)
+
+    @classmethod
+    def state(cls, using: str) -> State:
+        """What is committed now, in two numbers; with what the transaction that is open on ``using`` inserted."""
+        found = cls.objects.using(using).aggregate(count=Count("pk"), total=Sum("token"))
+        return State(found["count"], int(found["total"] or 0))
+
+    @classmethod
+    def read(cls, using: str) -> ChangeLog:
+        """All rows, by one query. Read them before the triggers: what is committed in between is then read again."""
+        rows = cls.objects.using(using).values_list("token", "trigger_ids", "pruned")
+        return ChangeLog({token: Change(_as_set(ids), _as_set(pruned)) for token, ids, pruned in rows})
+
+    @classmethod
+    def insert(cls, using: str, trigger_ids: Collection[int] | None, pruned: Collection[int] | None = None) -> None:
+        """Add a row, in the transaction that is open on ``using``. See :class:`Change`."""
+        token = _new_token()
+        cls.objects.using(using).create(
+            pk=token,
+            token=token,
+            trigger_ids=None if trigger_ids is None else sorted(trigger_ids),
+            pruned=None if pruned is None else sorted(pruned),
+            created_at=DatabaseNow(),
+        )
+
+    @classmethod
+    def prune(cls, using: str) -> None:
+        """Replace the oldest rows by one that names them, if there are too many. Does nothing in a transaction.
+
+        Never waits for an editor, nor for another process that prunes.
+        """
+        connection = connections[using]
+        if connection.in_atomic_block or cls.state(using).count <= cls.MAX:
+            return
+        with transaction.atomic(using=using):
+            rows = cls.objects.using(using).exclude(pk=cls.FIRST)
+            if connection.features.has_select_for_update_skip_locked:
+                rows = rows.select_for_update(skip_locked=True)
+            rows = rows.order_by(F("created_at").asc(nulls_first=True), "pk")
+            old = dict(rows.values_list("pk", "token")[: cls.MAX - cls.KEEP])
+            if old:
+                cls.objects.using(using).filter(pk__in=old).delete()
+                cls.insert(using, None, old.values())
+
+
+def _new_token() -> int:
+    # Not of the module random, which tests seed. The smaller ones are left to the version before.
+    return ConfigurationChange.FIRST + 1 + secrets.randbits(44)
+
+
+def _as_set(ids: list[int] | None) -> frozenset[int] | None:
+    return None if ids is None else frozenset(ids)
+
+
+@receiver(pre_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loaded")
+def _change_loaded(instance: ConfigurationChange, raw: bool, **kwargs: object) -> None:
+    """A fixture brought a row of some time ago, which others may have read with other triggers: not that one."""
+    if raw:
+        instance.token, instance.trigger_ids, instance.pruned = _new_token(), None, None
