@@ -46,7 +46,7 @@ def run(names: list[str], database: str, size: Size) -> int:
 
     from bench.databases import made
     from bench.table import HEAD
-    from dsn_core.triggers.dispatcher import dispatcher
+    from dsn_core.triggers.dispatch import trigger_cache
 
     missed = 0
     versions = f"Python {sys.version.split()[0]}, Django {django.__version__}, {os.cpu_count()} processors"
@@ -60,7 +60,7 @@ def run(names: list[str], database: str, size: Size) -> int:
             for row in load(name)(size):
                 print(row, flush=True)
                 missed += row.ok is False
-        dispatcher.forget()
+        trigger_cache.forget()
     print(f"\n{missed} bounds missed." if missed else "\nAll bounds kept.")
     return int(missed > 0)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
+from dsn_core.context import acting, muted
 from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
@@ -22,7 +23,6 @@ from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.hookspecs import hookimpl
-from dsn_core.pipeline.context import acting, muted
 from dsn_core.plugins.catalogue import register_signal
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def emit_many(
 
     Returns for each of ``action_objects`` its occurrence's id, or None where no trigger matched.
     """
-    # The dispatcher works with models, which cannot be imported before Django is set up.
-    from dsn_core.triggers import dispatcher
+    # It works with models, which cannot be imported before Django is set up.
+    from dsn_core.triggers import dispatch
 
-    return dispatcher.emit(
+    return dispatch.emit(
         verb,
         action_objects,
         actor_object=actor_object,
@@ -122,9 +122,9 @@ async def aemit_many(verb: str, action_objects: Iterable[Any], **parts: Any) -> 
 
 def refresh() -> None:
     """Look for triggers that other processes changed, now instead of within ``REFRESH_SECONDS``."""
-    from dsn_core.triggers import dispatcher
+    from dsn_core.triggers.dispatch import trigger_cache
 
-    dispatcher.refresh()
+    trigger_cache.refresh(force=True)
 
 
 def record_report(
@@ -145,7 +145,8 @@ def record_report(
     ``using`` is the database of the deliveries, by default where they are written. Returns False when no such
     delivery is known (yet). Raises ``ValueError`` for another state, or when nothing says which delivery.
     """
-    from dsn_core.pipeline import intake, reporting
+    from dsn_core.intake import record as intake
+    from dsn_core.pipeline import reporting
 
     return reporting.record(
         state,

@@ -22,12 +22,12 @@ class DsnCoreConfig(AppConfig):
         from dsn_core.exceptions import UnknownName
         from dsn_core.pipeline import rendering
         from dsn_core.plugins.registry import registry
-        from dsn_core.triggers import moments
+        from dsn_core.triggers import refresh_hooks
 
         rendering.install_engines()
         registry.load()
         checks.register_all()
-        moments.install()
+        refresh_hooks.install()
         name = conf.current().RUNNER
         try:
             # Now, because a runner may have to hear of the first request already.

@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from dsn_core.pipeline.context import acting_as
+from dsn_core.context import acting_as
 
 
 class ActingUserMiddleware:

@@ -25,7 +25,7 @@ statements = []
 connection.execute_wrappers.append(lambda execute, *args: (statements.append(args[0]), execute(*args))[1])
 django.setup()
 in_ready = len(statements) + (connection.connection is not None)
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from dsn_core.models import Trigger
 started = time.perf_counter()
 connection.ensure_connection()
@@ -33,7 +33,7 @@ seconds = time.perf_counter() - started
 reading = [sql for sql in statements if Trigger._meta.db_table in sql]
 print(json.dumps({
     "in ready()": in_ready, "to read": len(reading), "other": len(statements) - len(reading), "seconds": seconds,
-    "known": len(dispatcher.index()),
+    "known": len(trigger_cache.matcher()),
 }))
 """
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.display import change_link, excerpt
 from dsn_core.admin.generic import ModelAdmin
-from dsn_core.pipeline.intake import outbox, wake
+from dsn_core.intake.record import outbox, wake
 
 ModelT = TypeVar("ModelT", bound=Model)
 

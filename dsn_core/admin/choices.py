@@ -11,8 +11,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
+from dsn_core import references
 from dsn_core.exceptions import DSNError, UnknownName
-from dsn_core.models import Trigger, references
+from dsn_core.models import Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
 from dsn_core.plugins.registry import registry

@@ -14,10 +14,10 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dsn_core.contracts.conditions import OPERATORS, Condition
+from dsn_core.conditions import validation, wording
+from dsn_core.conditions.operators import OPERATORS, Condition
+from dsn_core.conditions.path_types import Roots
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.models import conditions
-from dsn_core.models.subjects import Roots
 
 #: Empty rows after those that are filled in.
 EXTRA_ROWS: Final = 3
@@ -75,7 +75,7 @@ def _row(item: Any, roots: Roots | None) -> Row:
         return Row(stored=json.dumps(item))
     if condition.operator not in OPERATORS:
         return Row(stored=json.dumps(item))
-    return Row(condition.path, condition.operator, _lines(conditions.written(condition, roots)))
+    return Row(condition.path, condition.operator, _lines(wording.written(condition, roots)))
 
 
 def _lines(text: str) -> str:
@@ -95,7 +95,7 @@ def read(rows: Sequence[Row], stored: Any, before: Sequence[Row], roots: Roots |
         try:
             found.data.append(_read(row, kept, roots))
         except (ValidationError, ConfigurationError) as error:
-            found.refused[place] = conditions.reasons(error)
+            found.refused[place] = validation.reasons(error)
     return found
 
 
@@ -115,12 +115,12 @@ def _read(row: Row, kept: Mapping[Row, Any], roots: Roots | None) -> Any:
         raise ValidationError(_("The path is missing. To remove the row, empty its value as well."))
     if not row.operator:
         raise ValidationError(_("Choose an operator."))
-    return _checked(conditions.read(row.path, row.operator, row.value, roots), roots)
+    return _checked(wording.read(row.path, row.operator, row.value, roots), roots)
 
 
 def _checked(condition: Condition, roots: Roots | None) -> dict[str, Any]:
     # Without a verb nobody knows; the form is refused at the verb then.
-    return (condition if roots is None else conditions.clean_one(condition, roots)).as_data()
+    return (condition if roots is None else validation.clean_one(condition, roots)).as_data()
 
 
 def paths(roots: Roots | None) -> list[str]:
@@ -179,7 +179,7 @@ class ConditionsWidget(forms.Widget):
         context = super().get_context(name, None, attrs)
         rows = [*(value or ()), *[Row()] * EXTRA_ROWS]
         # Not more empty ones than may be filled in.
-        rows = rows[: max(len(value or ()), conditions.MAX_CONDITIONS)]
+        rows = rows[: max(len(value or ()), validation.MAX_CONDITIONS)]
         context["widget"] |= {
             "paths": list(self.paths),
             "operators": [(item.name, _HINTS.get(item.takes, "")) for item in OPERATORS.values()],

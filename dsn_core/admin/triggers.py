@@ -18,8 +18,8 @@ from dsn_core.admin import choices
 from dsn_core.admin.base import MAX_LISTED, SwitchableAdmin
 from dsn_core.admin.display import NOTHING, badge, change_link, changelist_url, excerpt, installed_name, link
 from dsn_core.admin.forms import TriggerForm
+from dsn_core.conditions.wording import in_words
 from dsn_core.models import Subscription, SubscriptionAddress, Trigger
-from dsn_core.models.conditions import in_words
 from dsn_core.models.trigger import IDENTITY
 
 

@@ -10,8 +10,8 @@ from django.db import connections
 
 from dsn_core import conf
 from dsn_core.exceptions import ConfigurationError, UnknownName, nearest
+from dsn_core.intake.record import outbox
 from dsn_core.payload import sensitive
-from dsn_core.pipeline.intake import outbox
 from dsn_core.plugins import profiles
 from dsn_core.plugins.kinds import RUNNERS
 from dsn_core.plugins.loading import describe

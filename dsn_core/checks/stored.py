@@ -11,11 +11,11 @@ from django.db import models, router, transaction
 from django.db.models import Count
 
 from dsn_core.exceptions import nearest
+from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
-from dsn_core.models.references import find_model
-from dsn_core.pipeline.intake import outbox
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
 from dsn_core.plugins.registry import Registry, registry
+from dsn_core.references import find_model
 
 
 def check_stored(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -13,12 +13,13 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from django.dispatch import Signal, receiver
 from django.utils.translation import gettext_lazy as _
 
+from dsn_core import references
+from dsn_core.conditions import validation, wording
+from dsn_core.conditions.path_types import Roots
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
-from dsn_core.models import conditions, references
 from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
-from dsn_core.models.subjects import Roots
 from dsn_core.plugins.catalogue import catalogue, register_signal
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Trigger(ConfigurationModel):
         if self.target:
             about.append(_("to {}").format(self.target))
         if self.conditions:
-            about.append(_("if {}").format(", ".join(map(conditions.in_words, self.conditions))))
+            about.append(_("if {}").format(", ".join(map(wording.in_words, self.conditions))))
         return " ".join([self.verb, *filter(None, about)])
 
     @staticmethod
@@ -241,7 +242,7 @@ class Trigger(ConfigurationModel):
     def _clean_conditions(self, registration: SignalRegistration) -> None:
         roots = Roots(registration, self.action_object_class, references.find_model(self.actor_object_model))
         try:
-            self.conditions = conditions.clean(self.conditions, roots)
+            self.conditions = validation.clean(self.conditions, roots)
         except ValidationError as error:
             raise ValidationError({"conditions": error.messages}) from error
 

@@ -17,7 +17,7 @@ from django.db.utils import Error as DatabaseTrouble
 from django.utils.functional import LazyObject, Promise, empty
 
 from dsn_core import conf
-from dsn_core.contracts.activities import Activity
+from dsn_core.contracts.activities import ActivityView
 from dsn_core.payload import sensitive, snapshots
 from dsn_core.plugins.registry import registry
 
@@ -39,7 +39,7 @@ class _TooLarge(Exception):
     """An argument that would not fit however the others shrink."""
 
 
-def dump(activity: Activity) -> str:
+def dump(activity: ActivityView) -> str:
     """``activity`` as ASCII JSON text of at most ``MAX_PAYLOAD_BYTES``.
 
     An object that plays several parts, or is several arguments, is stored once and referred to. Whatever cannot
@@ -60,7 +60,7 @@ def dump(activity: Activity) -> str:
     return text
 
 
-def _joined(texts: Mapping[str, str], activity: Activity) -> str:
+def _joined(texts: Mapping[str, str], activity: ActivityView) -> str:
     arguments = ",".join([f"{_quoted(name)}:{texts[f'kwargs.{name}']}" for name in activity.signal_kwargs])
     parts = ",".join([f'"{name}":{texts[name]}' for name in ("sender", "action_object", "actor_object", "target")])
     return f'{{"kwargs":{{{arguments}}},{parts}}}'
@@ -74,7 +74,7 @@ _quoted: Final = functools.lru_cache(maxsize=1_024)(_json)
 _is_never_stored: Final = functools.lru_cache(maxsize=1_024)(sensitive.is_sensitive)
 
 
-def _shrink(texts: dict[str, str], activity: Activity, encoder: _Encoder, excess: int) -> None:
+def _shrink(texts: dict[str, str], activity: ActivityView, encoder: _Encoder, excess: int) -> None:
     """Shorten the largest pieces until ``excess`` characters are saved."""
     for name in sorted(texts, key=lambda key: len(texts[key]), reverse=True):
         for shorter in _shorter(name, len(texts[name]), activity, encoder):
@@ -85,7 +85,7 @@ def _shrink(texts: dict[str, str], activity: Activity, encoder: _Encoder, excess
             return
 
 
-def _shorter(name: str, size: int, activity: Activity, encoder: _Encoder) -> Iterator[str]:
+def _shorter(name: str, size: int, activity: ActivityView, encoder: _Encoder) -> Iterator[str]:
     """What may stand for the piece ``name`` of ``size`` characters, the best first."""
     if name == "target":
         yield _json(activity.target[:MAX_TARGET])
@@ -110,7 +110,7 @@ class _Encoder:
         self.limit = limit
         self.left = limit
 
-    def argument(self, name: str, activity: Activity) -> str:
+    def argument(self, name: str, activity: ActivityView) -> str:
         """The JSON text of the signal's argument ``name``, which may be the object that an earlier one is."""
         value = activity.signal_kwargs[name]
         if _is_never_stored(name, self.secrets):
@@ -122,7 +122,7 @@ class _Encoder:
                 return _json({"$": "argument", "v": first})
         return self.text(value)
 
-    def part(self, part: str, activity: Activity) -> str:
+    def part(self, part: str, activity: ActivityView) -> str:
         """The JSON text of one part of the activity, which may be one of its arguments or its sender."""
         value = getattr(activity, part)
         if value is not None:

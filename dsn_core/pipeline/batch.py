@@ -12,7 +12,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 from django.db.utils import Error as DatabaseTrouble
 
-from dsn_core import conf
+from dsn_core import conf, context
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Receipt
@@ -20,7 +20,6 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
-from dsn_core.pipeline import context
 from dsn_core.pipeline.claiming import Claim
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.settling import Verdict, settle, verdict_of

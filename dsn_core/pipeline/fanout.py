@@ -11,18 +11,18 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import F, QuerySet
 
-from dsn_core import conf
+from dsn_core import conf, context
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError, PayloadError
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
+from dsn_core.models.sql import storable
 from dsn_core.models.subscription import users_have_groups
-from dsn_core.pipeline import context, inserting
+from dsn_core.pipeline import inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.receivers import Chunk, chunks_of, pages_of_users
 from dsn_core.pipeline.settling import backoff
-from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, QuerySet
 
 from dsn_core.models import Delivery
-from dsn_core.pipeline.sql import literal
+from dsn_core.models.sql import literal
 
 
 def insert(deliveries: Sequence[Delivery], using: str) -> None:

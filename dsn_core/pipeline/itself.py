@@ -16,12 +16,12 @@ from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
+from dsn_core.models.sql import storable
 from dsn_core.pipeline import inserting
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.settling import Verdict, backoff
-from dsn_core.pipeline.sql import storable
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 

@@ -16,7 +16,7 @@ from dsn_core.contracts.receipts import Receipt
 from dsn_core.models import MessengerState
 from dsn_core.models.clock import DatabaseClock, DatabaseNow, now_sql
 from dsn_core.models.delivery import ERROR_LENGTH
-from dsn_core.pipeline.sql import storable
+from dsn_core.models.sql import storable
 
 
 def is_paused(alias: str, using: str) -> bool:

@@ -12,7 +12,7 @@ from django.db.models import Manager, QuerySet
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models.delivery import ADDRESS_LENGTH
-from dsn_core.pipeline.sql import storable
+from dsn_core.models.sql import storable
 
 #: Receivers of one chunk.
 CHUNK = 1_000

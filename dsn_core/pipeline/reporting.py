@@ -9,8 +9,8 @@ from django.db import transaction
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, Report
+from dsn_core.models.sql import storable
 from dsn_core.pipeline.settling import believe_reports
-from dsn_core.pipeline.sql import storable
 from dsn_core.signals import delivery_reported
 
 logger = logging.getLogger("dsn_core.reporting")

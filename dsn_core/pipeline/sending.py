@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
+from dsn_core import context
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.overriding import overrides
@@ -20,7 +21,7 @@ from dsn_core.models import Delivery, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import context, itself, pacing
+from dsn_core.pipeline import itself, pacing
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.settling import Verdict, verdict_of

@@ -27,8 +27,8 @@ from dsn_core.models.delivery import (
     Report,
     Status,
 )
+from dsn_core.models.sql import storable
 from dsn_core.pipeline.claiming import Claim, chunks
-from dsn_core.pipeline.sql import storable
 from dsn_core.pipeline.updating import update
 from dsn_core.plugins.loading import describe
 from dsn_core.signals import address_refused, delivery_finished

@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from dsn_core.pipeline.sql import among, literal
+from dsn_core.models.sql import among, literal
 
 
 def update(rows: Sequence[Model], names: Sequence[str], using: str, **held: Any) -> int:

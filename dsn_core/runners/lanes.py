@@ -13,7 +13,7 @@ from django.db import close_old_connections, connections
 from dsn_core.pipeline import fanout, run
 from dsn_core.pipeline.sending import Sender, Work
 from dsn_core.plugins.loading import describe
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")
 
@@ -187,7 +187,7 @@ class Lane:
             try:
                 look_after_connections()
                 # Sending fires signals, too: what triggers say may have changed since the last claim.
-                dispatcher.look(patient=True)
+                trigger_cache.refresh(patient=True)
                 work = self.task.step()
                 trouble, self.error = 0, None
                 if work.done:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 
+from dsn_core.intake.record import outbox
 from dsn_core.pipeline import due, fanout, run, sending
-from dsn_core.pipeline.intake import outbox
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 
 
 def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.expand_due`."""
     alias, until = using or outbox(), _Until(seconds)
-    dispatcher.look(patient=True)
+    trigger_cache.refresh(patient=True)
     total = 0
     while not until.is_over() and (done := fanout.expand_due(alias, until.is_over)):
         total += done
@@ -24,7 +24,7 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     """See :func:`dsn_core.send_due`."""
     alias, until = using or outbox(), _Until(seconds)
     # What is rendered and sent may fire signals.
-    dispatcher.look(patient=True)
+    trigger_cache.refresh(patient=True)
     sender = sending.Sender(messenger, alias, until.is_over)
     total = 0
     while not until.is_over():

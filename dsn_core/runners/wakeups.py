@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from dsn_core.pipeline import due, run
 from dsn_core.runners.task_queue import default_backend, task
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 
 #: Seconds that one task works, so that tasks of others have their turn.
 SECONDS: Final = 20.0
@@ -27,7 +27,7 @@ def work_off(using: str, due_at: float = 0.0) -> None:
     came before its time, because this machine's clock is ahead of the database's, makes its own again:
     ``due_at`` is when it was to come, in seconds since 1970 by the database's clock.
     """
-    dispatcher.look(patient=True)
+    trigger_cache.refresh(patient=True)
     end = time.monotonic() + SECONDS
     found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end
     if not default_backend().supports_defer or not (found_something or due.now(using) < due_at):

@@ -17,7 +17,7 @@ from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
 from dsn_core.runners.lanes import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")
 
@@ -136,7 +136,7 @@ class Worker:
     def _care(self) -> None:
         """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
         generation = self._generation
-        dispatcher.look()
+        trigger_cache.refresh()
         self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
         for alias in run.known_messengers(self.using, self.messengers):
             for number in range(1, lanes_of(alias) + 1):

@@ -8,10 +8,10 @@ from typing import Any
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.hookspecs import hookimpl
+from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import run
-from dsn_core.pipeline.intake import outbox
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.kinds import KINDS
 from dsn_core.plugins.loading import Plugin

@@ -11,8 +11,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from dsn_core.admin.conditions import EXTRA_ROWS
+from dsn_core.conditions.validation import MAX_CONDITIONS
 from dsn_core.models import Trigger
-from dsn_core.models.conditions import MAX_CONDITIONS
 from tests.admin.pages import TRIGGER, conditions, errors, refused_conditions, shown_conditions, text, url
 from tests.testapp.models import Ticket
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsn_core.contracts.patterns import MAX_PATTERN, MAX_TEXT, bounded
+from dsn_core.conditions.patterns import MAX_PATTERN, MAX_TEXT, bounded
 from dsn_core.exceptions import ConfigurationError
 
 #: Seconds for searches that take milliseconds; a catastrophic one takes longer than anybody lives.
@@ -80,7 +80,7 @@ PATTERNS = st.recursive(
 )
 SEARCHING = """
 import json, sys
-from dsn_core.contracts.patterns import bounded
+from dsn_core.conditions.patterns import bounded
 for pattern in json.load(sys.stdin):
     for text in ("a" * 500, "ab" * 250, "a" * 499 + "!", "b" * 250 + "a" * 250):
         bounded(pattern).search(text)

@@ -12,7 +12,7 @@ from django.utils.functional import SimpleLazyObject
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsn_core.models import references
+from dsn_core import references
 from tests.testapp.models import Country, FamousPlace, Movie, Restaurant, Seat, Ticket
 
 KEY = uuid.UUID("12345678-1234-5678-1234-567812345678")

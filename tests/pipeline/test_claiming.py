@@ -14,11 +14,11 @@ import pytest
 from django.db import connection, connections
 from django.test import override_settings
 
+from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Trigger
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.pipeline import run
 from dsn_core.pipeline.claiming import claim
-from dsn_core.pipeline.intake import outbox
 
 
 def fill(count: int, **values: Any) -> None:

@@ -10,9 +10,8 @@ from django.db import connections
 from django.dispatch import Signal
 
 import dsn_core
-from dsn_core import emit, emit_many, muted, register_signal
+from dsn_core import context, emit, emit_many, muted, register_signal
 from dsn_core.models import Event, Trigger
-from dsn_core.pipeline import context
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.signals import event_recorded
 from tests.testapp.models import Country, Movie

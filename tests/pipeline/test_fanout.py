@@ -12,9 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core import BaseMessenger, BaseReceiverResolver, Receiver
+from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event, Subscription, Trigger
 from dsn_core.pipeline import fanout, receivers
-from dsn_core.pipeline.intake import outbox
 from tests.testapp.models import Movie
 
 pytestmark = pytest.mark.django_db

@@ -15,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
 from dsn_core import BaseCodec, BaseMessageTemplate, Receipt, emit, register_signal
+from dsn_core.intake import record as intake
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline import intake, run
+from dsn_core.pipeline import run
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.runners.immediate import ImmediateRunner
 from dsn_core.signals import delivery_finished, event_recorded

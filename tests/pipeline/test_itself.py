@@ -12,11 +12,11 @@ from django.db import connection, connections, transaction
 from django.dispatch import Signal
 
 from dsn_core import BaseMessenger, Message, SignalRegistration
+from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import fanout, itself, sending
 from dsn_core.pipeline.claiming import claim
-from dsn_core.pipeline.intake import outbox
 from tests.testapp.models import Movie
 
 pytestmark = pytest.mark.django_db

@@ -16,8 +16,8 @@ from django.dispatch import Signal
 from django.utils.functional import SimpleLazyObject
 
 from dsn_core import BaseCodec, emit, register_signal
+from dsn_core.intake import record as intake
 from dsn_core.models import Event, Trigger
-from dsn_core.pipeline import intake
 from dsn_core.plugins.catalogue import catalogue
 from tests.testapp.models import Country, Movie
 

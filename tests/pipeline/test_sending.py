@@ -15,12 +15,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, Message, Options, Receipt, secret
+from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import pacing, sending, settling
 from dsn_core.pipeline.batch import SEND_AGAIN
 from dsn_core.pipeline.claiming import claim
-from dsn_core.pipeline.intake import outbox
 from dsn_core.pipeline.settling import Verdict, settle
 from dsn_core.plugins.registry import registry
 from dsn_core.signals import delivery_finished, messenger_paused

@@ -24,7 +24,7 @@ import dsn_core
 from django.db import connection, connections, transaction
 from django.db.models import signals
 from dsn_core.models import Event, Trigger
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, Movie
 
 def forked(work):
@@ -87,16 +87,16 @@ stop = threading.Event()
 def connect():
     # Every second time, what is known is prepared anew, and everything is connected again.
     while not stop.is_set():
-        index = dispatcher._shared
-        dispatcher._share(None)
-        dispatcher._share(index)
+        index = trigger_cache._shared
+        trigger_cache._share(None)
+        trigger_cache._share(index)
 
 thread = threading.Thread(target=connect)
 thread.start()
 
 def child():
-    consistent = (dispatcher._shared is not None) == signals.post_save.has_listeners(Movie)
-    with dispatcher._reading, dispatcher._lock:
+    consistent = (trigger_cache._shared is not None) == signals.post_save.has_listeners(Movie)
+    with trigger_cache._reading, trigger_cache._lock:
         return 7 if consistent else 8
 
 try:
@@ -122,9 +122,9 @@ dsn_core.refresh()
 thread = threading.Thread(target=edit)
 thread.start()
 assert edited.wait(30)
-assert dispatcher._views
-print(forked(lambda: 8 if dispatcher._views or len(dispatcher.index()) != 1 else 7))
-assert dispatcher._views
+assert trigger_cache._edits
+print(forked(lambda: 8 if trigger_cache._edits or len(trigger_cache.matcher()) != 1 else 7))
+assert trigger_cache._edits
 go_on.set()
 thread.join(30)
 print(recorded())

@@ -19,9 +19,9 @@ from django.test import Client, RequestFactory
 from django.urls import path
 
 from dsn_core import Receipt, emit
+from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event
 from dsn_core.pipeline import run
-from dsn_core.pipeline.intake import outbox
 from dsn_core.plugins.registry import registry
 from dsn_core.testing import MemoryMessenger
 

@@ -13,7 +13,7 @@ from dsn_core import Receipt, emit
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.testing import MemoryMessenger
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -88,7 +88,7 @@ def test_a_step_follows_the_triggers(signals, subscribe, settings, step: Any) ->
     """The process of a runner may have nobody else who looks."""
     settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
     subscribe()
-    dispatcher.forget()
+    trigger_cache.forget()
     step()
     emit("happened")
     assert Event.objects.count() == 1

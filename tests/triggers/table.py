@@ -246,7 +246,7 @@ def relations() -> list[tuple[str, Subject, str, list[Any]]]:
 def save_rules(rules: Sequence[Rule]) -> dict[int, Rule]:
     """The triggers of ``rules`` as rows, each with a subscription, by their keys."""
     from dsn_core.models import Subscription, Trigger
-    from dsn_core.models.references import split
+    from dsn_core.references import split
 
     made = []
     for rule in rules:

@@ -17,8 +17,8 @@ from django.urls import path
 from django.utils.functional import SimpleLazyObject
 
 from dsn_core import acting, emit, muted
+from dsn_core.context import acting_user, is_muted
 from dsn_core.models import Event
-from dsn_core.pipeline.context import acting_user, is_muted
 from tests.testapp.models import Country, Movie
 
 MIDDLEWARE = "dsn_core.middleware.ActingUserMiddleware"

@@ -18,15 +18,15 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from dsn_core import emit, register_signal
-from dsn_core.contracts.conditions import OPERATORS, Condition
+from dsn_core.conditions.operators import OPERATORS, Condition
+from dsn_core.conditions.signal_call import SignalCall
+from dsn_core.conditions.wording import read, written
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.intake import record as intake
 from dsn_core.models import Event, Subscription, Trigger
-from dsn_core.models.conditions import read, written
-from dsn_core.pipeline import intake
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.triggers import conditions
-from dsn_core.triggers.dispatcher import dispatcher
-from dsn_core.triggers.occasions import Occasion
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.shapes.models import Article, Author, Label, Truck, Vehicle
 from tests.testapp.models import Country, Movie
 
@@ -548,13 +548,13 @@ def test_equality_on_a_thousand_triggers_of_one_model_is_looked_up(article, monk
     in_bulk([row("instance.count", number, *([more] if number % 2 else [])) for number in range(1_000)])
     asked: list[Any] = []
     holds = conditions.Test.holds
-    monkeypatch.setattr(conditions.Test, "holds", lambda self, occasion: asked.append(self) or holds(self, occasion))
-    index = dispatcher.index()
+    monkeypatch.setattr(conditions.Test, "holds", lambda self, call: asked.append(self) or holds(self, call))
+    index = trigger_cache.matcher()
     assert index is not None
     (table,) = index._tables.values()
     table.rules = Counting(table.rules)
-    occasion = Occasion(catalogue.get("post_save"), Article, {"instance": article, "created": False})
-    (found,) = index.match(occasion)
+    call = SignalCall(catalogue.get("post_save"), Article, {"instance": article, "created": False})
+    (found,) = index.match(call)
     # Two look-ups, by any key and by the article's; one condition that is left to be asked of the one rule found.
     assert (found.conditions[0].value, table.rules.asked, len(asked)) == (5, 2, 1)
 

@@ -8,10 +8,10 @@ from django.db.models import signals
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core import SignalRegistration, register_signal
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.models import Event, Subscription, Trigger
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.triggers.dispatcher import dispatcher
-from dsn_core.triggers.occasions import Occasion
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Ticket
 
 pytestmark = pytest.mark.django_db
@@ -188,7 +188,7 @@ def test_one_more_trigger_costs_the_same_queries_when_a_thousand_exist():
     with CaptureQueriesContext(connection) as captured:
         Trigger.objects.define("post_save", action_object=Movie, target="counted")
     assert len(captured) <= 10, [query["sql"][:60] for query in captured.captured_queries]
-    index = dispatcher.index()
+    index = trigger_cache.matcher()
     assert index is not None
     assert len(index) == 1_002
 
@@ -200,15 +200,15 @@ def test_a_thousand_triggers_of_one_model_are_looked_up_not_scanned(monkeypatch)
         [Trigger(verb="post_save", action_object_model="testapp.movie", action_object_pk=str(m.pk)) for m in movies]
     )
     Subscription.objects.bulk_create([Subscription(trigger=trigger) for trigger in Trigger.objects.all()])
-    index = dispatcher.index()
+    index = trigger_cache.matcher()
     assert index is not None
     registration = catalogue.get("post_save")
     looked_at = []
     for table in index._tables.values():
         table.rules = Counting(table.rules, looked_at)
-    assert index.match(Occasion(registration, Movie, {"instance": Movie(pk=-1), "created": True})) == []
+    assert index.match(SignalCall(registration, Movie, {"instance": Movie(pk=-1), "created": True})) == []
     assert len(looked_at) == 2
-    (entry,) = index.match(Occasion(registration, Movie, {"instance": movies[5]}))
+    (entry,) = index.match(SignalCall(registration, Movie, {"instance": movies[5]}))
     assert entry.action_pk == str(movies[5].pk)
     assert len(looked_at) == 4
 

@@ -11,7 +11,7 @@ from django.db.models import signals
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core.models import Event, Subscription, Trigger
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, Movie, Place
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,10 +47,10 @@ def watch(execute, sql, *arguments):
 connection.execute_wrappers.append(watch)
 django.setup()
 print(len(opened), len(asked))
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from dsn_core.models import Subscription
 connection.ensure_connection()
-print(len(opened), len([sql for sql in asked if Subscription._meta.db_table in sql]), len(dispatcher.index()))
+print(len(opened), len([sql for sql in asked if Subscription._meta.db_table in sql]), len(trigger_cache.matcher()))
 print(len([sql for sql in asked if "dsn_core_" in sql]))
 """
 
@@ -107,18 +107,18 @@ def test_ten_thousand_rows_are_deleted_by_one_query_when_other_models_have_trigg
     assert len(statements(captured)) == 1, statements(captured)
     assert not Event.objects.exists()
     assert not signals.post_delete.has_listeners(Country)
-    assert len(dispatcher.index() or ()) == 1_008
+    assert len(trigger_cache.matcher() or ()) == 1_008
 
 
 def test_an_own_edit_makes_nobody_read_all_triggers_again(thousand, listen, settings):
     settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
-    dispatcher.look()
+    trigger_cache.refresh()
     trigger = listen("post_save", action_object=Place)
     trigger.subscriptions.update(enabled=True)
     trigger.save()
     with CaptureQueriesContext(connection) as captured:
-        dispatcher.look()
-        dispatcher.look()
+        trigger_cache.refresh()
+        trigger_cache.refresh()
     # The version, as this process made it.
     assert len(captured) == 1
-    assert len(dispatcher.index() or ()) == 1_001
+    assert len(trigger_cache.matcher() or ()) == 1_001

@@ -15,7 +15,7 @@ from django.test import TestCase, TransactionTestCase
 
 import dsn_core
 from dsn_core.models import ConfigurationChange, Event, Subscription, Trigger
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, Movie, Place
 
 
@@ -36,7 +36,7 @@ def hears(model):
 
 
 def known():
-    index = dispatcher.index()
+    index = trigger_cache.matcher()
     return 0 if index is None else len(index)
 
 
@@ -114,7 +114,7 @@ class TestCommitting:
                     Trigger.objects.define("post_save", action_object=Country, target=str(number)).subscribe()
             assert known() == 200
         assert known() == 0
-        assert not dispatcher._views
+        assert not trigger_cache._edits
 
     def test_two_threads_edit_at_once_and_see_both_in_the_end(self, listen):
         @transaction.atomic
@@ -143,7 +143,7 @@ class TestCommitting:
 
         with pytest.raises(Undo):
             edit()
-        dispatcher.look()
+        trigger_cache.refresh()
         assert known() == 1
 
     def test_a_callback_that_edits_and_rolls_back_takes_nothing_away(self, listen):
@@ -186,13 +186,13 @@ class TestInsideOfATestsTransaction:
         with django_capture_on_commit_callbacks(execute=True):
             listen("post_save", action_object=Country)
         assert known() == 1
-        assert len(dispatcher._shared or ()) == 0
+        assert len(trigger_cache._shared or ()) == 0
 
     def test_refreshing_tells_the_other_tests_nothing(self, listen):
         listen("post_save", action_object=Country)
         dsn_core.refresh()
         assert known() == 1
-        assert len(dispatcher._shared or ()) == 0
+        assert len(trigger_cache._shared or ()) == 0
 
     def test_nothing_is_left_of_the_tests_before(self):
         assert known() == 0
@@ -270,17 +270,17 @@ class TestOtherProcesses:
     ):
         dsn_core.refresh()
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
-        dispatcher.look()
+        trigger_cache.refresh()
         with django_assert_num_queries(1):
-            dispatcher.look()
+            trigger_cache.refresh()
         self.run(child_environment, "trigger.subscribe()")
         with django_assert_num_queries(3):
-            dispatcher.look()
+            trigger_cache.refresh()
         assert known() == 1
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 3_600}
         self.run(child_environment, "trigger.delete()")
         with django_assert_num_queries(0):
-            dispatcher.look()
+            trigger_cache.refresh()
 
     def test_a_process_sees_what_was_there_before_it_at_its_first_connection(self, child_environment, listen, count):
         trigger = listen("post_save", action_object=Country)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 import dsn_core
 from dsn_core.models import ConfigurationChange
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.services import SERVICES
 from tests.testapp.models import Country
 
@@ -27,7 +27,7 @@ def worker(settings):
 
 
 def known():
-    index = dispatcher.index()
+    index = trigger_cache.matcher()
     return None if index is None else len(index)
 
 
@@ -49,20 +49,20 @@ def test_a_test_that_may_not_use_the_database_is_undisturbed(client):
 class TestMoments:
     def test_a_new_connection_looks_before_its_first_transaction(self, listen):
         listen("post_save", action_object=Country)
-        dispatcher.forget()
+        trigger_cache.forget()
         connection.close()
         with transaction.atomic():
             assert known() == 1
 
     def test_a_request_looks_when_its_connection_is_open(self, listen, client):
         listen("post_save", action_object=Country)
-        dispatcher.forget()
+        trigger_cache.forget()
         client.get("/nothing/")
         assert known() == 1
 
     def test_a_request_opens_no_connection_to_look(self, listen):
         listen("post_save", action_object=Country)
-        dispatcher.forget()
+        trigger_cache.forget()
         connection.close()
         request_started.send(sender=None)
         assert known() is None
@@ -72,7 +72,7 @@ class TestMoments:
         with transaction.atomic(), django_assert_num_queries(0):
             connection.force_debug_cursor = False
             request_started.send(sender=None)
-            dispatcher.look()
+            trigger_cache.refresh()
             connection.force_debug_cursor = True
 
     def test_whoever_counts_queries_is_undisturbed(self, client, django_assert_num_queries):
@@ -80,23 +80,23 @@ class TestMoments:
             client.get("/nothing/")
 
     def test_looking_costs_one_query_at_most_once_in_an_interval(self, settings):
-        dispatcher.look()
+        trigger_cache.refresh()
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
         with CaptureQueriesContext(connection) as captured:
             for _ in range(5):
-                dispatcher.look()
+                trigger_cache.refresh()
         assert len(captured) == 0
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0.2}
         time.sleep(0.25)
         with CaptureQueriesContext(connection) as captured:
             for _ in range(5):
-                dispatcher.look()
+                trigger_cache.refresh()
         assert len(captured) == 1
 
     def test_threads_that_begin_together_ask_once_and_all_know(self, listen, settings):
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
         listen("post_save", action_object=Country)
-        dispatcher.forget()
+        trigger_cache.forget()
         barrier = threading.Barrier(5)
         seen = []
 
@@ -124,16 +124,16 @@ class TestMoments:
             return found
 
         connection.ensure_connection()
-        dispatcher.look()
+        trigger_cache.refresh()
         time.sleep(0.25)
         monkeypatch.setattr(ConfigurationChange, "state", slow)
-        dispatcher.look()
-        dispatcher.look()
+        trigger_cache.refresh()
+        trigger_cache.refresh()
         assert len(looks) == 2
 
     def test_while_one_looks_others_go_on_and_who_is_patient_waits(self, settings, monkeypatch):
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
-        dispatcher.look()
+        trigger_cache.refresh()
         state, is_looking, go_on = ConfigurationChange.state, threading.Event(), threading.Event()
 
         def slow(using):
@@ -144,7 +144,7 @@ class TestMoments:
         monkeypatch.setattr(ConfigurationChange, "state", slow)
 
         def work(**given):
-            dispatcher.look(**given)
+            trigger_cache.refresh(**given)
             connections.close_all()
 
         first = threading.Thread(target=work)
@@ -152,7 +152,7 @@ class TestMoments:
         assert is_looking.wait(10)
         patient = threading.Thread(target=work, kwargs={"patient": True})
         patient.start()
-        dispatcher.look()
+        trigger_cache.refresh()
         assert first.is_alive(), "this one did not wait"
         patient.join(0.2)
         assert patient.is_alive()
@@ -166,10 +166,10 @@ class TestMoments:
         with connection.schema_editor() as editor:
             editor.alter_db_table(ConfigurationChange, "dsn_core_configurationversion", "elsewhere")
         try:
-            dispatcher.forget()
-            dispatcher.look()
+            trigger_cache.forget()
+            trigger_cache.refresh()
             with CaptureQueriesContext(connection) as captured:
-                dispatcher.look()
+                trigger_cache.refresh()
                 request_started.send(sender=None)
             assert len(captured) == 0
             assert known() is None

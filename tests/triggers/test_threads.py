@@ -17,10 +17,10 @@ from django.dispatch import Signal
 from dsn_core import register_signal
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.triggers.dispatcher import Dispatcher, dispatcher
-from dsn_core.triggers.index import Index
-from dsn_core.triggers.tables import Entry
-from dsn_core.triggers.views import Edit
+from dsn_core.triggers.dispatch import SignalDispatcher, trigger_cache
+from dsn_core.triggers.matcher import Matcher
+from dsn_core.triggers.rules import Rule, prepared
+from dsn_core.triggers.uncommitted_edits import Edit
 from tests.testapp.models import Country, Movie, Place, Ticket
 
 #: Seconds for which the threads of a test run.
@@ -60,16 +60,18 @@ def run(*works, enough=lambda: True):
 
 
 def entry(number, model, verb="post_save", **parts):
-    return Entry(trigger_id=number, label=str(number), verb=verb, action_model=model, **parts)
+    return prepared(Rule(trigger_id=number, label=str(number), verb=verb, action_model=model, **parts))
 
 
 @pytest.fixture
 def ours():
     """A dispatcher that no database is asked for; the process's own one listens to nothing meanwhile."""
-    dispatcher.forget()
-    found = Dispatcher()
+    trigger_cache.forget()
+    found = SignalDispatcher()
     yield found
-    found._share(None)
+    found.cache._share(None)
+    # Also what is connected until the triggers are read.
+    found.cache._share(Matcher({}))
     assert not any(signals.post_save.has_listeners(model) for model in (Country, Movie, Place, Ticket))
 
 
@@ -83,17 +85,17 @@ def test_no_signal_is_missed_and_none_is_heard_twice(ours, monkeypatch):
     register_signal("ticked", ticked)
     heard, sent = {"post_save": itertools.count(), "ticked": itertools.count()}, [0, 0]
 
-    def handle(occasion, *, source=None):
-        found = [item.trigger_id for item in ours.index().match(occasion)]
-        assert (1 if occasion.registration.name == "post_save" else 2) in found
-        next(heard[occasion.registration.name])
+    def receive(call):
+        found = [item.trigger_id for item in ours.cache.matcher().match(call)]
+        assert (1 if call.verb == "post_save" else 2) in found
+        next(heard[call.verb])
 
-    monkeypatch.setattr(ours, "handle", handle)
+    monkeypatch.setattr(ours, "receive", receive)
     numbers = itertools.count()
 
     def share():
         chosen = {key: item for key, item in more.items() if next(numbers) * 7 % (key + 2) < 3}
-        ours._share(Index(steady | chosen))
+        ours.cache._share(Matcher(steady | chosen))
 
     def send():
         # Only the steady trigger's verb: what others name comes and goes.
@@ -105,9 +107,9 @@ def test_no_signal_is_missed_and_none_is_heard_twice(ours, monkeypatch):
         ticked.send(sender=None)
         sent[1] += 1
 
-    ours._share(Index(steady))
+    ours.cache._share(Matcher(steady))
     try:
-        assert run(share, share, ours.renew, send, tick, enough=lambda: min(sent) > 100) == []
+        assert run(share, share, ours.cache.catalogue_changed, send, tick, enough=lambda: min(sent) > 100) == []
         assert min(sent) > 100
         assert [next(heard["post_save"]), next(heard["ticked"])] == sent
     finally:
@@ -128,21 +130,21 @@ def test_views_of_transactions_come_and_go_while_others_connect(ours):
         edits = [Edit([number], {number: entry(number, Movie)}, lambda edit: None) for number in range(100, 105)]
         for edit in edits:
             connection.run_on_commit.append((set(), edit, True))
-            with ours._lock:
-                ours._views.add(connection, edit, ours._shared)
-                ours.connect()
+            with ours.cache._lock:
+                ours.cache._edits.add(connection, edit, ours.cache._shared)
+                ours.cache.connect()
         del edit, edits
-        assert len(ours._views.of(connection, None)) == 5
+        assert len(ours.cache._edits.of(connection, None)) == 5
         connection.run_on_commit = connection.run_on_commit[:2]
-        assert len(ours._views.of(connection, None)) == 2
+        assert len(ours.cache._edits.of(connection, None)) == 2
         connection.run_on_commit = []
-        assert ours._views.of(connection, None) is None
+        assert ours.cache._edits.of(connection, None) is None
 
     def share():
-        ours._share(Index({1: entry(1, Country)}))
+        ours.cache._share(Matcher({1: entry(1, Country)}))
 
-    assert run(edit_and_roll_back, edit_and_roll_back, share, ours.renew) == []
-    assert not ours._views
+    assert run(edit_and_roll_back, edit_and_roll_back, share, ours.cache.catalogue_changed) == []
+    assert not ours.cache._edits
 
 
 @pytest.mark.django_db(transaction=True)
@@ -182,11 +184,11 @@ def test_rows_that_are_saved_while_others_edit_and_roll_back(listen, settings):
             raise ZeroDivisionError
 
     def look():
-        dispatcher.look()
+        trigger_cache.refresh()
         connections.close_all()
 
     assert run(save, save, edit, roll_back, look, enough=lambda: len(saved) > 10) == []
     assert len(saved) > 10
     assert Event.objects.filter(trigger_id=steady.pk).count() == len(saved) == Event.objects.count()
     assert Trigger.objects.count() == 1
-    assert len(dispatcher.index() or ()) == 1
+    assert len(trigger_cache.matcher() or ()) == 1

@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from dsn_core.intake.record import outbox
 from dsn_core.management.arguments import positive, span
 from dsn_core.models import Delivery
 from dsn_core.pipeline import purging
-from dsn_core.pipeline.intake import outbox
 
 
 class Command(BaseCommand):

@@ -8,10 +8,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
+from dsn_core.intake.record import outbox, wake
 from dsn_core.management.arguments import span
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import FINAL
-from dsn_core.pipeline.intake import outbox, wake
 
 #: What can be sent again.
 RETRIABLE = sorted(FINAL - {Delivery.Status.SENT})

@@ -16,9 +16,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline.intake import outbox
 from dsn_core.pipeline.run import Progress, known_messengers
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.loading import describe

@@ -1,7 +1,7 @@
 """Writing events, by one INSERT however many they are.
 
-Raw SQL, because it stands in the code of whoever fired the signal: Django's ``bulk_create`` takes
-longer for one row than the database does.
+Raw SQL, because it runs in the code that fired the signal: Django's ``bulk_create`` takes longer for one row than
+the database does.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Final
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from dsn_core import savepoints
 from dsn_core.models import Event
 from dsn_core.models.clock import now_sql
-from dsn_core.pipeline import savepoints
-from dsn_core.pipeline.sql import literal
+from dsn_core.models.sql import literal
 
 #: Rows and characters of one statement: what every database takes with its settings as they come.
 MAX_ROWS: Final = 1_000

@@ -1,4 +1,4 @@
-"""The moments at which a process looks whether the triggers changed, and what a fork asks for."""
+"""Refresh hooks: when this process reads what others changed, and what it does around a fork."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from django.db.models.signals import post_migrate
 from dsn_core.models import ConfigurationChange
 from dsn_core.models.trigger import OWN_APP
 from dsn_core.signals import about_to_claim, catalogue_changed, configuration_changed
-from dsn_core.triggers.dispatcher import dispatcher, home
+from dsn_core.triggers.cache import home
+from dsn_core.triggers.dispatch import trigger_cache
 
 
 def install() -> None:
-    """Connect to the moments at which triggers may be read. Runs no query."""
+    """Connect to the signals at which triggers may be read. Runs no query."""
     connections_: list[tuple[Any, Callable[..., None]]] = [
         (connection_created, _on_connection_created),
         (request_started, _on_open_connection),
@@ -31,18 +32,19 @@ def install() -> None:
     ]
     for signal, receiver in connections_:
         signal.connect(receiver, weak=False, dispatch_uid=f"dsn_core.{receiver.__name__}")
+    trigger_cache.connect()
 
 
 def _on_connection_created(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if connection.alias == home() and connections[connection.alias] is connection:
-        dispatcher.look()
+        trigger_cache.refresh()
 
 
 def _on_open_connection(**kwargs: Any) -> None:
     connection = connections[home()]
     # Not where it would open a connection, nor where somebody counts the queries of this one.
     if connection.connection is not None and not connection.force_debug_cursor:
-        dispatcher.look()
+        trigger_cache.refresh()
 
 
 def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs: Any) -> None:
@@ -53,22 +55,22 @@ def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs
             ConfigurationChange.insert(using, None)
     elif not any(migration.app_label == OWN_APP for migration, _ in plan):
         return
-    if not dispatcher.look(force=True):
+    if not trigger_cache.refresh(force=True):
         # Our tables were taken away, and the triggers with them.
-        dispatcher.forget()
+        trigger_cache.forget()
 
 
 def _on_configuration_changed(using: str, trigger_ids: Collection[int] | None, **kwargs: Any) -> None:
-    dispatcher.edited(using, trigger_ids)
+    trigger_cache.edited(using, trigger_ids)
 
 
 def _on_catalogue_changed(**kwargs: Any) -> None:
-    dispatcher.renew()
+    trigger_cache.catalogue_changed()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=dispatcher.before_fork,
-        after_in_parent=dispatcher.after_fork_in_parent,
-        after_in_child=dispatcher.after_fork_in_child,
+        before=trigger_cache.before_fork,
+        after_in_parent=trigger_cache.after_fork_in_parent,
+        after_in_child=trigger_cache.after_fork_in_child,
     )

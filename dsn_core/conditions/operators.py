@@ -1,6 +1,6 @@
-"""Conditions: what must hold of a signal besides the parts that its trigger names.
+"""Operators, and the condition that uses one: data, never code.
 
-Data, never code: a path, an operator from :data:`OPERATORS`, and a value that JSON can hold.
+A condition is a path, an operator from :data:`OPERATORS`, and a value that JSON can hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from dsn_core.exceptions import ConfigurationError, UnknownName
 
-#: What kind of value a path leads to. ``any``: nobody knows before it is seen.
+#: What kind of value a path leads to. ``any``: not known before it is seen.
 Kind = Literal["text", "number", "moment", "boolean", "key", "collection", "opaque", "any"]
 
 _ALL: Final[frozenset[Kind]] = frozenset({"text", "number", "moment", "boolean", "key", "collection", "opaque", "any"})

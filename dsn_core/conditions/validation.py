@@ -1,10 +1,9 @@
-"""Conditions as rows hold them: what is refused, and the form in which they are stored."""
+"""Validation: which conditions are refused, and the form in which rows hold them."""
 
 from __future__ import annotations
 
 import datetime
 import decimal
-import enum
 import json
 import math
 import uuid
@@ -13,22 +12,21 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db.models import ForeignKey, IntegerField, Model
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from dsn_core.contracts import patterns
-from dsn_core.contracts.conditions import OPERATORS, Condition, Operator
+from dsn_core.conditions import patterns
+from dsn_core.conditions.operators import Condition, Operator
+from dsn_core.conditions.path_types import PathType, Roots, path_type
+from dsn_core.conditions.values import plain
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.models.references import pk_text
-from dsn_core.models.subjects import Roots, Subject, subject
 
 #: More rows than these on one trigger are a program, and belong into a signal of the project's own.
 MAX_CONDITIONS: Final = 20
 #: Characters that the rows of one trigger may have altogether.
 MAX_LENGTH: Final = 10_000
 
-_FALSE: Final = frozenset({"false", "no", "off", "0"})
-_TRUE: Final = frozenset({"true", "yes", "on", "1", ""})
+FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
+TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1", ""})
 
 
 def clean(rows: Any, roots: Roots) -> list[dict[str, Any]]:
@@ -63,7 +61,7 @@ def clean(rows: Any, roots: Roots) -> list[dict[str, Any]]:
 def clean_one(condition: Condition, roots: Roots) -> Condition:
     """``condition`` with its value as JSON has it. Raises ``ValidationError`` or ``ConfigurationError``."""
     operator = condition.kind_of_operator
-    found = subject(condition.path, roots)
+    found = path_type(condition.path, roots)
     if operator.compares:
         _check_comparison(condition, found, roots)
     if found.kind not in operator.suits:
@@ -74,7 +72,7 @@ def clean_one(condition: Condition, roots: Roots) -> Condition:
     return Condition(condition.path, condition.operator, _clean_value(condition.value, operator, found))
 
 
-def _check_comparison(condition: Condition, found: Subject, roots: Roots) -> None:
+def _check_comparison(condition: Condition, found: PathType, roots: Roots) -> None:
     if not roots.registration.compares:
         raise ValidationError(
             _("%(verb)s has no before and after: %(operator)r works with signals of a model being saved.")
@@ -93,7 +91,7 @@ def _check_comparison(condition: Condition, found: Subject, roots: Roots) -> Non
         )
 
 
-def _clean_value(value: Any, operator: Operator, found: Subject) -> Any:
+def _clean_value(value: Any, operator: Operator, found: PathType) -> Any:
     if operator.takes == "nothing":
         if value not in (None, ""):
             raise ValidationError(_("%(operator)r takes no value.") % {"operator": operator.name})
@@ -123,41 +121,41 @@ def _flag(value: Any, operator: Operator) -> bool:
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else None
-    if word in _TRUE:
+    if word in TRUE_WORDS:
         return True
-    if word in _FALSE:
+    if word in FALSE_WORDS:
         return False
     raise ValidationError(
         _("%(operator)r takes yes or no, not %(value)r.") % {"operator": operator.name, "value": value}
     )
 
 
-def _clean_scalar(value: Any, found: Subject) -> Any:
-    plain = _plain(_key_for(value, found) if isinstance(value, Model) else value)
-    if plain is None:
+def _clean_scalar(value: Any, found: PathType) -> Any:
+    data = _as_json(_key_for(value, found) if isinstance(value, Model) else value)
+    if data is None:
         raise ValidationError(_("A value is missing. Whether there is one at all, 'is null' asks."))
-    if not _suits(plain, found):
-        raise ValidationError(_("%(value)r is no value of the kind %(kind)s.") % {"value": plain, "kind": found.kind})
+    if not _suits(data, found):
+        raise ValidationError(_("%(value)r is no value of the kind %(kind)s.") % {"value": data, "kind": found.kind})
     try:
-        typed = found.typed(plain)
+        typed = found.typed(data)
     except (ValidationError, ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         raise ValidationError(
             _("%(path)s cannot be %(value)r: %(reason)s")
-            % {"path": ".".join(found.steps), "value": plain, "reason": reason}
+            % {"path": ".".join(found.steps), "value": data, "reason": reason}
         ) from error
     if typed is None:
-        raise ValidationError(_("%(value)r is no value of the kind %(kind)s.") % {"value": plain, "kind": found.kind})
+        raise ValidationError(_("%(value)r is no value of the kind %(kind)s.") % {"value": data, "kind": found.kind})
     choices = None if found.field is None or isinstance(found.field, ForeignKey) else found.field.flatchoices
     if choices and typed not in (known := [choice for choice, _label in choices]):
         raise ValidationError(
             _("%(value)r is none of the choices of %(path)s: %(choices)s.")
-            % {"value": plain, "path": ".".join(found.steps), "choices": ", ".join(map(str, known))}
+            % {"value": data, "path": ".".join(found.steps), "choices": ", ".join(map(str, known))}
         )
-    return plain if found.field is None else _plain(typed)
+    return data if found.field is None else _as_json(typed)
 
 
-def _key_for(value: Model, found: Subject) -> Any:
+def _key_for(value: Model, found: PathType) -> Any:
     """What the column of ``found`` holds where it refers to ``value``. Raises ``ValidationError``."""
     field = found.field
     model = None if field is None else field.related_model or (field.model if field.primary_key else None)
@@ -176,7 +174,7 @@ def _key_for(value: Model, found: Subject) -> Any:
     return getattr(value, field.target_field.attname if isinstance(field, ForeignKey) else field.attname)
 
 
-def _suits(plain: Any, found: Subject) -> bool:
+def _suits(plain: Any, found: PathType) -> bool:
     if found.kind == "text":
         return isinstance(plain, str)
     if found.kind == "boolean":
@@ -188,14 +186,9 @@ def _suits(plain: Any, found: Subject) -> bool:
     return not (found.kind == "moment" and not isinstance(plain, str))
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """``value`` as JSON can hold it. Raises ``ValidationError``."""
-    if isinstance(value, enum.Enum):
-        value = value.value
-    if isinstance(value, Model):
-        return pk_text(value) if isinstance(value.pk, tuple) else _plain(value.pk)
-    if isinstance(value, Promise):
-        value = str(value)
+    value = plain(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal | uuid.UUID | datetime.timedelta):
@@ -216,75 +209,3 @@ def _storable(text: str) -> str:
 def reasons(error: ValidationError | ConfigurationError) -> list[str]:
     """The sentences of what :func:`clean_one` raised."""
     return error.messages if isinstance(error, ValidationError) else [str(error)]
-
-
-def in_words(row: Any) -> str:
-    """``row`` as people read it, also when it is none."""
-    try:
-        return str(Condition.of(row))
-    except ConfigurationError:
-        return repr(row)
-
-
-def read(path: str, operator: str, text: str, roots: Roots | None) -> Condition:
-    """The condition that somebody typed: ``text`` is read as what the path holds, where that is known.
-
-    Where it is not, what JSON can read is that (``5``, ``true``, ``"5"``), and all else is a text.
-    """
-    condition = Condition.of((path, operator, text))
-    try:
-        takes = condition.kind_of_operator.takes
-        kind = "any" if roots is None else subject(condition.path, roots).kind
-    except (ValidationError, ConfigurationError):
-        # clean() will say so.
-        return condition
-    if takes in ("flag", "text", "pattern") or (takes == "nothing" and not text):
-        return condition if text else Condition.of((path, operator))
-    if takes == "values":
-        return Condition(condition.path, condition.operator, _values(text, kind))
-    return Condition(condition.path, condition.operator, _value(text, kind))
-
-
-def _value(text: str, kind: str) -> Any:
-    if kind == "text":
-        return text
-    word = text.strip()
-    if kind == "boolean":
-        return {**dict.fromkeys(_TRUE - {""}, True), **dict.fromkeys(_FALSE, False)}.get(word.lower(), text)
-    if kind in ("any", "collection"):
-        try:
-            value = json.loads(word)
-        except ValueError:
-            return text
-        return value if isinstance(value, str | bool | int | float) else text
-    # Numbers, dates and keys are read by their field.
-    return word or None
-
-
-def _values(text: str, kind: str) -> list[Any]:
-    try:
-        given = json.loads(text)
-    except ValueError:
-        given = None
-    if isinstance(given, list):
-        return given
-    return [_value(item.strip(), kind) for item in text.split(",") if item.strip()]
-
-
-def written(condition: Condition, roots: Roots | None) -> str:
-    """The value of ``condition`` as :func:`read` takes it."""
-    value = condition.value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        plain, text = True, "yes" if value else "no"
-        if condition.operator in OPERATORS and condition.kind_of_operator.takes == "flag":
-            return text
-    elif isinstance(value, list):
-        plain = all(isinstance(item, str) and item == item.strip() and "," not in item for item in value)
-        text = ", ".join(map(str, value))
-    else:
-        plain, text = True, str(value)
-    if plain and read(condition.path, condition.operator, text, roots).value == value:
-        return text
-    return json.dumps(value, ensure_ascii=False)

@@ -16,18 +16,19 @@ import uuid
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
-from dsn_core import conf, payload
-from dsn_core.contracts.activities import Activity
+from dsn_core import conf, context, payload, savepoints
+from dsn_core.conditions.signal_call import SignalCall
+from dsn_core.intake import insert
+from dsn_core.intake.insert import NewEvent
 from dsn_core.models import Event
-from dsn_core.pipeline import context, recording, savepoints
-from dsn_core.pipeline.recording import NewEvent
+from dsn_core.models.clock import uuid7
 from dsn_core.plugins.registry import registry
 from dsn_core.signals import event_recorded
 
@@ -42,21 +43,20 @@ MAX_NAMED = 5
 errors: Counter[str] = Counter()
 
 
+class MatchedTrigger(Protocol):
+    """What recording needs of a trigger that matched."""
+
+    @property
+    def trigger_id(self) -> int: ...
+    @property
+    def label(self) -> str: ...
+
+
 class Match(NamedTuple):
-    """A trigger that matched, as far as recording needs it."""
+    """A call of a signal, and the triggers that it matched."""
 
-    trigger_id: int
-    label: str
-
-
-class Finding(NamedTuple):
-    """What was said, and the triggers that it matched."""
-
-    activity: Activity | None
-    matches: Sequence[Match]
-
-
-NOTHING: Final = Finding(None, ())
+    call: SignalCall
+    triggers: Sequence[MatchedTrigger]
 
 
 def outbox() -> str:
@@ -64,60 +64,60 @@ def outbox() -> str:
     return router.db_for_write(Event)
 
 
-def record(findings: Sequence[Finding], *, source: str | None = None) -> list[uuid.UUID | None]:
-    """Record an event for each match of each of ``findings``, and have the runner woken after the commit.
+def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.UUID | None]:
+    """Record an event for each trigger of each of ``matches``, and have the runner woken after the commit.
 
     ``source`` is the alias of the database in which the change was made. When that is not the
     outbox, recording waits for the commit there: never after a rollback, though not atomic with
-    it. Returns for each finding its occurrence's id, or None where nothing was recorded.
+    it. Returns for each match its occurrence's id, or None where nothing was recorded.
     """
     using = outbox()
-    nothing: list[uuid.UUID | None] = [None for _ in findings]
-    matches = [match for finding in findings for match in finding.matches]
+    nothing: list[uuid.UUID | None] = [None for _ in matches]
+    triggers = [trigger for match in matches for trigger in match.triggers]
     depth = context.depth()
-    if not matches or _is_too_deep(depth, matches):
+    if not triggers or _is_too_deep(depth, triggers):
         return nothing
 
     def prepare() -> tuple[list[uuid.UUID | None], list[NewEvent]]:
         occurrences, events = list(nothing), []
         with savepoints.guarded():
-            for number, (activity, found) in enumerate(findings):
-                if activity is not None and found:
-                    occurrences[number] = occurrence = uuid.uuid4()
-                    text = payload.dump(activity)
-                    events += [NewEvent(match.trigger_id, occurrence, activity.verb, text, depth) for match in found]
+            for number, (call, found) in enumerate(matches):
+                if found:
+                    occurrences[number] = occurrence = uuid7()
+                    text = payload.dump(call)
+                    events += [NewEvent(trigger.trigger_id, occurrence, call.verb, text, depth) for trigger in found]
         return occurrences, events
 
-    def insert() -> list[uuid.UUID | None]:
+    def write() -> list[uuid.UUID | None]:
         occurrences, events = prepare()
         _insert(events, using)
         return occurrences
 
     if source is None or source == using or source not in connections or not connections[source].in_atomic_block:
-        return shielded(insert, matches, using=using) or nothing
+        return shielded(write, triggers, using=using) or nothing
     # The instance may be changed until that commit comes: what it is now is what counts.
-    prepared = shielded(prepare, matches, using=source)
+    prepared = shielded(prepare, triggers, using=source)
     if prepared is None:
         return nothing
     occurrences, events = prepared
 
     def later() -> None:
         # A function, not a partial: where one raises, Django asks for its name.
-        shielded(functools.partial(_insert, events, using), matches, using=using)
+        shielded(functools.partial(_insert, events, using), triggers, using=using)
 
     # Strict, it raises like the rest; otherwise not even what only Django could swallow reaches the caller.
     transaction.on_commit(later, using=source, robust=not conf.current().STRICT)
     return occurrences
 
 
-def _is_too_deep(depth: int, matches: Sequence[Match]) -> bool:
+def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:
     if depth <= conf.current().MAX_DEPTH:
         return False
     errors["depth"] += 1
     logger.error(
         "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
         "mend the triggers, or raise DSN['MAX_DEPTH'].",
-        named(match.label for match in matches),
+        named(trigger.label for trigger in triggers),
         depth,
     )
     return True
@@ -130,7 +130,7 @@ def named(labels: Iterable[str]) -> str:
     return ", ".join(distinct[:MAX_NAMED]) + more
 
 
-def shielded(work: Callable[[], T], matches: Sequence[Match], *, using: str) -> T | None:
+def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using: str) -> T | None:
     """Run ``work``, which takes back what it did when it fails; what it raises goes no further if that is safe."""
     connection = connections[using]
     if connection.in_atomic_block and connection.needs_rollback:
@@ -146,60 +146,24 @@ def shielded(work: Callable[[], T], matches: Sequence[Match], *, using: str) -> 
         logger.error(
             "Trigger %s: its event is not recorded, because the signal was sent with send() in an async "
             "context, from which the database cannot be reached. Use 'await signal.asend()'.",
-            named(match.label for match in matches),
+            named(trigger.label for trigger in triggers),
         )
     except Exception as error:
         errors["intake"] += 1
-        if conf.current().STRICT or _any_is_lost():
+        if conf.current().STRICT or savepoints.any_is_lost():
             raise
         logger.error(
             "Trigger %s: its event is not recorded; the code that fired the signal goes on.",
-            named(match.label for match in matches),
+            named(trigger.label for trigger in triggers),
             exc_info=error,
         )
     return None
 
 
-#: After these errors MySQL and MariaDB may have rolled back the whole transaction, and say nothing of it later:
-#: a lock waited for in vain, a deadlock, a row that has changed since it was read.
-_ROLLED_BACK: Final = frozenset({1205, 1213, 1020})
-
-
-def has_lost_a_transaction(error: BaseException) -> bool:
-    """Whether ``error``, which no savepoint of ours has met, cost this thread a transaction on whichever database."""
-    return _any_is_lost() or (
-        _is_rolled_back_by_server(error)
-        and any(item.vendor == "mysql" and item.in_atomic_block for item in connections.all(initialized_only=True))
-    )
-
-
-def _is_rolled_back_by_server(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, DatabaseError) and error.args and error.args[0] in _ROLLED_BACK:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _any_is_lost() -> bool:
-    # Whatever was asked of another database while an event was prepared may have cost the transaction there.
-    return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
-
-
-def _is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
-    if not connection.in_atomic_block and (connection.autocommit or connection.connection is None):
-        return False
-    if connection.needs_rollback or connection.connection is None or not connection.is_usable():
-        return True
-    # After an error that leaves it no choice, a disk that is full, SQLite rolls back by itself.
-    return connection.vendor == "sqlite" and connection.in_atomic_block and not connection.connection.in_transaction
-
-
 def _insert(events: Sequence[NewEvent], using: str) -> None:
     is_heard = event_recorded.has_listeners(Event)
     with transaction.atomic(using=using) if is_heard or _is_by_hand(connections[using]) else contextlib.nullcontext():
-        recording.write(events, using)
+        insert.write(events, using)
         if is_heard:
             _tell(events, using)
         transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)

@@ -1,4 +1,4 @@
-"""Which classes of models a trigger's model stands for, and which senders those have."""
+"""Model inheritance: which classes a trigger's model stands for, and which senders their signals have."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.apps import apps
 from django.db.models import ManyToManyField, ManyToManyRel, Model
 from django.db.models.signals import class_prepared
 
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.contracts.registrations import SignalRegistration
-from dsn_core.models.references import key_text
 from dsn_core.models.trigger import OWN_APP
-from dsn_core.triggers.occasions import Occasion
+from dsn_core.references import key_text
 
 
 @functools.cache
@@ -49,15 +49,15 @@ def _is_concrete(cls: type) -> TypeGuard[type[Model]]:
 
 def senders(registration: SignalRegistration, model: type[Model]) -> frozenset[type[Model]]:
     """The senders whose signals can concern a trigger on ``model``. Never our own models."""
-    found = _kin(model, registration.inherits)
+    found = _family(model, registration.inherits)
     if registration.senders == "through":
         # Those of a child, too: what happens to it happens to one of its parents.
-        found = frozenset(through for kin in found for through in _through_models(kin))
+        found = frozenset(through for member in found for through in _through_models(member))
     return frozenset(sender for sender in found if sender._meta.app_label != OWN_APP)
 
 
 @functools.cache
-def _kin(model: type[Model], inherits: bool) -> frozenset[type[Model]]:
+def _family(model: type[Model], inherits: bool) -> frozenset[type[Model]]:
     return frozenset(
         other for other in apps.get_models(include_auto_created=True) if model in counts_as(other, inherits)
     )
@@ -76,23 +76,23 @@ def _through_models(model: type[Model]) -> frozenset[type[Model]]:
 
 
 def _forget(**kwargs: object) -> None:
-    _kin.cache_clear()
+    _family.cache_clear()
     _through_models.cache_clear()
 
 
-# A model that comes late, as in a test, has kin too.
-class_prepared.connect(_forget, dispatch_uid="dsn_core.kinship")
+# A model that is made late, as in a test.
+class_prepared.connect(_forget, dispatch_uid="dsn_core.model_inheritance")
 
 
-def concerned(occasion: Occasion) -> Iterator[tuple[type, str, Model | None]]:
+def concerned(call: SignalCall) -> Iterator[tuple[type, str, Model | None]]:
     """The models that a sent signal is about, each with a key's text (or none) and the instance, where it is there."""
-    action_object, kwargs = occasion.action_object, occasion.kwargs
+    action_object, kwargs = call.action_object, call.signal_kwargs
     if isinstance(action_object, type):
         if _is_concrete(action_object):
             yield action_object, "", None
     elif isinstance(action_object, Model):
-        yield action_object.__class__, occasion.pk, action_object
-    if occasion.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
+        yield action_object.__class__, call.pk, action_object
+    if call.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
         # The change of a relation is about both sides; here, the one that instance is not.
         yield other, "", None
         for key in kwargs.get("pk_set") or ():

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import models
 
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.triggers.dispatcher import dispatcher
-from dsn_core.triggers.occasions import Occasion
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, Ticket
 
 pytestmark = pytest.mark.django_db
@@ -26,11 +26,11 @@ def worker(settings):
 
 
 def seen(instance, **kwargs):
-    """What the glance says of a save of ``instance``; it may not rule out what matches."""
+    """What the prefilter says of a save of ``instance``; it may not rule out what matches."""
     kwargs = {"instance": instance, "created": True, **kwargs}
-    registration, index = catalogue.get("post_save"), dispatcher.index()
-    could = index.glance(registration, type(instance)).could_match(instance, kwargs)
-    matched = index.match(Occasion(registration, type(instance), kwargs))
+    registration, index = catalogue.get("post_save"), trigger_cache.matcher()
+    could = index.prefilter(registration, type(instance)).could_match(instance, kwargs)
+    matched = index.match(SignalCall(registration, type(instance), kwargs))
     assert could or not matched
     return could, bool(matched)
 

@@ -1,21 +1,21 @@
-"""Harming no open transaction, at the least price.
+"""Queries in the code that fired a signal: they may fail, and every open transaction is as it was.
 
-A savepoint is two statements beside the one that matters, and it stands in the code of whoever fired a signal. So none
-is set before somebody really asks the database, and none for a statement that takes itself back when it fails.
+A savepoint is two statements beside the one that matters. So none is set before the database is really asked, and none
+for a statement that takes itself back when it fails.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from contextvars import ContextVar
 from typing import Any, Final
 
-from django.db import Error, connections, transaction
+from django.db import DatabaseError, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.transaction import TransactionManagementError
+
+from dsn_core._django import LateAtomic
 
 
 @contextlib.contextmanager
@@ -31,63 +31,68 @@ def guarded() -> Iterator[None]:
             if connection.in_atomic_block:
                 # One that is to be rolled back takes no query any more.
                 if not connection.needs_rollback:
-                    blocks.enter_context(_Late(connection))
+                    blocks.enter_context(LateAtomic(connection))
             elif connection.connection is not None and not connection.autocommit:
                 blocks.enter_context(transaction.atomic(using=connection.alias))
         yield
 
 
-_numbers = itertools.count()
+_matching: ContextVar[bool] = ContextVar("dsn_matching_query", default=False)
+
+#: Whether matching reads something here and now. What it loads for that fires no trigger.
+is_matching_query: Callable[[], bool] = _matching.get
 
 
-class _Late(transaction.Atomic):
-    """A block of ``atomic()`` inside a transaction whose savepoint is set when the first query comes.
+@contextlib.contextmanager
+def matching_query() -> Iterator[None]:
+    """Within this block a query of the matching may fail, and the transaction of the caller is as it was.
 
-    The savepoint has its name from the beginning: by it, Django knows what a rollback takes off the list of what is
-    to be done on commit.
+    Costs a savepoint where a query comes and a transaction is open: without one, PostgreSQL gives up the whole
+    transaction.
     """
+    token = _matching.set(True)
+    try:
+        with guarded():
+            yield
+    finally:
+        _matching.reset(token)
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        super().__init__(connection.alias, savepoint=True, durable=False)
-        self._connection = connection
-        self._name = f"dsn_{next(_numbers)}"
-        self._is_set = False
 
-    def __enter__(self) -> None:
-        connection = self._connection
-        connection.savepoint_ids.append(self._name)
-        connection.atomic_blocks.append(self)
-        connection.execute_wrappers.append(self._before)
+#: After these errors MySQL and MariaDB may have rolled back the whole transaction, and say nothing of it later:
+#: a lock waited for in vain, a deadlock, a row that has changed since it was read.
+_ROLLED_BACK: Final = frozenset({1205, 1213, 1020})
 
-    def _before(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if not self._is_set:
-            connection, held = self._connection, self._connection.execute_wrappers
-            # Not by way of the blocks within this one, which would set their savepoints before it.
-            connection.execute_wrappers = held[: held.index(self._before)]
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(connection.ops.savepoint_create_sql(self._name))
-            finally:
-                connection.execute_wrappers = held
-            self._is_set = True
-        return execute(sql, params, many, context)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        connection = self._connection
-        connection.execute_wrappers.remove(self._before)
-        if self._is_set:
-            super().__exit__(kind, error, traceback)
-        else:
-            connection.savepoint_ids.pop()
-            connection.atomic_blocks.pop()
-            if not connection.closed_in_transaction:
-                # Whoever asked for a rollback had done nothing yet.
-                connection.needs_rollback = False
-        if kind is None and connection.needs_rollback:
-            # atomic() would say nothing here, nor where it ends the transaction.
-            raise TransactionManagementError("The transaction is lost, and the error that said so was swallowed.")
+def has_lost_a_transaction(error: BaseException) -> bool:
+    """Whether ``error``, which no savepoint of ours has met, cost this thread a transaction on whichever database."""
+    return any_is_lost() or (
+        _is_rolled_back_by_server(error)
+        and any(item.vendor == "mysql" and item.in_atomic_block for item in connections.all(initialized_only=True))
+    )
+
+
+def _is_rolled_back_by_server(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, DatabaseError) and error.args and error.args[0] in _ROLLED_BACK:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def any_is_lost() -> bool:
+    """Whether a transaction of this thread is beyond saving, on whichever database."""
+    # What was asked of another database while an event was prepared may have cost the transaction there.
+    return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
+
+
+def _is_lost(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
+    if not connection.in_atomic_block and (connection.autocommit or connection.connection is None):
+        return False
+    if connection.needs_rollback or connection.connection is None or not connection.is_usable():
+        return True
+    # After an error that leaves it no choice, a disk that is full, SQLite rolls back by itself.
+    return connection.vendor == "sqlite" and connection.in_atomic_block and not connection.connection.in_transaction
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> None:

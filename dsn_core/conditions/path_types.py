@@ -1,4 +1,4 @@
-"""What the paths of conditions lead to, as far as models and signals say."""
+"""Path types: what the paths of conditions lead to, as far as models and signals say."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import inspect
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime, parse_duration, parse_time
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
-from dsn_core.contracts.conditions import Kind
+from dsn_core.conditions.operators import Kind
+from dsn_core.conditions.values import aware, of_kind
 from dsn_core.contracts.registrations import PARTS_OF_ACTIVITY, SignalRegistration
 from dsn_core.exceptions import nearest
 
@@ -57,38 +55,8 @@ _TYPES: Final[tuple[tuple[type[Any], Kind], ...]] = (
 _PLAIN: Final = frozenset({str, bool, int, float})
 
 
-def _moment(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    for parse in (parse_datetime, parse_date, parse_time, parse_duration):
-        if (found := parse(value)) is not None:
-            return found
-    raise ValueError(_("it is no date, time or duration"))
-
-
-def _number(value: Any) -> Any:
-    return decimal.Decimal(value) if isinstance(value, str) else value
-
-
-def _key(value: Any) -> Any:
-    return uuid.UUID(value) if isinstance(value, str) else value
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-#: How the value of a condition becomes what a signal's argument of that kind can be compared with.
-_TYPED: Final[Mapping[Kind, Callable[[Any], Any]]] = {
-    **dict.fromkeys(get_args(Kind), _as_it_is),
-    "moment": _moment,
-    "number": _number,
-    "key": _key,
-}
-
-
 @dataclass(frozen=True)
-class Subject:
+class PathType:
     """What a path leads to.
 
     ``steps``   the names to follow, the first of them an argument or a part; a relation at the end is
@@ -105,9 +73,9 @@ class Subject:
         """``value`` as the field has it, e.g. a ``Decimal`` for ``"9.90"``. Raises ValueError or ValidationError."""
         if value is None:
             return None
-        found = _TYPED[self.kind](value) if self.field is None else self.field.to_python(value)
-        if isinstance(found, datetime.datetime) and timezone.is_naive(found) and settings.USE_TZ:
-            return timezone.make_aware(found)
+        found = of_kind(value, self.kind) if self.field is None else self.field.to_python(value)
+        if isinstance(found, datetime.datetime):
+            return aware(found)
         # Of a file only its name can be compared.
         return str(found) if isinstance(self.field, models.FileField) else found
 
@@ -122,7 +90,7 @@ class Roots:
 
     @cached_property
     def types(self) -> dict[str, type | None]:
-        """The arguments and parts by name, each with its type (None: nobody knows)."""
+        """The arguments and parts by name, each with its type (None: not known)."""
         registration = self.registration
         found: dict[str, type | None] = dict.fromkeys((*(registration.provides or ()), *PARTS_OF_ACTIVITY, "sender"))
         found.update(registration.types)
@@ -138,7 +106,7 @@ class Roots:
         return {name: None if cls is models.Model else cls for name, cls in found.items()}
 
 
-def subject(path: str, roots: Roots) -> Subject:
+def path_type(path: str, roots: Roots) -> PathType:
     """What ``path`` leads to. Raises ``ValidationError`` with a sentence when it can lead nowhere."""
     steps = tuple(path.split("."))
     if any(not step.isidentifier() and not step.isdigit() for step in steps):
@@ -157,17 +125,17 @@ def subject(path: str, roots: Roots) -> Subject:
         reason = _("%(root)s is a plain value: no path goes on from there.")
         raise ValidationError(reason % {"root": steps[0]})
     if cls is None or (len(steps) > 1 and not issubclass(cls, models.Model)):
-        return Subject(steps)
+        return PathType(steps)
     if issubclass(cls, models.Model):
         return _of_model(steps, 1, cls)
-    return Subject(steps, kind=_kind(_TYPES, lambda known: issubclass(cls, known)))
+    return PathType(steps, kind=_kind(_TYPES, lambda known: issubclass(cls, known)))
 
 
 def _kind(kinds: tuple[tuple[type[Any], Kind], ...], fits: Callable[[type[Any]], bool]) -> Kind:
     return next((kind for known, kind in kinds if fits(known)), "any")
 
 
-def _of_model(steps: tuple[str, ...], at: int, model: type[models.Model]) -> Subject:
+def _of_model(steps: tuple[str, ...], at: int, model: type[models.Model]) -> PathType:
     """What ``steps`` lead to from ``at`` on, where an instance of ``model`` stands."""
     if at == len(steps):
         # The instance itself: compared by its key.
@@ -186,18 +154,18 @@ def _of_model(steps: tuple[str, ...], at: int, model: type[models.Model]) -> Sub
         if isinstance(field, models.CharField | models.TextField | models.BooleanField | models.IntegerField):
             reason = _("%(model)s.%(step)s is a plain value: no path goes on from there.")
             raise ValidationError(reason % {"model": model._meta.label, "step": step})
-        return Subject(steps)
+        return PathType(steps)
     if field.concrete and (is_last or step == field.attname):
         if not is_last:
             reason = _("%(step)s is only the key; a path goes on from %(name)s.")
             raise ValidationError(reason % {"step": step, "name": field.name})
         return _of_field(steps, field)
     if is_last or not isinstance(field.related_model, type):
-        return Subject(steps)
+        return PathType(steps)
     return _of_model(steps, at + 1, field.related_model)
 
 
-def _of_field(steps: tuple[str, ...], field: Any) -> Subject:
+def _of_field(steps: tuple[str, ...], field: Any) -> PathType:
     if isinstance(field, models.CompositePrimaryKey):
         reason = _("The key of %(model)s has several columns: write one of them, %(columns)s.")
         columns = ", ".join(field.field_names)
@@ -206,11 +174,11 @@ def _of_field(steps: tuple[str, ...], field: Any) -> Subject:
     while target.is_relation and isinstance(target, models.ForeignKey):
         target = target.target_field
     kind = _kind(_FIELDS, lambda known: isinstance(target, known))
-    return Subject((*steps[:-1], field.attname), kind=kind, field=field)
+    return PathType((*steps[:-1], field.attname), kind=kind, field=field)
 
 
-def _of_attribute(steps: tuple[str, ...], at: int, model: type[models.Model]) -> Subject:
-    """A property is as good as a field, but nobody knows what it returns before it is asked."""
+def _of_attribute(steps: tuple[str, ...], at: int, model: type[models.Model]) -> PathType:
+    """A property is as good as a field, but what it returns is not known before it is asked."""
     step = steps[at]
     found = inspect.getattr_static(model, step, None)
     if found is None:
@@ -220,4 +188,4 @@ def _of_attribute(steps: tuple[str, ...], at: int, model: type[models.Model]) ->
     if callable(found) or isinstance(found, classmethod | staticmethod):
         reason = _("%(model)s.%(step)s is a method; a condition calls nothing.")
         raise ValidationError(reason % {"model": model._meta.label, "step": step})
-    return Subject(steps)
+    return PathType(steps)

@@ -1,0 +1,1 @@
+"""Intake: from a match to the rows of its events, in the caller's transaction."""

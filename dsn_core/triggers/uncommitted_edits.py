@@ -1,0 +1,167 @@
+"""Uncommitted edits: what a connection sees of triggers that its open transaction edited."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from dsn_core._django import callbacks_on_commit
+from dsn_core.triggers.matcher import Matcher
+from dsn_core.triggers.rules import Rule
+
+
+class Edit:
+    """What one edit changed: ``rules`` is what there is now of ``trigger_ids`` (None: of all).
+
+    Stands in its transaction's list of things to do on commit, and so shares its fate. Called: it
+    was committed. Dropped, by a rollback of the transaction or the savepoint: it never was.
+    """
+
+    def __init__(
+        self, trigger_ids: Collection[int] | None, rules: Mapping[int, Rule], committed: Callable[[Edit], None]
+    ) -> None:
+        self.trigger_ids = trigger_ids
+        self.rules = rules
+        self._committed = committed
+        self.is_over = False
+
+    def __call__(self) -> None:
+        self._committed(self)
+
+    def over(self, matcher: Matcher) -> Matcher:
+        """``matcher`` as it is after this edit."""
+        if self.trigger_ids is None:
+            return Matcher(self.rules)
+        return matcher.with_rules(self.trigger_ids, self.rules)
+
+
+class _Overlay:
+    """The matcher that one connection sees: the shared one, with the edits of its transaction over it.
+
+    Only its own thread makes it: another thread that held an edit, if only for a moment, would keep it from being
+    dropped by a rollback.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        #: Replaced whole when it changes. What was made of another list does not hold any more.
+        self._edits: list[weakref.ref[Edit]] = []
+        #: The matcher, and what it was made of: the shared one and the list of edits.
+        self._made: tuple[Matcher, object, object] = (Matcher({}), self, self)
+
+    def __bool__(self) -> bool:
+        return bool(self._edits)
+
+    def alive(self) -> list[Edit]:
+        return [edit for reference in self._edits if (edit := reference()) is not None]
+
+    def over(self, shared: Matcher | None) -> Matcher:
+        """The matcher over ``shared``."""
+        matcher, base, edits = self._made
+        if base is not shared or edits is not self._edits:
+            edits = self._edits
+            matcher = Matcher({}) if shared is None else shared
+            for edit in self.alive():
+                matcher = edit.over(matcher)
+            self._made = (matcher, shared, edits)
+        return matcher
+
+    def seen_from_here(self, shared: Matcher | None) -> Matcher:
+        """The same in its own thread; in others the last that was made, over what was the shared one then."""
+        return self.over(shared) if self.thread == threading.get_ident() else self._made[0]
+
+    def add(self, edit: Edit, shared: Matcher | None, dropped: Callable[[], None]) -> None:
+        """Let ``edit`` be the last one. ``dropped`` is called when it is rolled back."""
+        matcher = edit.over(self.over(shared))
+        self._edits = [*self._edits, weakref.ref(edit, lambda _: dropped())]
+        self._made = (matcher, shared, self._edits)
+
+    def keep_only(self, edits: Collection[int]) -> None:
+        """Forget all edits but those of these ids."""
+        self._edits = [reference for reference in self._edits if id(reference()) in edits]
+
+    def outdate(self) -> None:
+        """Be made again when it is used next."""
+        self._edits = list(self._edits)
+
+
+class UncommittedEdits:
+    """The overlays of this process, by connection. Empty nearly always.
+
+    ``rolled_back`` is called after edits were dropped. The code that adds or ends an edit holds one lock.
+    """
+
+    def __init__(self, rolled_back: Callable[[], None]) -> None:
+        self._by_connection: weakref.WeakKeyDictionary[BaseDatabaseWrapper, _Overlay] = weakref.WeakKeyDictionary()
+        self._rolled_back = rolled_back
+        #: Whether there may be any. Each signal asks. After a rollback it may say so for nothing: that takes no lock.
+        self.in_use = False
+
+    def __bool__(self) -> bool:
+        return bool(self._by_connection)
+
+    def __contains__(self, connection: BaseDatabaseWrapper) -> bool:
+        return connection in self._by_connection
+
+    def outdate(self) -> None:
+        """Every overlay is made again when it is used next."""
+        for overlay in self._all():
+            overlay.outdate()
+
+    def all(self, shared: Matcher | None) -> list[Matcher]:
+        """The matchers of all overlays."""
+        return [overlay.seen_from_here(shared) for overlay in self._all()]
+
+    def _all(self) -> list[_Overlay]:
+        # Not by iterating over the dictionary: a rollback in another thread may drop an overlay meanwhile.
+        connections = [reference() for reference in self._by_connection.keyrefs()]
+        overlays = [self._by_connection.get(connection) for connection in connections if connection is not None]
+        return [overlay for overlay in overlays if overlay is not None]
+
+    def keep_only(self, thread: int) -> None:
+        """Forget the overlays of all threads but one, which alone has gone through a fork."""
+        for reference in self._by_connection.keyrefs():
+            connection = reference()
+            overlay = None if connection is None else self._by_connection.get(connection)
+            if connection is not None and overlay is not None and overlay.thread != thread:
+                del self._by_connection[connection]
+
+    def of(self, connection: BaseDatabaseWrapper, shared: Matcher | None) -> Matcher | None:
+        """What ``connection`` sees: its overlay of what is still not rolled back, else ``shared``."""
+        overlay = self._by_connection.get(connection)
+        return shared if overlay is None else overlay.over(shared)
+
+    def add(self, connection: BaseDatabaseWrapper, edit: Edit, shared: Matcher | None) -> None:
+        """Let ``connection``, in whose transaction ``edit`` happened, see it."""
+        overlay = self._by_connection.get(connection)
+        if overlay is None:
+            overlay = self._by_connection[connection] = _Overlay()
+        self.in_use = True
+        key = weakref.ref(connection)
+        overlay.add(edit, shared, lambda: self._drop(key()))
+
+    def end(self, connection: BaseDatabaseWrapper, edit: Edit) -> list[Edit]:
+        """``edit`` was committed: forget the overlay, and return all edits that were committed with it."""
+        if edit.is_over:
+            return []
+        overlay = self._by_connection.pop(connection, None)
+        self.in_use = bool(self._by_connection)
+        edits = [edit, *(other for other in (overlay.alive() if overlay else ()) if other is not edit)]
+        for other in edits:
+            other.is_over = True
+        return edits
+
+    def _drop(self, connection: BaseDatabaseWrapper | None) -> None:
+        """A rollback dropped an edit: keep those that still wait for their commit."""
+        overlay = None if connection is None else self._by_connection.get(connection)
+        if connection is None or overlay is None:
+            return
+        overlay.keep_only({id(callback) for callback in callbacks_on_commit(connection)})
+        if not overlay:
+            self._by_connection.pop(connection, None)
+        # Elsewhere (the garbage of a thread that died in a transaction) other locks may be held.
+        if overlay.thread == threading.get_ident():
+            self._rolled_back()
