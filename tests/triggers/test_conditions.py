@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from dsn_core import emit, register_signal
+from dsn_core.conditions import evaluation
 from dsn_core.conditions.operators import OPERATORS, Condition
 from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.conditions.wording import read, written
@@ -25,7 +26,7 @@ from dsn_core.exceptions import ConfigurationError
 from dsn_core.intake import record as intake
 from dsn_core.models import Event, Subscription, Trigger
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.triggers import conditions
+from dsn_core.triggers import rules
 from dsn_core.triggers.dispatch import trigger_cache
 from tests.shapes.models import Article, Author, Label, Truck, Vehicle
 from tests.testapp.models import Country, Movie
@@ -41,7 +42,7 @@ NO_MOMENT = datetime.timedelta(0)
 @pytest.fixture(autouse=True)
 def said(monkeypatch):
     """What was said once is said again in the next test."""
-    monkeypatch.setattr(conditions, "_said", set())
+    monkeypatch.setattr(rules, "_said", set())
 
 
 @pytest.fixture
@@ -547,8 +548,8 @@ def test_equality_on_a_thousand_triggers_of_one_model_is_looked_up(article, monk
     more = {"path": "instance.title", "operator": "starts with", "value": "Hello"}
     in_bulk([row("instance.count", number, *([more] if number % 2 else [])) for number in range(1_000)])
     asked: list[Any] = []
-    holds = conditions.Test.holds
-    monkeypatch.setattr(conditions.Test, "holds", lambda self, call: asked.append(self) or holds(self, call))
+    holds = evaluation.Test.holds
+    monkeypatch.setattr(evaluation.Test, "holds", lambda self, call: asked.append(self) or holds(self, call))
     index = trigger_cache.matcher()
     assert index is not None
     (table,) = index._tables.values()

@@ -204,7 +204,7 @@ def test_a_thousand_triggers_of_one_model_are_looked_up_not_scanned(monkeypatch)
     assert index is not None
     registration = catalogue.get("post_save")
     looked_at = []
-    for table in index._tables.values():
+    for table in index._lookups.values():
         table.rules = Counting(table.rules, looked_at)
     assert index.match(SignalCall(registration, Movie, {"instance": Movie(pk=-1), "created": True})) == []
     assert len(looked_at) == 2

@@ -15,10 +15,12 @@ from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
 
 import dsn_core
-from dsn_core.models import ConfigurationChange
+from dsn_core import muted
+from dsn_core.intake.record import errors
+from dsn_core.models import ConfigurationChange, Event, Subscription, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests.services import SERVICES
-from tests.testapp.models import Country
+from tests.testapp.models import Country, Movie
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +62,14 @@ class TestMoments:
         client.get("/nothing/")
         assert known() == 1
 
-    def test_a_request_opens_no_connection_to_look(self, listen):
+    def test_the_first_request_reads_and_later_ones_open_no_connection(self, listen):
         listen("post_save", action_object=Country)
         trigger_cache.forget()
         connection.close()
         request_started.send(sender=None)
-        assert known() is None
+        assert known() == 1
+        connection.close()
+        request_started.send(sender=None)
         assert connection.connection is None
 
     def test_nothing_is_read_inside_a_transaction(self, listen, django_assert_num_queries):
@@ -165,6 +169,7 @@ class TestMoments:
         settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
         with connection.schema_editor() as editor:
             editor.alter_db_table(ConfigurationChange, "dsn_core_configurationversion", "elsewhere")
+            editor.alter_db_table(Trigger, "dsn_core_trigger", "triggers_elsewhere")
         try:
             trigger_cache.forget()
             trigger_cache.refresh()
@@ -181,9 +186,132 @@ class TestMoments:
             assert [record for record in caplog.records if record.levelname not in ("DEBUG", "INFO")] == []
         finally:
             with connection.schema_editor() as editor:
+                editor.alter_db_table(Trigger, "triggers_elsewhere", "dsn_core_trigger")
                 editor.alter_db_table(ConfigurationChange, "elsewhere", "dsn_core_configurationversion")
         dsn_core.refresh()
         assert known() == 0
+
+    def test_unreadable_is_not_none_it_is_logged_once_counted_and_tried_again(self, settings, caplog, listen):
+        """With a column missing: code that was deployed before migrate."""
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0}
+        trigger = listen("post_save", action_object=Country)
+        before = errors["read"]
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(Subscription, "dsn_core_subscription", "elsewhere")
+        try:
+            trigger_cache.forget()
+            for code in ("de", "at", "ch"):
+                Country.objects.create(code=code)
+            assert known() is None
+            assert errors["read"] >= before + 3
+            said = [record for record in caplog.records if record.levelname == "ERROR"]
+            assert len(said) == 1
+            assert "run migrate" in said[0].getMessage()
+            assert trigger_cache.problem
+        finally:
+            with connection.schema_editor() as editor:
+                editor.alter_db_table(Subscription, "elsewhere", "dsn_core_subscription")
+        Country.objects.create(code="fr")
+        assert known() == 1
+        assert not trigger_cache.problem
+        assert Event.objects.filter(trigger_id=trigger.pk).count() == 1
+
+
+#: A process that never asked its database anything, and fires each kind of signal first. Prints the events' verbs.
+FIRST_ACT = """
+import asyncio, sys, threading
+import django
+django.setup()
+from django.core import signals as core
+from django.db import transaction
+from django.dispatch import Signal
+import dsn_core
+from tests.testapp.models import Movie
+
+released = Signal()
+dsn_core.register_signal("released", released)
+
+def act(name):
+    if name == "send":
+        released.send(sender=None)
+    elif name == "send_robust":
+        released.send_robust(sender=None)
+    elif name == "asend":
+        asyncio.run(released.asend(sender=None))
+    elif name == "asend_robust":
+        asyncio.run(released.asend_robust(sender=None))
+    elif name == "emit":
+        assert dsn_core.emit("released") is not None
+    elif name == "emit_many":
+        assert None not in dsn_core.emit_many("released", [None, None])
+    elif name == "request":
+        core.request_started.send(sender=None)
+    elif name == "thread":
+        thread = threading.Thread(target=released.send, args=(None,))
+        thread.start()
+        thread.join()
+    elif name == "atomic":
+        with transaction.atomic():
+            released.send(sender=None)
+    elif name == "save":
+        Movie(name="Solaris").save()
+    elif name == "update":
+        movie = Movie(pk=77, name="Stalker")
+        movie._state.adding = False
+        movie.save(force_update=True)
+    elif name == "delete":
+        Movie(pk=77).delete()
+    elif name == "delete_many":
+        Movie.objects.filter(pk=77).delete()
+
+act(sys.argv[1])
+from dsn_core.models import Event
+print(" ".join(sorted(Event.objects.values_list("verb", flat=True))))
+from django.db.models import signals
+for signal in (signals.pre_save, signals.pre_delete, signals.m2m_changed, signals.post_save, signals.post_delete):
+    assert not any(key[0][1] == id(None) and "dsn" in str(key[0]) for key in signal.receivers), signal.receivers
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow_everywhere
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("act", "verbs"),
+    [
+        ("send", "released"),
+        ("send_robust", "released"),
+        ("asend", "released"),
+        ("asend_robust", "released"),
+        ("emit", "released"),
+        ("emit_many", "released released"),
+        ("request", "request_started"),
+        ("thread", "released"),
+        ("atomic", "released"),
+        ("save", "post_save pre_save"),
+        ("update", "post_save post_save pre_save"),
+        ("delete", "post_delete pre_delete"),
+        ("delete_many", "post_delete pre_delete"),
+    ],
+)
+def test_whatever_a_fresh_process_does_first_is_recorded(child_environment, listen, released, act, verbs):
+    for verb in ("pre_save", "post_save", "pre_delete", "post_delete"):
+        listen(verb, action_object=Movie)
+    listen("post_save", action_object=Movie, conditions=[("instance.name", "changed to", "Stalker")])
+    listen("request_started")
+    listen("released")
+    with muted():
+        Movie.objects.create(pk=77, name="Solaris")
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_ACT, act],
+        env=child_environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == verbs
 
 
 FROM_ZERO = """
