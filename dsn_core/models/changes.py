@@ -22,7 +22,7 @@ from dsn_core.models.clock import DatabaseNow
 class State(NamedTuple):
     """The table of changes in two numbers. It is another one after every change."""
 
-    count: int
+    rows: int
     total: int
 
 
@@ -70,7 +70,7 @@ class ConfigurationChange(models.Model):
     differ, a process reads the rows (:meth:`read`) and compares them with those it knows (:meth:`ChangeLog.since`).
     """
 
-    #: The only row that the version before 0018 knows (see docs/decisions): its ``token`` goes up by one with each edit.
+    #: The only row that versions before this model know (docs/decisions/0018): each edit adds one to its token.
     FIRST: Final = 1
     #: With more rows than MAX, all are pruned but the youngest, KEEP of them.
     MAX: Final = 300
@@ -125,7 +125,7 @@ class ConfigurationChange(models.Model):
         Never waits for an editor, nor for another process that prunes.
         """
         connection = connections[using]
-        if connection.in_atomic_block or cls.state(using).count <= cls.MAX:
+        if connection.in_atomic_block or cls.state(using).rows <= cls.MAX:
             return
         with transaction.atomic(using=using):
             rows = cls.objects.using(using).exclude(pk=cls.FIRST)
