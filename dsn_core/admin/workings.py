@@ -97,5 +97,15 @@ class MessengerStateAdmin(_KeptAdmin):
 
 @admin.register(ConfigurationChange)
 class ConfigurationChangeAdmin(_KeptAdmin):
-    list_display = ["token", "created_at", "trigger_ids"]
-    fields = ["token", "created_at", "trigger_ids", "pruned"]
+    list_display = ["token", "created_at", "triggers_shown"]
+    fields = ["token", "created_at", "triggers_shown"]
+    ordering = ["-created_at", "pk"]
+
+    @admin.display(description=gettext_lazy("triggers"))
+    def triggers_shown(self, change: ConfigurationChange) -> str:
+        if change.pruned is not None:
+            count = len(change.pruned)
+            return ngettext("replaces %d older change", "replaces %d older changes", count) % count
+        if change.trigger_ids is None:
+            return _("any")
+        return ", ".join(map(str, change.trigger_ids))

@@ -70,7 +70,7 @@ class ConfigurationChange(models.Model):
     differ, a process reads the rows (:meth:`read`) and compares them with those it knows (:meth:`ChangeLog.since`).
     """
 
-    #: The only row that the version before knows (decision 18): its ``token`` goes up by one with each edit.
+    #: The only row that versions before this model know (docs/decisions/0018): each edit adds one to its token.
     FIRST: Final = 1
     #: With more rows than MAX, all are pruned but the youngest, KEEP of them.
     MAX: Final = 300

@@ -73,7 +73,7 @@ def test_the_empty_list_opens(client: Client, model: type[Any]) -> None:
 
 @pytest.mark.parametrize("model", PAGES)
 def test_the_list_opens_and_every_column_sorts(client: Client, rows: dict[type[Any], Any], model: type[Any]) -> None:
-    assert client.get(url(model, "changelist")).context["cl"].result_count == 1
+    assert client.get(url(model, "changelist")).context["cl"].result_count == model.objects.count()
     for column in range(1, 10):
         assert client.get(url(model, "changelist"), {"o": str(column)}).status_code == 200
 
