@@ -1,5 +1,5 @@
-"""From a matched signal to a settled delivery, one module a step:
+"""From an event to a settled delivery, one module a step:
 
-:mod:`intake` → :mod:`fanout` → :mod:`sending` (which uses :mod:`rendering`) → :mod:`settling`;
+:mod:`fanout` → :mod:`sending` (which uses :mod:`rendering`) → :mod:`settling`;
 :mod:`run` is the loop that runners call.
 """
