@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import jwt
 import pytest
@@ -230,8 +230,6 @@ def test_the_address_that_vonage_gets_carries_a_signed_reference(provider: Any, 
     url = json.loads(provider.requests[0]["body"])["webhook_url"]
     base, _, reference = url.partition("?message=")
     assert base == f"https://www.example.org{PATH}"
-    from urllib.parse import unquote
-
     assert addresses.unsigned(unquote(reference), "sms") == "delivery.1"
     for alias, changed in (("other", unquote(reference)), ("sms", f"x{unquote(reference)}"), ("sms", "delivery.1")):
         with pytest.raises(Forged):
