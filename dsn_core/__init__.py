@@ -22,6 +22,7 @@ from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolve
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
+from dsn_core.contracts.texts import clean_text
 from dsn_core.hookspecs import hookimpl
 from dsn_core.plugins.catalogue import register_signal
 
@@ -44,6 +45,7 @@ __all__ = [
     "acting",
     "aemit",
     "aemit_many",
+    "clean_text",
     "due_messengers",
     "emit",
     "emit_many",
@@ -130,20 +132,22 @@ def refresh() -> None:
 def record_report(
     state: str,
     *,
+    messenger: str,
     message_id: str = "",
-    messenger: str = "",
     provider_id: str = "",
     reason: str = "",
     using: str | None = None,
 ) -> bool:
     """Record what a provider says later of a message that it took: ``"delivered"`` or ``"undelivered"``.
 
-    The delivery is found by its message's id (``Message.id``, which a messenger can put into the address that the
-    provider calls), or by the messenger's alias and the provider's own id. May be repeated: the first report
-    stays. A delivery whose outcome was *unknown* is *sent* once it is reported delivered.
+    ``messenger`` is the alias of the account whose provider speaks: a report about a delivery of another one is
+    refused, and logged. The delivery is found by its message's id (``Message.id``, which a messenger can put into the
+    address that the provider calls; signed, where the provider's own signature leaves that address out), or by the
+    provider's own id. May be repeated: the first report stays. A delivery whose outcome was *unknown* is *sent* once
+    it is reported delivered.
 
-    ``using`` is the database of the deliveries, by default where they are written. Returns False when no such
-    delivery is known (yet). Raises ``ValueError`` for another state, or when nothing says which delivery.
+    ``using`` is the database of the deliveries, by default where they are written. Returns False when this messenger
+    has no such delivery (yet). Raises ``ValueError`` for another state, or when nothing says which delivery.
     """
     from dsn_core.intake import record as intake
     from dsn_core.pipeline import reporting
@@ -151,8 +155,8 @@ def record_report(
     return reporting.record(
         state,
         using=using or intake.outbox(),
-        message_id=message_id,
         messenger=messenger,
+        message_id=message_id,
         provider_id=provider_id,
         reason=reason,
     )

@@ -26,6 +26,7 @@ PUBLIC = [
     "acting",
     "aemit",
     "aemit_many",
+    "clean_text",
     "due_messengers",
     "emit",
     "emit_many",

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.models.delivery import ERROR_LENGTH, Report
+from dsn_core.models.delivery import ERROR_LENGTH, PROVIDER_ID_LENGTH, Report
 from dsn_core.models.sql import storable
 from dsn_core.pipeline.settling import believe_reports
 from dsn_core.signals import delivery_reported
@@ -17,19 +17,28 @@ logger = logging.getLogger("dsn_core.reporting")
 
 
 def record(
-    state: str, *, using: str, message_id: str = "", messenger: str = "", provider_id: str = "", reason: str = ""
+    state: str, *, using: str, messenger: str, message_id: str = "", provider_id: str = "", reason: str = ""
 ) -> bool:
     """See :func:`dsn_core.record_report`."""
     report = Report(state)
     rows = Delivery.objects.using(using)
+    if not messenger or not (message_id or provider_id):
+        raise ValueError("A report names its messenger, and the message_id or the provider_id of the delivery.")
     if message_id:
         found = rows.of_message(message_id)
-    elif messenger and provider_id:
+    elif provider_id == storable(provider_id, PROVIDER_ID_LENGTH):
         found = rows.filter(provider_id=provider_id, messenger=messenger)
     else:
-        raise ValueError("A report is about a message_id, or about a messenger and its provider_id.")
+        # No id that was ever stored; some databases refuse to look for it.
+        return False
     delivery = found.order_by("-id").first()
     if delivery is None:
+        return False
+    if delivery.messenger != messenger:
+        # Whoever can sign for one account could otherwise speak about the deliveries of all others.
+        logger.warning(
+            "A report of %s was refused: it is about %s, a delivery of another messenger.", messenger, delivery
+        )
         return False
     text = storable(reason, ERROR_LENGTH)
     row = rows.filter(pk=delivery.pk)

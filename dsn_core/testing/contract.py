@@ -80,6 +80,11 @@ class MessengerContract:
     def _asked(messenger: BaseMessenger, messages: Sequence[Message]) -> list[Receipt]:
         receipts = list(messenger.send_messages(messages))
         assert all(isinstance(receipt, Receipt) for receipt in receipts), "send_messages answers with Receipt objects"
+        known = {message.id for message in messages}
+        names = [receipt.message.id for receipt in receipts if receipt.message is not None]
+        assert set(names) <= known, "a receipt is about a message of the batch"
+        assert len(names) == len(set(names)), "no message is answered twice"
+        assert len(receipts) <= len(messages), "there are no more receipts than messages"
         named = {receipt.message.id: receipt for receipt in receipts if receipt.message is not None}
         unnamed = iter([receipt for receipt in receipts if receipt.message is None])
         found = [named.get(message.id) or next(unnamed, None) for message in messages]

@@ -98,8 +98,8 @@ def test_a_report_resolves_what_was_unknown_and_the_first_one_stays(phone, dsn, 
     monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.unknown("timed out", message=message))
     delivery = sent_to("+1", dsn)
     assert delivery.status == "unknown"
-    assert record_report(state, message_id=delivery.message_id, reason="30005")
-    assert record_report("delivered", message_id=delivery.message_id, reason="too late")
+    assert record_report(state, messenger="phone", message_id=delivery.message_id, reason="30005")
+    assert record_report("delivered", messenger="phone", message_id=delivery.message_id, reason="too late")
     delivery.refresh_from_db()
     assert (delivery.status, delivery.report, delivery.report_reason) == (status, state, "30005")
     assert delivery.reported_at is not None
@@ -110,7 +110,7 @@ def test_what_was_reported_delivered_is_not_sent_again(phone, dsn, monkeypatch):
     monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.retry(reason="lost", message=message))
     delivery = sent_to("+1", dsn)
     assert delivery.status == "retry"
-    assert record_report("delivered", message_id=delivery.message_id)
+    assert record_report("delivered", messenger="phone", message_id=delivery.message_id)
     delivery.refresh_from_db()
     assert (delivery.status, delivery.not_before) == ("sent", None)
     assert delivery.finished_at is not None
@@ -118,7 +118,7 @@ def test_what_was_reported_delivered_is_not_sent_again(phone, dsn, monkeypatch):
 
 def test_a_report_that_comes_before_the_answer_is_lost_wins(phone, dsn, monkeypatch):
     def answer(self, message):
-        record_report("delivered", message_id=message.id)
+        record_report("delivered", messenger="phone", message_id=message.id)
         return Receipt.unknown("timed out", message=message)
 
     monkeypatch.setattr(phone, "answer", answer)
@@ -128,11 +128,11 @@ def test_a_report_that_comes_before_the_answer_is_lost_wins(phone, dsn, monkeypa
 def test_what_is_sent_again_begins_without_a_report(phone, dsn, monkeypatch):
     monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.unknown("timed out", message=message))
     delivery = sent_to("+1", dsn)
-    assert record_report("undelivered", message_id=delivery.message_id, reason="30005")
+    assert record_report("undelivered", messenger="phone", message_id=delivery.message_id, reason="30005")
     assert Delivery.objects.retry() == 1
     delivery.refresh_from_db()
     assert (delivery.report, delivery.report_reason, delivery.reported_at, delivery.provider_id) == ("", "", None, "")
-    assert record_report("delivered", message_id=delivery.message_id)
+    assert record_report("delivered", messenger="phone", message_id=delivery.message_id)
 
 
 def test_a_pause_that_another_worker_heard_of_is_kept_between_two_batches(phone, dsn, monkeypatch):
@@ -171,10 +171,28 @@ def test_a_report_finds_its_delivery_by_the_providers_id(phone, dsn):
 def test_a_forged_message_id_is_nobodys(phone, dsn, message_id):
     sent_to("+1", dsn)
     if message_id:
-        assert record_report("delivered", message_id=message_id) is False
+        assert record_report("delivered", messenger="phone", message_id=message_id) is False
     else:
         with pytest.raises(ValueError, match="message_id"):
-            record_report("delivered")
+            record_report("delivered", messenger="phone")
+
+
+@pytest.mark.parametrize("state", ["delivered", "undelivered"])
+def test_a_report_speaks_only_of_its_own_messenger(phone, dsn, caplog, state):
+    delivery = sent_to("+1", dsn)
+    assert record_report(state, messenger="other", message_id=delivery.message_id) is False
+    assert "a delivery of another messenger" in caplog.text
+    delivery.refresh_from_db()
+    assert (delivery.report, delivery.report_reason, delivery.reported_at) == ("", "", None)
+    with pytest.raises(ValueError, match="names its messenger"):
+        record_report(state, messenger="", message_id=delivery.message_id)
+    assert record_report(state, messenger="phone", message_id=delivery.message_id)
+
+
+@pytest.mark.parametrize("provider_id", ["a\0b", "\ud800", "x" * 70_000])
+def test_a_provider_id_that_no_database_holds_is_nobodys(phone, dsn, provider_id):
+    sent_to("+1", dsn)
+    assert record_report("delivered", messenger="phone", provider_id=provider_id) is False
 
 
 def test_a_refused_address_is_told_to_the_project(phone, dsn, monkeypatch, hear):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
+from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+
+from dsn_sms.exceptions import Forged
 
 #: The argument that carries our own id of a message there and back.
 MESSAGE: Final = "message"
@@ -25,9 +28,26 @@ def report_url(alias: str, public_url: str) -> str:
         return ""
 
 
-def about(url: str, message_id: str) -> str:
-    """``url`` for one message; empty when ``url`` is."""
-    return f"{url}?{MESSAGE}={quote(message_id, safe='')}" if url else ""
+def about(url: str, reference: str) -> str:
+    """``url`` for one message, which ``reference`` names; empty when ``url`` is."""
+    return f"{url}?{MESSAGE}={quote(reference, safe='')}" if url else ""
+
+
+def signed(message_id: str, alias: str) -> str:
+    """A reference to a message that only this site can make, for this account alone."""
+    return _signer(alias).sign(message_id)
+
+
+def unsigned(reference: str, alias: str) -> str:
+    """The message that ``reference`` names. Raises :class:`Forged` when :func:`signed` did not make it."""
+    try:
+        return _signer(alias).unsign(reference)
+    except (BadSignature, UnicodeError):
+        raise Forged("The address names a message, and this site did not write that.") from None
+
+
+def _signer(alias: str) -> Signer:
+    return Signer(salt=f"dsn_sms.report.{alias}")
 
 
 def called(request: HttpRequest, public_url: str) -> str:

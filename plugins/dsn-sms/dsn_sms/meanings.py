@@ -23,15 +23,15 @@ LONGEST_PAUSE: Final = 86_400.0
 class Meaning(enum.StrEnum):
     """What an error means. The values stand in tables and in the option ``ERRORS``."""
 
-    #: This message will never be sent.
+    #: This message will never be sent: its text, its country, or this sender to this number. The number stays good.
     PERMANENT = "permanent"
     #: Not sent, and may work later.
     TRANSIENT = "transient"
     #: This number cannot get messages, or its owner refuses them (STOP).
     ADDRESS = "address"
-    #: Somebody must mend the settings or the account: the whole messenger rests.
+    #: No message of the account can be sent before its settings are mended: the whole messenger rests.
     CONFIGURATION = "configuration"
-    #: Not sent, since too many came at once: the whole messenger rests for a moment.
+    #: Not sent, since the account sent too many at once: the whole messenger rests for a moment.
     THROTTLED = "throttled"
     #: It may have been sent.
     UNKNOWN = "unknown"

@@ -44,7 +44,7 @@ class SMSMessenger(BaseMessenger):
         url = addresses.report_url(self.alias, options.PUBLIC_URL)
         ready: list[SMS] = []
         for message in messages:
-            about = addresses.about(url, message.id)
+            about = addresses.about(url, provider.reference(message.id)) if url else ""
             prepared = prepare(message, options, characters=provider.max_characters, report_url=about)
             if isinstance(prepared, SMS):
                 ready.append(prepared)

@@ -28,10 +28,11 @@ class Number:
     country: str
 
 
-def parse(address: str, region: str) -> Number:
+def parse(address: str, region: str, *, ignore_extension: bool = False) -> Number:
     """Read ``address``; ``region`` is the country of numbers without a country code (may be empty).
 
-    Raises :class:`~dsn_core.exceptions.InvalidAddress` when it cannot be a number.
+    A number with an extension is refused unless that is to be ignored: no SMS reaches an extension, and the number
+    without it is the switchboard's. Raises :class:`~dsn_core.exceptions.InvalidAddress` when it cannot be a number.
     """
     shown = repr(address[:40])
     try:
@@ -41,6 +42,11 @@ def parse(address: str, region: str) -> Number:
         if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and not region:
             why = ": it has no country code, and the option REGION is not set"
         raise InvalidAddress(f"{shown} is no phone number{why}.") from None
+    if number.extension and not ignore_extension:
+        raise InvalidAddress(
+            f"{shown} has an extension, which no SMS can reach. Store a number without one, or set the option "
+            "IGNORE_EXTENSIONS to send to the number before it."
+        )
     # Not is_possible_number(), which also takes what can be called within a town only.
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise InvalidAddress(f"{shown} is no possible phone number: it is too long or too short.")

@@ -27,6 +27,8 @@ class SMSOptions(Options):
     SENDERS: Mapping[str, str] = field(default_factory=dict)
     #: The country of numbers that are written without their country's code: ``"DE"``.
     REGION: str = ""
+    #: Whether a number with an extension (``"+49 30 901820 ext. 17"``) gets its messages at the number before it.
+    IGNORE_EXTENSIONS: bool = False
     #: If any: only numbers of these countries get messages.
     ALLOWED_COUNTRIES: Sequence[str] = ()
     #: Numbers of these countries get none.

@@ -43,7 +43,7 @@ def prepare(message: Message, options: SMSOptions, *, characters: int, report_ur
     ``characters`` is how many the provider takes at most.
     """
     try:
-        number = numbers.parse(message.address, options.REGION)
+        number = numbers.parse(message.address, options.REGION, ignore_extension=options.IGNORE_EXTENSIONS)
     except InvalidAddress as error:
         return Receipt.invalid_address(str(error), message=message)
     if why := numbers.refusal(number, options.ALLOWED_COUNTRIES, options.REFUSED_COUNTRIES):

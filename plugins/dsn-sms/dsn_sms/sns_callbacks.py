@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from dsn_sms import http
-from dsn_sms.callbacks import json_object
+from dsn_sms.callbacks import id_of, json_object, text_of
 from dsn_sms.exceptions import Forged, NoAnswer, Unreadable
 from dsn_sms.providers.base import Inbound, Report
 
@@ -73,38 +73,43 @@ def read(request: HttpRequest, options: SNSOptions) -> Iterator[Report | Inbound
         confirm(said, options)
     elif said["Type"] == "Notification":
         try:
-            message = json.loads(str(said.get("Message", "")))
+            message = json.loads(text_of(said.get("Message")))
         except (ValueError, RecursionError):
             raise Unreadable("Its message is no JSON, so none of ours.") from None
-        yield from understand(message, str(said.get("MessageId", "")))
+        yield from understand(message, text_of(said.get("MessageId")))
 
 
 def verify(said: Mapping[str, Any], options: SNSOptions) -> None:
     """Raise :class:`Forged` unless SNS signed this, for one of our topics, and not long ago."""
     kind, topic = said.get("Type"), said.get("TopicArn")
-    if kind not in _SIGNED:
-        raise Unreadable(f"It is of the type {str(kind)[:40]!r}.")
-    if topic not in options.TOPICS:
-        raise Forged(f"It is about {str(topic)[:200]!r}, which the option TOPICS does not list.")
-    certificate = _certificate(str(said.get("SigningCertURL", "")), str(topic), options)
+    if not isinstance(kind, str) or kind not in _SIGNED:
+        raise Unreadable(f"It is of the type {text_of(kind)[:40]!r}.")
+    if not isinstance(topic, str) or topic not in options.TOPICS:
+        raise Forged(f"It is about {text_of(topic)[:200]!r}, which the option TOPICS does not list.")
+    certificate = _certificate(text_of(said.get("SigningCertURL")), topic, options)
     hashes = {"1": "SHA1", "2": "SHA256"}
-    version = str(said.get("SignatureVersion"))
+    version = text_of(said.get("SignatureVersion"))
     if version not in hashes:
         raise Forged(f"Its signature is of the version {version[:10]!r}.")
     try:
-        signed = base64.b64decode(str(said.get("Signature", "")), validate=True)
+        signed = base64.b64decode(text_of(said.get("Signature")), validate=True)
     except (ValueError, binascii.Error):
         raise Forged("Its signature is no base64.") from None
     _check_signature(certificate, signed, string_to_sign(said), hashes[version])
-    moment = parse_datetime(str(said.get("Timestamp", "")))
+    try:
+        moment = parse_datetime(text_of(said.get("Timestamp")))
+    except ValueError:
+        moment = None
     if moment is None or moment.tzinfo is None or abs((timezone.now() - moment).total_seconds()) > MAX_AGE:
         raise Forged("It was signed too long ago.")
 
 
 def string_to_sign(said: Mapping[str, Any]) -> bytes:
     """The names and values that a signature covers, each on a line of its own."""
-    fields = _SIGNED[str(said["Type"])]
-    return "".join(f"{name}\n{said[name]}\n" for name in fields if said.get(name) is not None).encode()
+    fields = [(name, said[name]) for name in _SIGNED[said["Type"]] if said.get(name) is not None]
+    if not all(isinstance(value, str) for _, value in fields):
+        raise Unreadable("What is signed of it are no texts.")
+    return "".join(f"{name}\n{value}\n" for name, value in fields).encode("utf-8", "replace")
 
 
 def _check_signature(certificate: Certificate, signed: bytes, text: bytes, hash_name: str) -> None:
@@ -124,7 +129,7 @@ def _check_signature(certificate: Certificate, signed: bytes, text: bytes, hash_
 
 def confirm(said: Mapping[str, Any], options: SNSOptions) -> None:
     """Visit the address that confirms the subscription. It is one of SNS, or nothing is visited."""
-    url, topic = str(said.get("SubscribeURL", "")), str(said["TopicArn"])
+    url, topic = text_of(said.get("SubscribeURL")), str(said["TopicArn"])
     if not is_of_sns(url, topic, options.API_BASE):
         raise Forged("Its SubscribeURL is not of SNS.")
     answer = _get(url, options.TIMEOUT)
@@ -139,27 +144,26 @@ def understand(message: Any, notification_id: str) -> Iterator[Report | Inbound]
         return
     if "originationNumber" in message and "messageBody" in message:
         yield Inbound(
-            id=str(message.get("inboundMessageId") or notification_id),
-            number=str(message["originationNumber"]),
-            to=str(message.get("destinationNumber", "")),
-            text=str(message["messageBody"]),
+            id=id_of(message.get("inboundMessageId") or notification_id, "inboundMessageId"),
+            number=text_of(message["originationNumber"]),
+            to=text_of(message.get("destinationNumber")),
+            text=text_of(message["messageBody"]),
             raw=message,
         )
         return
     # EventBridge puts the event into an envelope.
     event = message["detail"] if isinstance(message.get("detail"), dict) else message
-    if (kind := str(event.get("eventType", ""))) in _EVENTS:
-        said = str(event.get("messageStatusDescription") or event.get("messageStatus") or kind)
-        yield _report(_EVENTS[kind], str(event.get("messageId", "")), said)
-    elif isinstance(event.get("notification"), dict) and event.get("status") in ("SUCCESS", "FAILURE"):
+    if (kind := text_of(event.get("eventType"))) in _EVENTS:
+        said = text_of(event.get("messageStatusDescription")) or text_of(event.get("messageStatus")) or kind
+        yield _report(_EVENTS[kind], event.get("messageId"), said)
+    elif isinstance(event.get("notification"), dict) and text_of(event.get("status")) in ("SUCCESS", "FAILURE"):
         delivery = event["delivery"] if isinstance(event.get("delivery"), dict) else {}
-        found = str(event["notification"].get("messageId", ""))
-        yield _report(event["status"] == "SUCCESS", found, str(delivery.get("providerResponse", "")))
+        found = event["notification"].get("messageId")
+        yield _report(event["status"] == "SUCCESS", found, text_of(delivery.get("providerResponse")))
 
 
-def _report(delivered: bool, provider_id: str, said: str) -> Report:
-    if not provider_id:
-        raise Unreadable("It names no messageId.")
+def _report(delivered: bool, given: object, said: str) -> Report:
+    provider_id = id_of(given, "messageId")
     if delivered:
         return Report("delivered", provider_id=provider_id)
     return Report("undelivered", provider_id=provider_id, reason=said)

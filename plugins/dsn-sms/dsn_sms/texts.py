@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import Final
 
+import regex
+
+from dsn_core import clean_text
 from dsn_sms.encoding import measure
 
 #: Typographic characters that GSM-7 lacks, and what says the same in it.
@@ -36,7 +40,8 @@ PLAIN: Final = str.maketrans(
 )
 #: Unicode's category Cc, but for tabulator and line feed.
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_JOINER: Final = "\u200d"
+#: A grapheme cluster: what looks like one sign, however many code points it has (UAX #29).
+_CLUSTER: Final = regex.compile(r"\X")
 
 
 class TooLong(ValueError):
@@ -49,10 +54,7 @@ def clean(text: str) -> str:
     Control characters vanish (form feed, too), and halves of surrogate pairs become U+FFFD.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n\n")
-    if not text.isascii():
-        # Two halves become the character that they are, one alone U+FFFD.
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text = _CONTROL.sub("", text)
+    text = _CONTROL.sub("", clean_text(text))
     return unicodedata.normalize("NFC", text).strip()
 
 
@@ -95,20 +97,14 @@ def _fits(text: str, segments: int, characters: int) -> bool:
 
 
 def _at_a_boundary(text: str, end: int) -> str:
-    """The beginning of ``text``, at most ``end`` characters, without half of a word or of an emoji."""
-    blank = max(text.rfind(" ", 0, end + 1), text.rfind("\n", 0, end + 1))
+    """The beginning of ``text``, at most ``end`` characters, without half of a word or of a grapheme cluster."""
+    clusters = itertools.takewhile(lambda found: found.start() <= end, _CLUSTER.finditer(text))
+    whole = blank = 0
+    for found in clusters:
+        # A blank with an accent on it is no blank.
+        if found[0] in (" ", "\n"):
+            blank = found.start()
+        if found.end() <= end:
+            whole = found.end()
     # A "word" of which a third would be lost is a link, or a language that has no blanks.
-    if blank > end * 2 // 3:
-        return text[:blank].rstrip()
-    while end and (_continues(text[end]) or text[end - 1] == _JOINER):
-        end -= 1
-    return text[:end].rstrip()
-
-
-def _continues(character: str) -> bool:
-    """Whether the character belongs to the one before it: accents, joiners, variants and skin tones of emoji."""
-    return (
-        character == _JOINER
-        or unicodedata.category(character) in {"Mn", "Me", "Mc"}
-        or "\U0001f3fb" <= character <= "\U0001f3ff"
-    )
+    return text[: blank if blank > end * 2 // 3 else whole].rstrip()

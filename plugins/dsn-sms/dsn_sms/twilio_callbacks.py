@@ -7,13 +7,14 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, QueryDict
 
+from dsn_core import clean_text
 from dsn_sms import addresses
-from dsn_sms.callbacks import json_object
-from dsn_sms.exceptions import Forged, Unreadable
+from dsn_sms.callbacks import body_of, form_of, id_of, is_same, json_object, text_of
+from dsn_sms.exceptions import Forged
 from dsn_sms.providers.base import Inbound, Report
 
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ _FINAL: Final = {
 _PORTS: Final = {"https": 443, "http": 80}
 
 
-def read(request: HttpRequest, options: TwilioOptions) -> Iterator[Report | Inbound]:
-    """What a signed request says. Raises :class:`Forged` or :class:`Unreadable`."""
+def read(request: HttpRequest, options: TwilioOptions, message: str) -> Iterator[Report | Inbound]:
+    """What a signed request says. ``message`` is our own id, from the address, which is signed as well.
+
+    Raises :class:`Forged` or :class:`Unreadable`.
+    """
     verify(request, options)
     fields = _fields(request)
-    message_id, status = fields.get("MessageSid", ""), fields.get("MessageStatus") or fields.get("SmsStatus", "")
-    if not message_id:
-        raise Unreadable("It names no MessageSid.")
+    message_id = id_of(fields.get("MessageSid"), "MessageSid")
+    status = fields.get("MessageStatus") or fields.get("SmsStatus", "")
     if status in ("received", "receiving"):
         yield Inbound(
             id=message_id,
@@ -51,7 +54,7 @@ def read(request: HttpRequest, options: TwilioOptions) -> Iterator[Report | Inbo
         )
         yield Report(
             "delivered" if state == "delivered" else "undelivered",
-            message_id=request.GET.get(addresses.MESSAGE, ""),
+            message_id=message,
             provider_id=message_id,
             reason=reason,
         )
@@ -66,14 +69,17 @@ def verify(request: HttpRequest, options: TwilioOptions) -> None:
     given = request.headers.get("X-Twilio-Signature", "")
     digest, key = _algorithm(request.headers.get("X-Twilio-Webhooks-Signature-Settings", ""), options)
     url = addresses.called(request, options.PUBLIC_URL)
-    form: QueryDict | None = request.POST if _is_form(request) else None
-    if form is None and request.body:
-        stated = parse_qs(urlsplit(url).query).get("bodySHA256", [""])[0]
-        if not hmac.compare_digest(hashlib.sha256(request.body).hexdigest(), stated.lower()):
+    form: QueryDict | None = form_of(request) if _is_form(request) else None
+    if form is None and (body := body_of(request)):
+        stated = request.GET.get("bodySHA256", "")
+        if not is_same(hashlib.sha256(body).hexdigest(), stated.lower()):
             raise Forged("The body is not the one that was signed.")
     # Twilio signs with or without the port, which proxies may add or take away.
-    expected = [signature(variant, form, key, digest) for variant in _with_and_without_port(url)]
-    if not any(hmac.compare_digest(item.encode(), given.encode()) for item in expected):
+    try:
+        variants = _with_and_without_port(url)
+    except ValueError:
+        raise Forged("It was called by an address that is none.") from None
+    if not any(is_same(signature(variant, form, key, digest), given) for variant in variants):
         raise Forged(
             "The signature is wrong. If Twilio sent it: AUTH_TOKEN is another account's, or Twilio calls another "
             f"address than {url!r} (behind a proxy, set PUBLIC_URL)."
@@ -86,7 +92,7 @@ def signature(url: str, form: QueryDict | None, key: str, digest: str = "sha1") 
     for name in sorted(form or {}):
         for value in sorted(set(form.getlist(name) if form else [])):
             text += name + value
-    return base64.b64encode(hmac.digest(key.encode(), text.encode(), digest)).decode()
+    return base64.b64encode(hmac.digest(key.encode(), text.encode("utf-8", "replace"), digest)).decode()
 
 
 def _algorithm(settings: str, options: TwilioOptions) -> tuple[str, str]:
@@ -117,7 +123,7 @@ def _is_form(request: HttpRequest) -> bool:
 
 def _fields(request: HttpRequest) -> Mapping[str, str]:
     if _is_form(request):
-        return request.POST.dict()
-    if request.body:
-        return {key: str(value) for key, value in json_object(request).items()}
-    return request.GET.dict()
+        found = request.POST.dict()
+    else:
+        found = dict(json_object(request)) if body_of(request) else request.GET.dict()
+    return {clean_text(key): text_of(value) for key, value in found.items()}

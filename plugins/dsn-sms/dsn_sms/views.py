@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 from dsn_core import record_report
 from dsn_sms import accounts, inbound
 from dsn_sms.exceptions import BadSettings, Forged, NoAnswer, NoConnection, Unreadable
+from dsn_sms.http import describe
 from dsn_sms.providers.base import Inbound, Report
 
 logger = logging.getLogger("dsn_sms")
@@ -38,6 +39,14 @@ def callback(request: HttpRequest, alias: str) -> HttpResponse:
     except (NoAnswer, NoConnection, BadSettings) as error:
         logger.warning("A request to the callback of %s must come again. %s", alias, error)
         return HttpResponse(status=503)
+    except Exception as error:
+        # A provider of another package that does not expect what strangers send. No report of a server error: the
+        # frames hold the account's secrets.
+        said = provider.options.mask(describe(error))
+        logger.error(
+            "The SMS provider %s could not read a request to the callback of %s: %s", provider.name, alias, said
+        )
+        return HttpResponse(status=400)
     done = [_take(event, alias) for event in events]
     return HttpResponse(status=provider.callback_status if all(done) else 503)
 
@@ -47,10 +56,10 @@ def _take(event: Report | Inbound, alias: str) -> bool:
     if isinstance(event, Inbound):
         return inbound.pass_on(event, alias)
     if event.message_id:
-        # Its row is older than the message. When it is not there, it is purged, or another system's.
-        if record_report(event.state, message_id=event.message_id, reason=event.reason):
+        # Its row is older than the message. When it is not there, it is purged, or another system's or messenger's.
+        if record_report(event.state, messenger=alias, message_id=event.message_id, reason=event.reason):
             return True
-        logger.info("A report about the unknown message %r of %s.", event.message_id, alias)
+        logger.info("A report about the unknown message %r of %s.", event.message_id[:100], alias)
         return True
     # The provider's id is stored when the batch is settled, and a report can be faster.
     return record_report(event.state, messenger=alias, provider_id=event.provider_id, reason=event.reason)

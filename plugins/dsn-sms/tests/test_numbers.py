@@ -66,6 +66,20 @@ def test_countries_are_allowed_or_refused(address: str, allowed: list[str], refu
     assert (refusal(parse(address, ""), allowed, refused) == "") is goes
 
 
+@pytest.mark.parametrize("address", ["+49 30 901820 ext. 17", "+49 30 901820x17", "tel:+4930901820;ext=17"])
+def test_a_number_with_an_extension_is_refused_unless_an_option_says_otherwise(
+    address: str, provider: Any, send: Any, text_to: Any
+) -> None:
+    (refused,) = send(text_to(address))
+    assert refused.outcome is Outcome.INVALID_ADDRESS
+    assert "has an extension" in refused.reason
+    assert "IGNORE_EXTENSIONS" in refused.reason
+    assert provider.requests == []
+    (sent,) = send(text_to(address), IGNORE_EXTENSIONS=True)
+    assert sent.outcome is Outcome.SENT
+    assert "To=%2B4930901820&" in provider.requests[0]["body"]
+
+
 @pytest.mark.parametrize("address", ["no number", "+49", "12", ""])
 def test_an_impossible_number_is_told_before_any_call(address: str, provider: Any, send: Any, text_to: Any) -> None:
     bad, good = send(text_to(address), text_to())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import pytest
 
 from dsn_core import Receipt
 from dsn_core.contracts.receipts import Outcome
+from dsn_sms import addresses
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
 TOKEN = "canary-auth-token-0123456789"
@@ -60,11 +61,11 @@ def test_each_country_can_have_a_sender(provider: Any, send: Any, text_to: Any) 
         (400, "21614", Outcome.INVALID_ADDRESS),
         (400, "21617", Outcome.FAILED),
         (403, "21408", Outcome.FAILED),
-        (400, "21606", Outcome.PAUSE),
+        (400, "21606", Outcome.FAILED),
         (401, "20003", Outcome.PAUSE),
         (404, "20404", Outcome.PAUSE),
         (429, "20429", Outcome.PAUSE),
-        (429, "14107", Outcome.PAUSE),
+        (429, "14107", Outcome.RETRY),
         (400, "21611", Outcome.RETRY),
         (400, "99999", Outcome.FAILED),
         (403, "99999", Outcome.FAILED),
@@ -114,7 +115,7 @@ def test_vonage_is_asked_for_one_message(callbacks: Any, provider: Any, send: An
         "text": "Out",
         "client_ref": "0f3c",
         "sms": {"encoding_type": "text"},
-        "webhook_url": "https://www.example.org/sms/sms/?message=0f3c",
+        "webhook_url": f"https://www.example.org/sms/sms/?message={quote(addresses.signed('0f3c', 'sms'))}",
         "webhook_version": "v1",
     }
     assert bodies["Солярис"]["sms"] == {"encoding_type": "unicode"}
@@ -127,7 +128,7 @@ def test_vonage_is_asked_for_one_message(callbacks: Any, provider: Any, send: An
         (422, "1170", Outcome.INVALID_ADDRESS),
         (403, "1240", Outcome.INVALID_ADDRESS),
         (422, "1020", Outcome.FAILED),
-        (422, "1120", Outcome.PAUSE),
+        (422, "1120", Outcome.FAILED),
         (402, "1070", Outcome.PAUSE),
         (403, "forbidden", Outcome.PAUSE),
         (429, "1000", Outcome.PAUSE),

@@ -82,6 +82,8 @@ class Courier:
                     moved_from, letter.chat = letter.chat, answer.migrate_to_chat_id
                     answer = self._called(letter.chat, call)
                 receipt = verdicts.of_answer(answer)
+                if call.alone and verdicts.is_file_refused(answer):
+                    receipt = self._without_file(letter.chat, call.alone, receipt)
             except NoAnswer as error:
                 receipt = verdicts.of_no_answer(error)
             if receipt.outcome is not Outcome.SENT:
@@ -95,7 +97,21 @@ class Courier:
             receipt = replace(receipt, provider_id=provider_id)
         return Delivered(letter, replace(receipt, message=letter.message), moved_from)
 
+    def _without_file(self, chat: str, alone: Call, refusal: Receipt) -> Receipt:
+        """Send the text whose file was refused. The message failed all the same, if with less lost, and says so."""
+        receipt = verdicts.of_answer(self._called(chat, alone))
+        if receipt.outcome is not Outcome.SENT:
+            return receipt
+        return Receipt.failed(f"The text was sent, and its attachment was refused: {refusal.reason}")
+
     def _called(self, chat: str, call: Call) -> Answer:
+        """Make a call; what is refused for its form is called once more in a plainer one."""
+        answer = self._called_once(chat, call)
+        if call.method == "sendPhoto" and verdicts.is_photo_refused(answer):
+            answer = self._called_once(chat, replace(call, method="sendDocument"))
+        return answer
+
+    def _called_once(self, chat: str, call: Call) -> Answer:
         params = {"chat_id": chat, **call.params}
         answer = self._bot.call(call.method, params, attachment=call.attachment)
         if call.plain and verdicts.is_markup_refused(answer):

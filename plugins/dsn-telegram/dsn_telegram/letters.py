@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from dsn_core import Message
@@ -29,6 +29,8 @@ class Call:
     params: Mapping[str, Any]
     plain: Mapping[str, Any] = field(default_factory=dict)
     attachment: Attachment | None = None
+    #: The call that says the caption alone, where the attachment is refused; None where there is no caption.
+    alone: Call | None = None
 
 
 @dataclass
@@ -78,19 +80,27 @@ def _calls(runs: list[Run], said: extra.Extra) -> Sequence[Call]:
     if captioned:
         calls.append(_file(attachments.pop(0), said, parts[0] if parts else []))
     else:
-        calls += [Call("sendMessage", {**said.params, **said.preview, **_marked("text", part)}, _plain("text", part))
-                  for part in parts]  # fmt: skip
+        calls += [_text(said, part) for part in parts]
     # The buttons stand below the last of the text.
     if calls and said.buttons:
-        last = calls[-1]
-        calls[-1] = Call(last.method, {**last.params, **said.buttons}, last.plain, last.attachment)
+        calls[-1] = _with(calls[-1], said.buttons)
     return calls + [_file(attachment, said, []) for attachment in attachments]
+
+
+def _with(call: Call, more: Mapping[str, Any]) -> Call:
+    alone = None if call.alone is None else _with(call.alone, more)
+    return replace(call, params={**call.params, **more}, alone=alone)
+
+
+def _text(said: extra.Extra, part: list[Run]) -> Call:
+    return Call("sendMessage", {**said.params, **said.preview, **_marked("text", part)}, _plain("text", part))
 
 
 def _file(attachment: Attachment, said: extra.Extra, caption: list[Run]) -> Call:
     params = {**said.params, **(_marked("caption", caption) if caption else {})}
     plain = _plain("caption", caption) if caption else {}
-    return Call("sendPhoto" if attachment.is_photo else "sendDocument", params, plain, attachment)
+    alone = _text(said, caption) if caption else None
+    return Call("sendPhoto" if attachment.is_photo else "sendDocument", params, plain, attachment, alone)
 
 
 def _marked(name: str, runs: list[Run]) -> dict[str, str]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Final, NamedTuple
 
+from dsn_core import clean_text
+
 
 class Tag(NamedTuple):
     """A tag of Telegram's own, with its attributes as they are written."""
@@ -53,22 +55,22 @@ _LINK: Final = re.compile(r"(?:https?|ftp|tg)://\S+", re.IGNORECASE)
 #: The white space of HTML: not the non-breaking space.
 _SPACE: Final = re.compile(r"[ \t\r\n\f]+")
 _LANGUAGE: Final = re.compile(r"language-[\w+#.-]+")
-#: What no JSON text can carry to Telegram, and NUL.
-_UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def runs_of(*, subject: str, text: str, html: str) -> list[Run]:
     """A message's subject in bold, and below it its HTML, or else its text."""
     body = from_html(html) if html else from_text(text)
-    # Many templates repeat their subject as a heading.
-    if not subject or plain(body).lstrip().startswith(subject):
+    head = " ".join(clean_text(subject).split())
+    # Many templates repeat their subject as a heading: a line of its own, since "Sale" is no "Sale ends today".
+    first = plain(body).lstrip().partition("\n")[0]
+    if not head or " ".join(first.split()) == head:
         return body
-    return [Run(clean(subject), (Tag("b"),)), *([Run("\n\n"), *body] if body else [])]
+    return [Run(head, (Tag("b"),)), *([Run("\n\n"), *body] if body else [])]
 
 
 def from_text(text: str) -> list[Run]:
     """Plain text as it is."""
-    shown = clean(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    shown = clean_text(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     return [Run(shown)] if shown else []
 
 
@@ -78,11 +80,6 @@ def from_html(source: str) -> list[Run]:
     converter.feed(source)
     converter.close()
     return converter.result()
-
-
-def clean(text: str) -> str:
-    """``text`` without what cannot be sent at all."""
-    return _UNSENDABLE.sub(lambda found: "" if found[0] == "\0" else "\ufffd", text)
 
 
 def plain(runs: Iterable[Run]) -> str:
@@ -152,7 +149,7 @@ class _Converter(HTMLParser):
         elif tag in {"td", "th"}:
             self._space = True
         elif tag == "a":
-            self._links.append((clean(attributes.get("href", "").strip()), len(self._runs)))
+            self._links.append((clean_text(attributes.get("href", "").strip()), len(self._runs)))
         if tag not in _VOID:
             self._open.append((tag, self._meaning(tag, attributes)))
 
@@ -182,7 +179,7 @@ class _Converter(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._hidden or not data:
             return
-        text = clean(data)
+        text = clean_text(data)
         if self._in("pre"):
             self._put(text)
             return
@@ -204,7 +201,7 @@ class _Converter(HTMLParser):
             return None
         if tag == "a":
             href = attributes.get("href", "").strip()
-            return Tag("a", f' href="{html.escape(clean(href))}"') if _LINK.fullmatch(href) else None
+            return Tag("a", f' href="{html.escape(clean_text(href))}"') if _LINK.fullmatch(href) else None
         if tag == "tg-emoji" and attributes.get("emoji-id", "").isdigit():
             return Tag("tg-emoji", f' emoji-id="{attributes["emoji-id"]}"')
         if tag == "span":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
+
+import regex
 
 #: UTF-16 units that one message may have, and the caption of a photo or document. After the tags are taken off.
 MESSAGE_UNITS: Final = 4096
@@ -14,7 +16,8 @@ CAPTION_UNITS: Final = 1024
 _PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
 _LINE: Final = re.compile(r"\n")
 _WORD: Final = re.compile(r"\s+")
-_ZWJ: Final = "\u200d"
+#: A grapheme cluster (UAX #29).
+_CLUSTER: Final = regex.compile(r"\X")
 
 
 def units(text: str) -> int:
@@ -25,20 +28,18 @@ def units(text: str) -> int:
 def pieces(text: str, limit: int = MESSAGE_UNITS) -> Iterator[tuple[int, int]]:
     """Where the pieces of ``text`` begin and end; none is longer than ``limit`` units, none is empty.
 
-    Cut between two paragraphs, else lines, else words, else signs that belong together (an emoji of several
-    code points is one). White space at a cut is left out.
+    Cut between two paragraphs, else lines, else words, else grapheme clusters, and never within one of those: what
+    looks like one sign stays one, however many code points it has. White space at a cut is left out.
     """
-    start, end = 0, len(text)
-    while start < end and text[start].isspace():
-        start += 1
+    start, end = _past_space(text, 0), len(text)
     while start < end:
         reach = _reach(text, start, limit)
         if reach == end:
             yield start, end
             return
-        cut, following = _cut(text, start, reach)
+        cut = _cut(text, start, reach)
         yield start, cut
-        start = following
+        start = _past_space(text, cut)
 
 
 def _reach(text: str, start: int, limit: int) -> int:
@@ -51,44 +52,25 @@ def _reach(text: str, start: int, limit: int) -> int:
     return end
 
 
-def _cut(text: str, start: int, reach: int) -> tuple[int, int]:
-    """Where a piece ends that begins at ``start`` and cannot go beyond ``reach``, and where the next begins."""
+def _cut(text: str, start: int, reach: int) -> int:
+    """Where a piece ends that begins at ``start`` and cannot go beyond ``reach``."""
+    found_ends = (found.end() for found in _CLUSTER.finditer(text, start))
+    ends = list(itertools.takewhile(lambda end: end <= reach, found_ends))
+    if not ends:
+        # Nothing but one endless cluster: cut it anyway.
+        return reach
+    whole = frozenset(ends)
     half = start + (reach - start) // 2
     # A short piece for the sake of a paragraph or line would look torn; a word is worth it.
     for separator, earliest in ((_PARAGRAPH, half), (_LINE, half), (_WORD, start)):
-        last = None
-        for found in separator.finditer(text, earliest):
-            if found.start() > reach:
-                break
-            if found.start() > start:
-                last = found
-        if last is not None:
-            return last.start(), last.end()
-    cut = reach
-    while cut > start + 1 and _belongs(text, cut):
-        cut -= 1
-    # Nothing but one endless cluster: cut it anyway.
-    cut = cut if not _belongs(text, cut) else reach
-    return cut, cut
+        places = itertools.takewhile(lambda at: at <= reach, (m.start() for m in separator.finditer(text, earliest)))
+        if last := max((at for at in places if at in whole), default=None):
+            return last
+    return ends[-1]
 
 
-def _belongs(text: str, at: int) -> bool:
-    """Whether the sign at ``at`` belongs to the one before it."""
-    if not 0 < at < len(text):
-        return False
-    before, sign = text[at - 1], text[at]
-    if before == _ZWJ or sign == _ZWJ or unicodedata.category(sign) in {"Mn", "Me", "Mc"}:
-        return True
-    if "\U0001f3fb" <= sign <= "\U0001f3ff" or "\U000e0020" <= sign <= "\U000e007f":
-        return True
-    if _is_regional(sign) and _is_regional(before):
-        # Flags are pairs: count how many stand before.
-        count = 0
-        while at - 1 - count >= 0 and _is_regional(text[at - 1 - count]):
-            count += 1
-        return count % 2 == 1
-    return before == "\r" and sign == "\n"
-
-
-def _is_regional(sign: str) -> bool:
-    return "\U0001f1e6" <= sign <= "\U0001f1ff"
+def _past_space(text: str, at: int) -> int:
+    """The first place from ``at`` on where no white space begins. With an accent on it, it is none."""
+    while (found := _CLUSTER.match(text, at)) and found[0].isspace():
+        at = found.end()
+    return at

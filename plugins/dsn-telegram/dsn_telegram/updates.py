@@ -29,7 +29,7 @@ def reply_to(update: object, messenger: str) -> dict[str, Any] | None:
     if not isinstance(message, Mapping):
         return None
     chat, sender, text = message.get("chat"), message.get("from"), message.get("text")
-    if not isinstance(chat, Mapping) or not isinstance(chat.get("id"), int) or not isinstance(text, str):
+    if not isinstance(chat, Mapping) or not _is_id(chat.get("id")) or not isinstance(text, str):
         return None
     command = _COMMAND.fullmatch(text)
     if command is None:
@@ -71,9 +71,15 @@ def _stopped(messenger: str, chat: str) -> str:
 
 def account_of(sender: Mapping[str, Any]) -> str:
     """How people know a Telegram account: ``"Ann Smith (@ann)"``. Chosen by its owner: never trusted, only shown."""
-    names = [str(sender.get(key) or "") for key in ("first_name", "last_name")]
+    given = [sender.get(key) for key in ("first_name", "last_name")]
+    names = [name for name in given if isinstance(name, str)]
     name = " ".join("".join(sign if sign.isprintable() else " " for sign in " ".join(names)).split())[:150]
     user_name = sender.get("username")
     if isinstance(user_name, str) and re.fullmatch(r"\w{1,64}", user_name, re.ASCII):
         return f"{name} (@{user_name})".strip()
-    return f"{name} ({sender.get('id', '')})".strip()
+    return f"{name} ({sender['id'] if _is_id(sender.get('id')) else ''})".strip()
+
+
+def _is_id(value: object) -> bool:
+    """Whether it can be the id of a chat or a user: those have at most 52 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

@@ -34,6 +34,35 @@ _NO_CHAT: Final = (
 )
 #: Of markup that it cannot read.
 _NO_MARKUP: Final = ("can't parse entities", "can't parse caption entities", "can't parse message caption")
+#: Of a photo that it does not take as one: its dimensions, its kind, or the chat's rule about photos.
+_NO_PHOTO: Final = (
+    "photo_",
+    "image_process_failed",
+    "media_invalid",
+    "too big for a photo",
+    "file must be an image",
+    "can't use file of type",
+    "type of file mismatch",
+    "wrong type of the web page content",
+    "send photos",
+    "send_photos",
+    "send_media_forbidden",
+)
+#: Of a file that this chat does not take, though it takes texts.
+_NO_FILE: Final = ("send photos", "send documents", "send media", "send_photos", "send_docs", "send_media_forbidden")
+
+
+def is_photo_refused(answer: Answer) -> bool:
+    """Whether the same file may do as a document."""
+    return answer.status == 400 and any(words in answer.description.lower() for words in _NO_PHOTO)
+
+
+def is_file_refused(answer: Answer) -> bool:
+    """Whether the text may do without its file. Not where it is the chat that cannot be written to."""
+    if answer.status == 413:
+        return True
+    said = answer.description.lower()
+    return answer.status == 400 and (any(words in said for words in _NO_FILE) or not _is_address(said))
 
 
 def is_markup_refused(answer: Answer) -> bool:
@@ -58,9 +87,13 @@ def of_answer(answer: Answer) -> Receipt:
     if answer.status >= 500:
         # It says itself that it failed: the message was not sent.
         return Receipt.retry(answer.retry_after, said)
-    if answer.status == 400 and any(words in answer.description.lower() for words in _NO_CHAT):
+    if answer.status == 400 and _is_address(answer.description.lower()):
         return Receipt.invalid_address(said)
     return Receipt.failed(said)
+
+
+def _is_address(said: str) -> bool:
+    return any(words in said for words in _NO_CHAT) and not any(words in said for words in _NO_FILE)
 
 
 def of_no_answer(error: NoAnswer) -> Receipt:
@@ -78,6 +111,9 @@ def _of_somebody_else(status: int) -> Receipt:
         return Receipt.unknown(f"{said}: it may have been taken.")
     if status >= 500 or status in (408, 425):
         return Receipt.retry(reason=said)
+    if status in (413, 414, 431):
+        # This message is too large for what stands before it; others are not.
+        return Receipt.failed(f"{said}: the message is too large.")
     return Receipt.pause(CONFIGURATION_PAUSE, f"{said}: see the option API_BASE, and the proxies of the environment.")
 
 

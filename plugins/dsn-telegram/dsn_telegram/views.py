@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dsn_core.exceptions import ConfigurationError
 from dsn_telegram import connecting, updates
-from dsn_telegram.options import NAME, options_of
+from dsn_telegram.options import NAME, accounts, options_of
 
 logger = logging.getLogger("dsn_telegram")
 
@@ -27,6 +28,7 @@ logger = logging.getLogger("dsn_telegram")
 @never_cache
 def connect(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
     """A fresh link to the bot, and the way to the page that confirms."""
+    _require_account(messenger)
     try:
         link, row = connecting.make_link(request.user, messenger, confirm_page(request, messenger))
     except connecting.BotUnreachable as error:
@@ -42,6 +44,7 @@ def connect(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
 @never_cache
 def confirm(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
     """Shows which account pressed Start, and stores it when the user says that it is theirs."""
+    _require_account(messenger)
     if request.method == "POST":
         key = request.POST.get("request", "")
         if key.isdecimal() and len(key) < 19:
@@ -58,6 +61,7 @@ def confirm(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
 @login_required
 def disconnect(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
     """Removes the user's address."""
+    _require_account(messenger)
     connecting.disconnect(request.user, messenger)
     return redirect(reverse("dsn_telegram:confirm", kwargs={"messenger": messenger}))
 
@@ -72,14 +76,21 @@ def webhook(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
         raise Http404("There is no such messenger.") from None
     given = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
     # Without a secret anybody could send updates, so that none are taken.
-    if not secret or not constant_time_compare(given, secret):
+    if not secret or not constant_time_compare(given.encode("utf-8", "replace"), secret):
         return HttpResponseForbidden("The secret is missing or wrong.", content_type="text/plain")
     try:
         update = json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError, SuspiciousOperation, OSError):
+        # No JSON, too deep, too large, or broken off.
         return HttpResponse("This is no update.", status=400, content_type="text/plain")
     reply = updates.reply_to(update, messenger)
     return HttpResponse(status=200) if reply is None else JsonResponse(reply)
+
+
+def _require_account(messenger: str) -> None:
+    """Answer 404 for what is no account of this messenger: these pages change addresses."""
+    if messenger not in accounts():
+        raise Http404(f"There is no account {messenger!r} of the messenger {NAME!r}.")
 
 
 def confirm_page(request: HttpRequest, messenger: str) -> str:

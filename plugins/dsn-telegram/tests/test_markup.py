@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,19 @@ def test_the_subject_stands_on_top_in_bold_unless_the_body_begins_with_it() -> N
     assert markup.to_html(markup.runs_of(subject="A", text="", html="<h1>A</h1>x")) == "<b>A</b>\n\nx"
 
 
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [("Sale", "Sale ends today"), ("A", "Ann"), ("Sale", "Summer Sale"), ("Sale", "Sales\nSale")],
+)
+def test_a_subject_stays_unless_it_is_the_whole_first_line(subject: str, text: str) -> None:
+    assert markup.plain(markup.runs_of(subject=subject, text=text, html="")) == f"{subject}\n\n{text}"
+
+
+@pytest.mark.parametrize("text", ["Sale\nToday", "Sale", "  Sale  \r\nToday"])
+def test_a_subject_that_is_the_whole_first_line_is_left_out(text: str) -> None:
+    assert markup.plain(markup.runs_of(subject="Sale", text=text, html="")).count("Sale") == 1
+
+
 HTML = st.lists(
     st.sampled_from(
         ["<b>", "</b>", "<i>", "</i>", "<p>", "</p>", "<pre>", "</pre>", "<code>", "</code>", "<a href='https://x'>",
@@ -127,7 +141,11 @@ CLUSTERS = [
     "🇩🇪",
     "e\u0301",
     "1\ufe0f\u20e3",
-    "🏴\U000e0067\U000e0062\U000e007f",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "👨\u200d👩\u200d👧\u200d👦",
+    "क\u094dषि",
+    "นำ",
+    "각",
 ]
 
 
@@ -135,3 +153,11 @@ CLUSTERS = [
 def test_what_looks_like_one_sign_is_not_cut(cluster: str) -> None:
     for piece in cut(cluster * 40, 3 * units(cluster) + 1):
         assert piece.replace(cluster, "") == ""
+
+
+@given(st.text(alphabet=st.sampled_from("ab \n\r\u0301\u200d👩🏽🇩🇪🏴\U000e0067\U000e007f\u0600क\u094d"), max_size=80))
+def test_no_cut_is_within_a_cluster(text: str) -> None:
+    ends = {0, *(found.end() for found in regex.finditer(r"\X", text))}
+    longest = max((units(found[0]) for found in regex.finditer(r"\X", text)), default=1)
+    for start, end in pieces(text, longest + 3):
+        assert {start, end} <= ends

@@ -227,3 +227,68 @@ def test_who_stops_it_hears_of_all_that_is_under_way_and_nothing_else_is_sent(
     assert outcomes(answered) == [Outcome.SENT] * len(answered)
     assert len(answered) <= CONNECTIONS
     assert sorted(call["chat_id"] for call in api.calls) == sorted(receipt.message.address for receipt in answered)
+
+
+# Files that are refused
+
+
+def with_file(to: Any, name: str = "tall.png", **parts: Any) -> Any:
+    buttons = [("Tickets", "https://x.example/")]
+    return to(
+        "1", "", html="<b>See</b>", extra={"telegram": {"attachments": [(name, PNG)], "buttons": buttons}}, **parts
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Bad Request: PHOTO_INVALID_DIMENSIONS",
+        "Bad Request: IMAGE_PROCESS_FAILED",
+        "Bad Request: PHOTO_EXT_INVALID",
+        "Bad Request: PHOTO_SAVE_FILE_INVALID",
+        "Bad Request: not enough rights to send photos to the chat",
+    ],
+)
+def test_a_photo_that_is_refused_goes_once_more_as_a_document(api: Any, send: Any, to: Any, words: str) -> None:
+    api.refuse(400, words, chat="sendphoto")
+    (receipt,) = send(with_file(to))
+    (call,) = api.calls
+    assert call["document"]["name"] == "tall.png"
+    assert (call["caption"], call["parse_mode"]) == ("<b>See</b>", "HTML")
+    assert "Tickets" in call["reply_markup"]
+    assert (receipt.outcome, receipt.provider_id) == (Outcome.SENT, str(call["message_id"]))
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "Bad Request: DOCUMENT_INVALID"),
+        (413, "Request Entity Too Large"),
+        (400, "Bad Request: not enough rights to send documents to the chat"),
+        (400, "Bad Request: CHAT_SEND_DOCS_FORBIDDEN"),
+    ],
+)
+def test_the_text_is_not_lost_with_its_file(api: Any, send: Any, to: Any, status: int, words: str) -> None:
+    api.refuse(400, "Bad Request: PHOTO_INVALID_DIMENSIONS", chat="sendphoto")
+    api.refuse(status, words, chat="senddocument")
+    (receipt,) = send(with_file(to))
+    (call,) = api.calls
+    assert (call["text"], call["parse_mode"]) == ("<b>See</b>", "HTML")
+    assert call["reply_markup"]["inline_keyboard"][0][0]["text"] == "Tickets"
+    # Not called sent: a part of it is missing.
+    assert receipt.outcome is Outcome.FAILED
+    assert "The text was sent, and its attachment was refused" in receipt.reason
+    assert words in receipt.reason
+
+
+def test_a_chat_that_cannot_be_written_to_is_not_asked_again_without_the_file(api: Any, send: Any, to: Any) -> None:
+    api.do("set", missing=["1"])
+    (receipt,) = send(with_file(to))
+    assert receipt.outcome is Outcome.INVALID_ADDRESS
+    assert api.calls == []
+
+
+def test_a_message_that_is_too_large_for_a_gateway_is_not_the_bots_fault(api: Any, send: Any, to: Any) -> None:
+    api.script({"status": 413, "body": "<html>413</html>"}, chat="1")
+    large, other = send(to("1"), to("2"))
+    assert outcomes([large, other]) == [Outcome.FAILED, Outcome.SENT]

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage
 from django.http import HttpRequest
 
 from dsn_core import Receipt
+from dsn_sms import addresses
 from dsn_sms.exceptions import Forged
 from dsn_sms.meanings import Meaning, meaning_of, receipt_of
 from dsn_sms.options import SMSOptions
@@ -69,6 +70,8 @@ class BaseProvider:
     max_characters: ClassVar[int] = 1600
     #: Whether a message needs a sender (the options ``FROM`` and ``SENDERS``).
     needs_sender: ClassVar[bool] = False
+    #: Whether its signature covers the query of the address that it calls. If not, this site signs what stands there.
+    signs_query: ClassVar[bool] = False
     #: The status with which the callback view answers.
     callback_status: ClassVar[int] = 200
 
@@ -87,10 +90,23 @@ class BaseProvider:
     def rehearse(self, sms: SMS) -> None:
         """With ``DRY_RUN``: do what :meth:`send` does before it calls the provider."""
 
+    def reference(self, message_id: str) -> str:
+        """What stands for a message in the address that the provider calls with its report."""
+        return message_id if self.signs_query else addresses.signed(message_id, self.alias)
+
+    def message_id(self, request: HttpRequest) -> str:
+        """The message that the called address names, for :meth:`receive`; empty when it names none.
+
+        Raises :class:`Forged` when it names one, and neither this site nor the provider signed that.
+        """
+        reference = request.GET.get(addresses.MESSAGE, "")
+        return reference if self.signs_query or not reference else addresses.unsigned(reference, self.alias)
+
     def receive(self, request: HttpRequest) -> Iterable[Report | Inbound]:
         """Verify what the provider posted to the callback view, and return what it says.
 
-        Raises :class:`Forged` or :class:`~dsn_sms.exceptions.Unreadable`. A provider that has no callbacks refuses all.
+        Raises :class:`Forged` or :class:`~dsn_sms.exceptions.Unreadable`, and nothing else, whatever a stranger sends.
+        A provider that has no callbacks refuses all.
         """
         raise Forged(f"The provider {self.name} has no callbacks.")
 

@@ -42,6 +42,7 @@ class TwilioProvider(HTTPProvider):
     errors = TWILIO
     max_characters = 1600
     needs_sender = True
+    signs_query = True
     # An answer with a body would be sent to the phone.
     callback_status = 204
 
@@ -69,7 +70,7 @@ class TwilioProvider(HTTPProvider):
         return Receipt.sent(sid)
 
     def receive(self, request: HttpRequest) -> Iterable[Report | Inbound]:
-        return twilio_callbacks.read(request, self.options)
+        return twilio_callbacks.read(request, self.options, self.message_id(request))
 
     @classmethod
     def check(cls, options: TwilioOptions) -> list[CheckMessage]:

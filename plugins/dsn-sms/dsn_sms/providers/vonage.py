@@ -77,4 +77,4 @@ class VonageProvider(HTTPProvider):
         return Receipt.sent(uuid)
 
     def receive(self, request: HttpRequest) -> Iterable[Report | Inbound]:
-        return vonage_callbacks.read(request, self.options)
+        return vonage_callbacks.read(request, self.options, self.message_id(request))

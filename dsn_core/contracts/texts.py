@@ -1,0 +1,13 @@
+"""Texts that every provider, database and encoding takes."""
+
+from __future__ import annotations
+
+
+def clean_text(text: str) -> str:
+    """``text`` as it can be encoded, sent and stored everywhere: for messengers, and for what providers say.
+
+    Two halves of a surrogate pair become the character that they are, one alone becomes U+FFFD. NUL is removed.
+    """
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "")
