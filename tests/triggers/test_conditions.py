@@ -552,7 +552,7 @@ def test_equality_on_a_thousand_triggers_of_one_model_is_looked_up(article, monk
     monkeypatch.setattr(evaluation.Test, "holds", lambda self, call: asked.append(self) or holds(self, call))
     index = trigger_cache.matcher()
     assert index is not None
-    (table,) = index._tables.values()
+    (table,) = index._lookups.values()
     table.rules = Counting(table.rules)
     call = SignalCall(catalogue.get("post_save"), Article, {"instance": article, "created": False})
     (found,) = index.match(call)
