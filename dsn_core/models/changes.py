@@ -18,6 +18,9 @@ from django.utils.translation import gettext_lazy as _
 
 from dsn_core.models.clock import DatabaseNow
 
+#: The name of before: processes of that version still use the table while a new version is rolled out.
+TABLE: Final = "dsn_core_configurationversion"
+
 
 class State(NamedTuple):
     """The table of changes in two numbers. It is another one after every change."""
@@ -72,9 +75,10 @@ class ConfigurationChange(models.Model):
 
     #: The only row that versions before this model know (docs/decisions/0018): each edit adds one to its token.
     FIRST: Final = 1
-    #: With more rows than MAX, all are pruned but the youngest, KEEP of them.
-    MAX: Final = 300
-    KEEP: Final = 100
+    #: With more rows than MAX, all are pruned but the youngest, KEEP of them; at most BATCH after one edit.
+    MAX = 300
+    KEEP = 100
+    BATCH: Final = 1_000
 
     # Random, as the key is: a sequence does not know the keys that fixtures bring. Small enough for SQLite, where a
     # sum must not pass 63 bits.
@@ -86,8 +90,7 @@ class ConfigurationChange(models.Model):
     created_at = models.DateTimeField(_("created"), null=True, blank=True)
 
     class Meta:
-        # The name of before: processes of that version still use the table while a new version is rolled out.
-        db_table = "dsn_core_configurationversion"
+        db_table = TABLE
         verbose_name = _("configuration change")
         verbose_name_plural = _("configuration changes")
 
@@ -125,16 +128,18 @@ class ConfigurationChange(models.Model):
         Never waits for an editor, nor for another process that prunes.
         """
         connection = connections[using]
-        if connection.in_atomic_block or cls.state(using).rows <= cls.MAX:
+        if connection.in_atomic_block or (number := cls.state(using).rows) <= cls.MAX:
             return
         with transaction.atomic(using=using):
             rows = cls.objects.using(using).exclude(pk=cls.FIRST)
             if connection.features.has_select_for_update_skip_locked:
                 rows = rows.select_for_update(skip_locked=True)
             rows = rows.order_by(F("created_at").asc(nulls_first=True), "pk")
-            old = dict(rows.values_list("pk", "token")[: cls.MAX - cls.KEEP])
+            old = dict(rows.values_list("pk", "token")[: min(number - cls.KEEP, cls.BATCH)])
             if old:
-                cls.objects.using(using).filter(pk__in=old).delete()
+                # Key by key: for a list of keys MariaDB may read all rows, and wait for those of open transactions.
+                with connection.cursor() as cursor:
+                    cursor.executemany(f"DELETE FROM {TABLE} WHERE id = %s", [(pk,) for pk in old])  # noqa: S608 - a constant
                 cls.insert(using, None, old.values())
 
 

@@ -19,7 +19,7 @@ from dsn_core.conditions.path_types import Roots
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
-from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
+from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce, one_announcement
 from dsn_core.plugins.catalogue import catalogue, register_signal
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
     def update(self, **kwargs: Any) -> int:
         if not set(kwargs).intersection(IDENTITY):
             return super().update(**kwargs)
-        with transaction.atomic(using=self._writes_to()):
+        with one_announcement(self.model, self._writes_to()):
             keys = list(self.values_list("pk", flat=True))
             rows = super().update(**kwargs)
             edited = list(self.model._base_manager.using(self.db).filter(pk__in=keys))
