@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import secrets
 import threading
 import time
@@ -59,6 +60,16 @@ class DatabaseClock:
 
 _uuid_lock = threading.Lock()
 _uuid_last = 0
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held the lock, and is not there to release it.
+    global _uuid_lock  # noqa: PLW0603 - one lock per process
+    _uuid_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def uuid7() -> uuid.UUID:

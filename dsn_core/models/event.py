@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from dsn_core import payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.models.claimable import Claimable
-from dsn_core.models.clock import DatabaseNow
+from dsn_core.models.clock import DatabaseNow, uuid7
 from dsn_core.models.trigger import Trigger
 
 
@@ -49,7 +48,7 @@ class Event(Claimable):
         Trigger, on_delete=models.DO_NOTHING, db_constraint=False, related_name="events", verbose_name=_("trigger")
     )
     occurrence = models.UUIDField(
-        _("occurrence"), default=uuid.uuid4, db_index=True, help_text=_("Shared by all events of one signal.")
+        _("occurrence"), default=uuid7, db_index=True, help_text=_("Shared by all events of one signal.")
     )
     verb = models.CharField(_("verb"), max_length=MAX_NAME_LENGTH)
     payload = models.TextField(_("payload"), editable=False)
