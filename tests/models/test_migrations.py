@@ -1,0 +1,83 @@
+"""Migrating back: what would be lost, and what must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.exceptions import IrreversibleError
+from django.db.migrations.executor import MigrationExecutor
+
+from dsn_core.models import ConfigurationChange, Event, Trigger
+from dsn_core.triggers.dispatcher import dispatcher
+from tests.testapp.models import Movie
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def migrate(settings: Any) -> Iterator[Callable[[str], None]]:
+    """Bring the app to the migration of that name; after the test, all are applied again."""
+    settings.DSN = {"RUNNER": "worker"}
+    yield lambda name: call_command("migrate", "dsn_core", name, verbosity=0)
+    call_command("migrate", verbosity=0)
+
+
+def old_model(migration: str, name: str) -> Any:
+    """The model as it was at ``migration``."""
+    return MigrationExecutor(connection).loader.project_state(("dsn_core", migration)).apps.get_model("dsn_core", name)
+
+
+def test_triggers_with_conditions_are_not_brought_back_to_before_conditions(migrate: Callable[[str], None]) -> None:
+    trigger = Trigger.objects.define(
+        "post_save", action_object=Movie, conditions=[("instance.name", "equals", "Alien")]
+    )
+    with pytest.raises(IrreversibleError, match=rf"1 triggers have conditions.*their ids: {trigger.pk}\)"):
+        migrate("0001")
+    call_command("migrate", verbosity=0)
+    trigger.refresh_from_db()
+    assert trigger.conditions
+    trigger.subscribe()
+    Movie.objects.create(name="Brazil")
+    assert not Event.objects.exists()
+    Movie.objects.create(name="Alien")
+    assert Event.objects.count() == 1
+
+
+def test_triggers_without_conditions_go_back_and_forward(migrate: Callable[[str], None]) -> None:
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    trigger.subscribe()
+    migrate("0001")
+    assert old_model("0001_initial", "Trigger").objects.get().pk == trigger.pk
+    call_command("migrate", verbosity=0)
+    Movie.objects.create(name="Alien")
+    assert Event.objects.count() == 1
+
+
+def test_changes_lose_what_they_name_and_then_mean_any_trigger(migrate: Callable[[str], None]) -> None:
+    Trigger.objects.define("post_save", action_object=Movie).save()
+    assert ConfigurationChange.objects.exclude(trigger_ids=None).exists()
+    rows = ConfigurationChange.objects.count()
+    migrate("0004")
+    old = old_model("0004_sparse_indexes", "ConfigurationVersion")
+    assert old.objects.count() >= rows
+    migrate("0005")
+    changes = ConfigurationChange.read("default").changes.values()
+    assert all(change.trigger_ids is None and change.pruned is None for change in changes)
+    call_command("migrate", verbosity=0)
+    assert dispatcher.look(force=True)
+
+
+def test_a_new_row_beside_the_one_of_before_is_no_obstacle(migrate: Callable[[str], None]) -> None:
+    """The version before inserted its row with key 1, of which PostgreSQL's sequence knows nothing."""
+    migrate("0004")
+    old = old_model("0004_sparse_indexes", "ConfigurationVersion")
+    old.objects.all().delete()
+    old.objects.bulk_create([old(pk=1, number=1_764_000_000_000_000)])
+    call_command("migrate", verbosity=0)
+    known = ConfigurationChange.read("default")
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    assert ConfigurationChange.read("default").since(known) == {trigger.pk}
