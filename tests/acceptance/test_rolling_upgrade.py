@@ -115,8 +115,7 @@ def statuses() -> list[str]:
     return list(Delivery.objects.order_by("pk").values_list("status", flat=True))
 
 
-@pytest.mark.parametrize("records", ["old", "new"])
-@pytest.mark.parametrize("works", ["old", "new"])
+@pytest.mark.parametrize(("records", "works"), [("old", "old"), ("old", "new"), ("new", "old")])
 def test_what_one_version_records_the_other_sends(
     trigger: Trigger, book: Book, records: str, works: str, request: pytest.FixtureRequest
 ) -> None:
