@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 
 from django.db import connections, models, transaction
 from django.db.models import Count, F, Sum
-from django.db.models.signals import pre_save
+from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from dsn_core.models.clock import DatabaseNow
+from dsn_core.signals import configuration_changed
 
 #: The name of before: processes of that version still use the table while a new version is rolled out.
 TABLE: Final = "dsn_core_configurationversion"
@@ -152,8 +153,15 @@ def _as_set(ids: list[int] | None) -> frozenset[int] | None:
     return None if ids is None else frozenset(ids)
 
 
-@receiver(pre_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loaded")
-def _change_loaded(instance: ConfigurationChange, raw: bool, **kwargs: object) -> None:
+@receiver(pre_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loading")
+def _change_is_loaded(instance: ConfigurationChange, raw: bool, **kwargs: object) -> None:
     """A fixture brought a row of some time ago, which others may have read with other triggers: not that one."""
     if raw:
         instance.token, instance.trigger_ids, instance.pruned = _new_token(), None, None
+
+
+@receiver(post_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loaded")
+def _change_was_loaded(raw: bool, using: str, **kwargs: object) -> None:
+    """With a fixture, or with the rows that a test restores, triggers may have come and gone without a signal."""
+    if raw:
+        configuration_changed.send(sender=ConfigurationChange, using=using, trigger_ids=None)

@@ -66,10 +66,12 @@ def new(book: Book, child_environment: dict[str, str]) -> Callable[[str], str]:
 
 
 def _run(code: str, folder: Path, environment: dict[str, str]) -> str:
+    # With the plugins of its own version: later ones may need what its core does not have.
+    path = os.pathsep.join(map(os.fspath, [folder, *sorted(folder.glob("plugins/dsn-*"))]))
     done = subprocess.run(
         [sys.executable, "-c", f"import django\ndjango.setup()\n{IMPORTS}\n{code}"],
         cwd=folder,
-        env=environment | {"PYTHONPATH": os.fspath(folder)},
+        env=environment | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=120,
