@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dsn_core.models import ConfigurationChange, Delivery, Event, Trigger
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from tests import services
 from tests.ledger.books import Book
 from tests.ledger.books import environment as ledger
@@ -109,7 +109,7 @@ Trigger.objects.define("post_save", action_object=Movie).subscribe(
     addresses=[("ledger", "a")], backends=[("ledger", "simple")]
 )
 """)
-    dispatcher.look(force=True)
+    trigger_cache.refresh(force=True)
     return Trigger.objects.get()
 
 
@@ -146,7 +146,7 @@ def test_workers_of_both_versions_share_the_work(
 
 
 def known() -> int:
-    index = dispatcher.index()
+    index = trigger_cache.matcher()
     return 0 if index is None else len(index)
 
 
@@ -157,10 +157,10 @@ def test_edits_of_the_version_before_are_followed(old: Callable[[str], str], tri
     for number, model in enumerate((Country, Place), start=2):
         old(f"Trigger.objects.define('post_save', action_object={model.__name__}).subscribe()")
         assert ConfigurationChange.objects.filter(pk=ConfigurationChange.FIRST).count() == 1
-        dispatcher.look()
+        trigger_cache.refresh()
         assert known() == number
     old("Trigger.objects.all().delete()")
-    dispatcher.look()
+    trigger_cache.refresh()
     assert known() == 0
     Movie.objects.create(name="M")
     assert not Event.objects.exists()
@@ -175,7 +175,7 @@ def test_edits_of_both_versions_beside_each_other(
     for _ in range(15):
         trigger.save()
     old("Trigger.objects.define('post_save', action_object=Place).subscribe()")
-    dispatcher.look()
+    trigger_cache.refresh()
     assert known() == 3
     Place.objects.create(name="P")
     assert Event.objects.count() == 1

@@ -12,7 +12,7 @@ from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 
 from dsn_core.models import ConfigurationChange, Event, Trigger
-from dsn_core.triggers.dispatcher import dispatcher
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Movie
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,7 +68,7 @@ def test_changes_lose_what_they_name_and_then_mean_any_trigger(migrate: Callable
     changes = ConfigurationChange.read("default").changes.values()
     assert all(change.trigger_ids is None and change.pruned is None for change in changes)
     call_command("migrate", verbosity=0)
-    assert dispatcher.look(force=True)
+    assert trigger_cache.refresh(force=True)
 
 
 def test_a_new_row_beside_the_one_of_before_is_no_obstacle(migrate: Callable[[str], None]) -> None:
