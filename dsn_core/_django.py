@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import sys
@@ -205,7 +206,7 @@ class ThreadState:
         if connection.connection is None or connection.in_atomic_block:
             return
         if _is_closed(connection):
-            connection.close()
+            drop(connection)
             if not was_closed:
                 yield f"a closed connection to {connection.alias!r}"
         elif connection.autocommit != autocommit:
@@ -215,7 +216,7 @@ class ThreadState:
                     connection.rollback()
                 connection.set_autocommit(autocommit)
             except Error:
-                connection.close()
+                drop(connection)
             yield f"autocommit switched {'on' if autocommit is False else 'off'} on {connection.alias!r}"
 
 
@@ -238,6 +239,15 @@ def _roll_back_block(connection: BaseDatabaseWrapper) -> None:
         connection.atomic_blocks[-1].__exit__(RuntimeError, error, None)
     except Error:
         # Rolling back failed: the server ends what a closed connection had begun.
+        drop(connection)
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Close ``connection``, so that the next query opens a new one.
+
+    Reason: MySQL's driver refuses to close what is closed. Leans on: Django forgets the driver's connection all the same.
+    """
+    with contextlib.suppress(Error):
         connection.close()
 
 

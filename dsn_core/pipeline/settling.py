@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from dsn_core import conf
+from dsn_core._django import drop
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
@@ -205,7 +206,7 @@ def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str, insi
             if failures == 1:
                 connection.close_if_unusable_or_obsolete()
             else:
-                connection.close()
+                drop(connection)
             level = logging.ERROR if failures == 2 else logging.WARNING if failures == 1 else logging.DEBUG
             logger.log(level, "A batch could not be settled, and is tried again: %s", describe(error))
             time.sleep(SETTLE_AGAIN)
