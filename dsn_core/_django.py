@@ -5,19 +5,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import signal
 import sys
-from collections.abc import Callable
-from types import FrameType, TracebackType
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
 from django.core.serializers.base import DeserializedObject
-from django.db import transaction
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.transaction import TransactionManagementError
+from django.utils import timezone
+from django.utils.translation import get_language, trans_real
 
 _numbers = itertools.count()
+#: The packages whose exceptions switch or end a green thread.
+_GREEN_THREADS: Final = frozenset({"eventlet", "gevent", "greenlet"})
+#: What this thread, or task, has activated. Typed packages do not know them.
+_language: Any = trans_real._active  # type: ignore[attr-defined]
+_time_zone: Any = timezone._active  # type: ignore[attr-defined]
 
 
 class LateAtomic(transaction.Atomic):
@@ -104,3 +113,156 @@ def is_being_deserialized(instance: Model) -> bool:
 def is_historical(sender: Any) -> bool:
     """Whether ``sender`` is a model of a migration's state. Leans on the name of their module, ``__fake__``."""
     return isinstance(sender, type) and sender.__module__ == "__fake__"
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether ``error`` is meant for the process, the request or the green thread, not for the code that it came from.
+
+    So it must go on: Ctrl-C; what a signal handler raised (gunicorn's time-out, Celery's soft time limit); what gevent
+    and eventlet throw into a green thread (``gevent.Timeout``, ``GreenletExit``).
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if not isinstance(error, Exception) and _is_of_green_threads(error):
+        return True
+    return raised_by_signal_handler(error)
+
+
+def _is_of_green_threads(error: BaseException) -> bool:
+    # By the names of their modules: importing gevent to ask would do harm where it is not used.
+    return any(cls.__module__.partition(".")[0] in _GREEN_THREADS for cls in type(error).__mro__)
+
+
+def raised_by_signal_handler(error: BaseException) -> bool:
+    """Whether a signal handler of this process raised ``error``.
+
+    Reason: a server's time-out is a SystemExit that looks like a plugin's own. Leans on: a handler runs as a call in
+    the frame that it interrupts, so its code is among those of the traceback.
+    """
+    trace = error.__traceback__
+    codes = set()
+    while trace is not None:
+        codes.add(trace.tb_frame.f_code)
+        trace = trace.tb_next
+    return not codes.isdisjoint(_codes_of_signal_handlers())
+
+
+def _codes_of_signal_handlers() -> Iterator[CodeType]:
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        if not callable(handler):
+            continue
+        # A partial's function, a method's function, an object's __call__.
+        handler = getattr(handler, "func", handler)
+        function = handler if hasattr(handler, "__code__") else getattr(handler, "__func__", type(handler).__call__)
+        code = getattr(function, "__code__", None)
+        if code is not None:
+            yield code
+
+
+class ThreadState:
+    """The language, the time zone and the database connections of this thread, to be put back later.
+
+    Reason: Django restores a language and a time zone only for code that uses its context managers, and never ends a
+    transaction that was left open. Leans on: ``_active`` of Django's translation and time zone, which hold ``value``
+    while one is activated; the connection's ``atomic_blocks``, ``in_atomic_block``, ``autocommit``.
+    """
+
+    def __init__(self) -> None:
+        self._language = getattr(_language, "value", None)
+        self._language_code = get_language()
+        self._time_zone = getattr(_time_zone, "value", None)
+        self._connections = {
+            connection: (len(connection.atomic_blocks), _autocommit(connection), _is_closed(connection))
+            for connection in connections.all(initialized_only=True)
+        }
+        #: Whether a transaction was rolled back when it was restored.
+        self.rolled_back = False
+
+    def restore(self) -> list[str]:
+        """Put back what differs; return what did, in words."""
+        changed = []
+        if getattr(_language, "value", None) is not self._language:
+            # Its translation.override() may leave the language activated that was only the default before.
+            if get_language() != self._language_code:
+                changed.append("another language")
+            _activate(_language, self._language)
+        if getattr(_time_zone, "value", None) is not self._time_zone:
+            _activate(_time_zone, self._time_zone)
+            changed.append("another time zone")
+        for connection in connections.all(initialized_only=True):
+            changed += self._restore_connection(connection)
+        return changed
+
+    def _restore_connection(self, connection: BaseDatabaseWrapper) -> Iterator[str]:
+        # One that the plugin opened: as Django opens them.
+        as_opened = (0, connection.settings_dict["AUTOCOMMIT"], False)
+        blocks, autocommit, was_closed = self._connections.get(connection, as_opened)
+        if len(connection.atomic_blocks) > blocks:
+            self.rolled_back = True
+            while len(connection.atomic_blocks) > blocks:
+                _roll_back_block(connection)
+            yield f"an open transaction on {connection.alias!r}, which was rolled back"
+        if connection.connection is None or connection.in_atomic_block:
+            return
+        if _is_closed(connection):
+            drop(connection)
+            if not was_closed:
+                yield f"a closed connection to {connection.alias!r}"
+        elif connection.autocommit != autocommit:
+            try:
+                if not connection.autocommit:
+                    self.rolled_back = True
+                    connection.rollback()
+                connection.set_autocommit(autocommit)
+            except Error:
+                drop(connection)
+            yield f"autocommit switched {'on' if autocommit is False else 'off'} on {connection.alias!r}"
+
+
+def _autocommit(connection: BaseDatabaseWrapper) -> Any:
+    # Before it is connected, the connection itself says False.
+    return connection.settings_dict["AUTOCOMMIT"] if connection.connection is None else connection.autocommit
+
+
+def _activate(local: Any, value: Any) -> None:
+    if value is not None:
+        local.value = value
+    elif hasattr(local, "value"):
+        del local.value
+
+
+def _roll_back_block(connection: BaseDatabaseWrapper) -> None:
+    """End the innermost block of ``atomic()`` as an exception would."""
+    error = RuntimeError("This block was left open.")
+    try:
+        connection.atomic_blocks[-1].__exit__(RuntimeError, error, None)
+    except Error:
+        # Rolling back failed: the server ends what a closed connection had begun.
+        drop(connection)
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Close ``connection``, so that the next query opens a new one.
+
+    Reason: MySQL's driver refuses to close what is closed. Leans on: Django forgets the driver's connection all the same.
+    """
+    with contextlib.suppress(Error):
+        connection.close()
+
+
+def _is_closed(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the driver's connection was closed without Django's knowledge. Asks the driver, not the server."""
+    raw: Any = connection.connection
+    if raw is None:
+        return False
+    if connection.vendor == "postgresql":
+        return bool(raw.closed)
+    if connection.vendor == "mysql":
+        return not raw.open
+    if connection.vendor == "sqlite":
+        try:
+            raw.total_changes  # noqa: B018 - raises when it is closed
+        except Exception:
+            return True
+    return False

@@ -37,6 +37,12 @@ MUTATIONS = {
         "update(rows, _SETTLED, using)",
         "tests/pipeline/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
     ),
+    "handing over without the lease": Mutation(
+        "pipeline/batch.py",
+        "if is_held and not self._is_abandoned:",
+        "if True:",
+        "tests/runners/test_gate.py::test_what_outlasts_its_lease_is_handed_over_by_who_took_it[usual-cyd-drain]",
+    ),
     "recording without a savepoint": Mutation(
         "pipeline/savepoints.py",
         'cursor.execute(f"{set_}; {sql}; {release}", params)',

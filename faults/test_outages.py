@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
@@ -84,6 +85,52 @@ def test_12_a_permanent_refusal_is_tried_once(audience, stage, workers, provider
     row = Delivery.objects.get()
     figure(f"{row.status} after {row.attempts} attempt: {row.last_error}")
     assert (row.status, row.attempts, row.last_error, len(provider)) == ("failed", 1, "blocked", 1)
+
+
+def test_23_a_session_that_takes_no_writes(audience, stage, workers, provider, figure, tmp_path, environment):
+    """As after a fail-over, when the old primary answers as a replica: reading works, writing does not."""
+    number, lease = 150, 2
+    audience(number)
+    stage("file")
+    health = tmp_path / "health"
+    process = workers.start("--health-file", os.fspath(health), FAULTS_SECONDS="0.02")
+
+    def age() -> float:
+        return time.time() - health.stat().st_mtime
+
+    wait_for(lambda: len(provider) > 20)
+    assert age() < 3
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        # It holds for sessions that begin from now on: those of the worker begin anew.
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        try:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            # Longer than a lease: nobody else could take the rows.
+            time.sleep(3 * lease)
+            taken = len(provider)
+            wait_for(lambda: age() > 3 * lease - 2)
+            time.sleep(lease)
+            ill_for = age()
+            assert ill_for > 4 * lease - 2, "a supervisor sees it"
+            assert len(provider) == taken, "it begins nothing that it could not write down"
+        finally:
+            cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    began = time.monotonic()
+    wait_for(lambda: Delivery.objects.filter(status="sent").count() == number)
+    resumed = time.monotonic() - began
+    wait_for(lambda: age() < 3)
+    assert workers.stop(process) == 0, workers.log
+    counts = provider.counts()
+    doubled = sum(counts.values()) - len(counts)
+    figure(
+        f"{number - len(counts)} lost, {doubled} doubled; health file {ill_for:.0f} s old, done {resumed:.0f} s after"
+    )
+    assert (len(counts), doubled) == (number, 0)
+    assert "could not be settled, and is tried again" in workers.log
 
 
 class Server:

@@ -98,7 +98,8 @@ class BaseMessenger(Named):
         A batch may mix events, templates and receivers. Receipts come in the order of the
         messages, or name their message. A message that is left unanswered is tried again. What is
         raised is a retry for those still unanswered; it never reaches the code that fired the
-        signal. Every call of the provider must keep ``self.options.TIMEOUT``.
+        signal. What is no ``Exception`` (``SystemExit``) leaves them *unknown*. Every call of the provider
+        must keep ``self.options.TIMEOUT``.
 
         Better yield each receipt than return a list: between two of them the worker renews its lease,
         and can stop when it is asked to (a generator is then closed).
@@ -121,7 +122,8 @@ class BaseMessenger(Named):
         Render with ``template.render(user=..., trigger_context=..., signal_kwargs=...)``, for any
         user, also for ones that are not in ``users``, and send. May be a class method, and may
         take ``sender``. Each user that a message was rendered for counts as sent when nothing is
-        raised; when it raises, those count as *unknown* and the others are tried again.
+        raised; when it raises, those count as *unknown* and the others are tried again. When the
+        lease was lost meanwhile, ``render`` raises a ``BaseException``: send nothing more then.
         """
         raise not_overridden(self, "send")
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
-from django.db.utils import Error as DatabaseTrouble
 
 from dsn_core import conf, context
-from dsn_core.contracts.messages import Message
-from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Receipt
-from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
+from dsn_core.exceptions import PayloadError
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
 from dsn_core.pipeline.claiming import Claim
-from dsn_core.pipeline.locales import Locales
-from dsn_core.pipeline.settling import Verdict, settle, verdict_of
-from dsn_core.plugins.loading import describe
-from dsn_core.plugins.registry import registry
+from dsn_core.pipeline.plugin_calls import tidied
+from dsn_core.pipeline.settling import Verdict, once, settle, verdict_of
 
 #: The way out of a failure that somebody can mend, at the end of its message.
 SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.objects.retry()."
@@ -33,13 +28,22 @@ SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.
 class Batch:
     """Claimed deliveries on their way, one portion after the other. A row that has a verdict takes no further step."""
 
-    def __init__(self, claimed: Claim[Delivery], using: str, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        claimed: Claim[Delivery],
+        using: str,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        is_stubborn: bool = False,
+    ) -> None:
         self.rows = claimed.rows
         #: How deep the deepest of its events stands in a chain of messages that caused one another.
         self.depth = 0
         self._claimed = claimed
         self._unsettled = list(claimed.rows)
         self._stop = stop
+        #: Whether settling is tried until ``stop()``, also when the lease is over and nobody could take the rows.
+        self._is_stubborn = is_stubborn
         #: Whether it ends early: the worker is to stop, its time is over, or another one took rows over.
         self.is_broken_off = False
         #: How many rows it left to the next worker.
@@ -55,6 +59,11 @@ class Batch:
         self.receipts: dict[str, Receipt] = {}
         #: The ids of the messages that the messenger was given: only of these can anything have been sent.
         self.handed_over: frozenset[str] = frozenset()
+        #: Held while it is decided whether messages are handed over or given up, by two threads at once.
+        self._deciding = threading.Lock()
+        self._is_abandoned = False
+        #: Whether the last try to settle failed.
+        self.is_stuck = False
         self.retry_unknown = False
         #: When it last showed that it goes on, by this process's own clock.
         self.alive_at = time.monotonic()
@@ -79,13 +88,27 @@ class Batch:
             self.is_broken_off = self._stop() or not self._claimed.keep(self._unsettled, self.using)
         return not self.is_broken_off
 
+    def hand_over(self, rows: Sequence[Delivery]) -> bool:
+        """The gate through which alone messages reach a messenger: whether it may be given those of ``rows`` now.
+
+        Not when the lease was lost, or another thread gave the batch up, while they were filtered and rendered.
+        """
+        self.alive_at = time.monotonic()
+        is_held = self._claimed.hold(self._unsettled, self.using)
+        with self._deciding:
+            if is_held and not self._is_abandoned:
+                self.handed_over |= {row.message_id for row in rows}
+                return True
+        self.is_broken_off = True
+        return False
+
     def give_back(self) -> None:
         """Leave the open rows to the next worker, as if they had not been claimed."""
         self.given_back = len(self.open)
         for row in self.open:
             self.verdicts[row.id] = _given_back(row)
 
-    def settle(self) -> None:
+    def settle(self, *, is_patient: bool = True) -> None:
         """Write down what was decided."""
         decided: list[Delivery] = []
         left: list[Delivery] = []
@@ -93,33 +116,64 @@ class Batch:
             (decided if row.id in self.verdicts else left).append(row)
         if decided:
             with context.working_on(self.depth):
-                settle(decided, self._claimed, self.verdicts, self.using)
+                settle(decided, self._claimed, self.verdicts, self.using, self._insists if is_patient else once)
             self._unsettled, self._open, self._decided = left, left, len(self.verdicts)
+            self.is_stuck = False
+
+    def _insists(self) -> bool:
+        # Trying to settle is a sign of life: others could write no more than this thread can.
+        self.alive_at, self.is_stuck = time.monotonic(), True
+        return self._claimed.is_ours() or (self._is_stubborn and not self._stop())
+
+    def break_off(self, reason: str) -> None:
+        """Decide about the open rows when their process, request or green thread is interrupted."""
+        at_hand = self._at_hand()
+        for row in self.open:
+            if (verdict := self._verdict_in_hand(row, reason)) is not None:
+                self.verdicts[row.id] = verdict
+            elif row.id in at_hand:
+                # Due at once, but the attempt counts: it may be what took so long.
+                self.verdicts[row.id] = Verdict(Status.RETRY, reason, after=0.0)
+            else:
+                self.verdicts[row.id] = _given_back(row)
+
+    def _at_hand(self) -> set[int]:
+        """The row that is being rendered; all of them while none is, in a filter or a call of the seed's way."""
+        if self.handed_over or not self.portion:
+            return set() if self.handed_over else {row.id for row in self.open}
+        rendered = {row.id for row in self.in_hand.values()}
+        return set([row.id for row in self.portion if row.id not in self.verdicts and row.id not in rendered][:1])
 
     def abandon(self, reason: str) -> int:
         """Settle it in the place of a messenger that hangs, from another thread; return how many rows were still ours.
 
-        Should the messenger come back, what it says then is refused: the rows are not its thread's any more.
+        Should the thread come back, it hands over no more, and what it says is refused: the rows are not its own.
         """
-        self.is_broken_off = True
+        with self._deciding:
+            self._is_abandoned = self.is_broken_off = True
         begun = {row.id for row in self.portion or self._unsettled}
-        answers, handed_over = dict(self.receipts), self.handed_over
         # Copies: the thread that hangs has the rows, too.
         rows = [copy.copy(row) for row in self._unsettled]
         verdicts = dict(self.verdicts)
         for row in rows:
             if row.id in verdicts:
                 continue
-            if row.message_id in handed_over:
-                receipt = answers.get(row.message_id) or Receipt.unknown(reason)
-                verdicts[row.id] = verdict_of(receipt, retry_unknown=self.retry_unknown)
+            if (verdict := self._verdict_in_hand(row, reason)) is not None:
+                verdicts[row.id] = verdict
             elif row.id in begun:
                 # A filter, a template or the database hangs: nothing was sent.
                 verdicts[row.id] = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
             else:
                 verdicts[row.id] = _given_back(row)
         with context.working_on(self.depth):
-            return settle(rows, self._claimed, verdicts, self.using, is_patient=False)
+            return settle(rows, self._claimed, verdicts, self.using, once)
+
+    def _verdict_in_hand(self, row: Delivery, reason: str) -> Verdict | None:
+        """What becomes of ``row`` if its messenger says no more; None when it was not given to it."""
+        if row.message_id not in self.handed_over:
+            return None
+        receipt = self.receipts.get(row.message_id) or Receipt.unknown(reason)
+        return verdict_of(receipt, retry_unknown=self.retry_unknown)
 
     def end(self, row: Delivery, status: Status, error: str) -> None:
         self.verdicts[row.pk] = Verdict(status, error)
@@ -147,7 +201,8 @@ class Batch:
         unreadable = {}
         for event in events.values():
             try:
-                event.activity  # noqa: B018 - read for its error
+                with tidied("codecs of the plugins"):
+                    event.activity  # noqa: B018 - read for its error
             except PayloadError as error:
                 unreadable[event.pk] = str(error)
         for row in self.open:
@@ -189,68 +244,6 @@ class Batch:
             else:
                 self.end(row, Status.SKIPPED, "The user was deleted.")
 
-    def apply_filters(self) -> None:
-        """End the rows that a receiver filter excludes."""
-        for receiver_filter in registry.receiver_filters():
-            rows = self.open
-            if not rows:
-                return
-            try:
-                excluded = dict(receiver_filter.exclude(rows))
-            except Exception as error:
-                self.end_open(
-                    Verdict(Status.RETRY, f"The receiver filter {receiver_filter.name!r} failed: {describe(error)}")
-                )
-                return
-            for row in rows:
-                if row.pk in excluded:
-                    self.end(row, Status.SKIPPED, str(excluded[row.pk]))
-
-    def find_addresses(self, messenger: BaseMessenger) -> None:
-        """Set each user's address, all at once."""
-        rows = [row for row in self.open if row.user_id is not None]
-        if not rows or not messenger.needs_address:
-            return
-        try:
-            given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
-            found = {key: str(address) for key, address in given.items() if address}
-        except Exception as error:
-            status = Status.FAILED if isinstance(error, ConfigurationError) else Status.RETRY
-            why = messenger.options.mask(describe(error))
-            for row in rows:
-                self.end(row, status, f"The addresses of the users could not be found: {why}")
-            return
-        for row in rows:
-            row.address = found.get(row.user_id, "")
-            if not row.address:
-                self.end(row, Status.SKIPPED, f"The user has no address for {messenger.alias}.")
-
-    def render(self) -> list[Message]:
-        """Render the portion; a row that fails is its own failure. Returns the messages, with who gets them."""
-        messages = []
-        templates: dict[str, BaseMessageTemplate] = {}
-        with Locales() as locales:
-            for row in self.portion:
-                if not self.go_on():
-                    return []
-                known = row._state.fields_cache
-                name, activity, user = known["backend"].message_template, known["event"].activity, known.get("user")
-                try:
-                    if name not in templates:
-                        templates[name] = registry.message_template(name)
-                    locales.switch(user)
-                    rendered = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
-                    message = addressed(rendered, row, user)
-                    self.in_hand[message.id] = row
-                    messages.append(message)
-                except UnknownName as error:
-                    self.end(row, Status.FAILED, f"{error} {SEND_AGAIN}")
-                except DatabaseTrouble as error:
-                    self.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
-                except Exception as error:
-                    self.end(row, Status.FAILED, f"Rendering {name!r} failed: {describe(error)}")
-        return messages
-
 
 def _attach(row: Delivery, name: str, value: Model) -> None:
     """What ``row.name = value`` does with a value that the row's own key has found, for thousands of rows."""
@@ -260,13 +253,6 @@ def _attach(row: Delivery, name: str, value: Model) -> None:
 def _given_back(row: Delivery) -> Verdict:
     status = Status.RETRY if row.attempts > 1 else Status.PENDING
     return Verdict(status, row.last_error, after=0.0, counts=False)
-
-
-def addressed(rendered: Any, row: Delivery, user: Any) -> Message:
-    """``rendered`` as the message of this delivery. A template may return any text."""
-    message = rendered if isinstance(rendered, Message) else Message(str(rendered))
-    message.id, message.address, message.user = row.message_id, row.address, user
-    return message
 
 
 def relations_of(model: type[Model], path: str) -> str:

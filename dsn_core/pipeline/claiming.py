@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import QuerySet
 
 from dsn_core import conf
@@ -30,13 +30,14 @@ class Claim(Generic[RowT]):
     rows: list[RowT]
     token: uuid.UUID
     clock: DatabaseClock
-    _renewed: float = field(default_factory=time.monotonic)
-    #: When the lease is to begin anew, by this process's own clock.
+    #: When the lease last began, by this process's own clock.
+    renewed: float = field(default_factory=time.monotonic)
+    #: When the lease is to begin anew, by the same.
     _next: float = field(default_factory=lambda: time.monotonic() + conf.current().LEASE_SECONDS / 3)
 
-    def is_ours(self) -> bool:
-        """Whether the lease, as it was last renewed, is not over: nobody else has taken the rows."""
-        return time.monotonic() - self._renewed < conf.current().LEASE_SECONDS
+    def is_ours(self, part: float = 1.0) -> bool:
+        """Whether this ``part`` of the lease is not over: nobody else has taken the rows."""
+        return time.monotonic() - self.renewed < conf.current().LEASE_SECONDS * part
 
     def keep(self, rows: Sequence[RowT], using: str) -> bool:
         """Begin the lease of ``rows`` anew when a third of it is over, so that long work stays ours.
@@ -47,21 +48,37 @@ class Claim(Generic[RowT]):
         now = time.monotonic()
         if now < self._next:
             return True
-        lease = conf.current().LEASE_SECONDS
-        self._next = now + lease / 3
+        self._next = now + conf.current().LEASE_SECONDS / 3
+        renewed = self._renew(rows, using)
+        # Not a reason to break off a message that is under way: the database may be back in a moment.
+        return self.is_ours() if renewed is None else renewed
+
+    def hold(self, rows: Sequence[RowT], using: str) -> bool:
+        """Whether messages of ``rows`` may be given to a messenger now, which then has a third of the lease for them.
+
+        Asks the database when less than two thirds of the lease are left. While that is away, the last third of a
+        lease begins nothing: nothing was sent yet, and another worker is about to take over.
+        """
+        if self.is_ours(1 / 3):
+            return True
+        renewed = self._renew(rows, using)
+        return self.is_ours(2 / 3) if renewed is None else renewed
+
+    def _renew(self, rows: Sequence[RowT], using: str) -> bool | None:
+        """Begin the lease anew; return whether all rows were still ours, None when the database could not say."""
+        now, lease = time.monotonic(), conf.current().LEASE_SECONDS
         kept = 0
         try:
             for some in chunks(rows):
                 ours = type(some[0])._base_manager.using(using)
                 ours = ours.filter(pk__in=[row.pk for row in some], lease_token=self.token)
                 kept += ours.update(not_before=self.clock.now(lease))
-        except (OperationalError, InterfaceError):
+        except Error:
             if connections[using].in_atomic_block:
                 raise
-            # Not a reason to break off a message that is under way: the database may be back in a moment.
             connections[using].close_if_unusable_or_obsolete()
-            return self.is_ours()
-        self._renewed = now
+            return None
+        self.renewed, self._next = now, now + lease / 3
         return kept == len(rows)
 
 
@@ -88,6 +105,7 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
         rows = list(due[:limit])
         if not rows:
             return None
+        asked_at = time.monotonic()
         clock = DatabaseClock(everything.filter(pk=rows[0].pk).values_list(DatabaseNow(), flat=True).get())
         if limit is not None:
             rows = _apart(rows)
@@ -97,7 +115,7 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
             _take(row, status, token, lease_end)
         for some in chunks(rows):
             update(some, ("status", "lease_token", "not_before", "attempts"), using)
-    return Claim(rows, token, clock)
+    return Claim(rows, token, clock, asked_at)
 
 
 def _take(row: Any, status: str, token: uuid.UUID, lease_end: datetime.datetime) -> None:

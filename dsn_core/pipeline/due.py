@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db import connections
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, Subquery
 
 from dsn_core.models import Delivery, Event, MessengerState
-from dsn_core.models.clock import DatabaseNow
+from dsn_core.models.clock import DatabaseNow, now_sql
 from dsn_core.models.subscription import Priority
 
 
 def due_messengers(using: str) -> list[str]:
-    """The messengers (or accounts) with deliveries that are due, but for those that pause. One query.
+    """The messengers (or accounts) with deliveries that are due, but for those that pause. Two queries.
 
     One that waits for its rate is among them: whoever sends by it waits that long.
     """
@@ -22,8 +24,88 @@ def due_messengers(using: str) -> list[str]:
     due = Delivery.objects.using(using).filter(
         messenger=OuterRef("messenger"), priority__in=Priority.values, not_before__lte=now
     )
-    known = MessengerState.objects.using(using).filter(Q(paused_until=None) | Q(paused_until__lte=now), Exists(due))
-    return list(known.values_list("messenger", flat=True))
+    is_due = ExpressionWrapper(Q(Q(paused_until=None) | Q(paused_until__lte=now), Exists(due)), BooleanField())
+    states = MessengerState.objects.using(using).order_by("messenger").annotate(is_due=is_due)
+    found = list(states.values_list("messenger", "is_due"))
+    if _unknown_messenger([name for name, _ in found], using) is not None:
+        make_missing_known(using)
+        found = list(states.values_list("messenger", "is_due"))
+    return [name for name, is_due_now in found if is_due_now]
+
+
+def has_work(alias: str, using: str) -> bool:
+    """Whether deliveries of the messenger are due, and it does not pause. One query, which reads two indexes.
+
+    Asked before each claim, and by idle workers all the time. Raw SQL: Django takes longer to write this query than the
+    database to answer it.
+    """
+    connection = connections[using]
+    quote, now = connection.ops.quote_name, now_sql(connection)
+    row, state = quote(Delivery._meta.db_table), quote(MessengerState._meta.db_table)
+    messenger, priority, not_before = map(quote, ("messenger", "priority", "not_before"))
+    # The first of each priority is one entry of the claim index.
+    due = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {row} WHERE {messenger} = %s AND {priority} = {int(one)} AND {not_before} <= {now})"  # noqa: S608 - names and numbers
+        for one in Priority.values
+    )
+    paused = f"SELECT 1 FROM {state} WHERE {messenger} = %s AND {quote('paused_until')} > {now}"  # noqa: S608 - names
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT NOT EXISTS ({paused}) AND ({due})", [alias] * (1 + len(Priority.values)))
+        return bool(cursor.fetchone()[0])
+
+
+def make_missing_known(using: str) -> bool:
+    """Make the messenger states that are missing for deliveries there are; return whether any was.
+
+    A state may be deleted, or restored from another moment than the deliveries. Two queries: the second looks for names
+    between those that are known, and reads as many index entries as there are messengers, however many deliveries.
+    """
+    # In the order of the database: its collation decides what lies between two names.
+    known = MessengerState.objects.using(using).order_by("messenger").values_list("messenger", flat=True)
+    found = False
+    while (name := _unknown_messenger(list(known.all()), using)) is not None:
+        MessengerState.objects.using(using).make_known([name])
+        found = True
+    return found
+
+
+def _unknown_messenger(known: Sequence[str], using: str) -> str | None:
+    """The name of a messenger that deliveries are there for, and that is not among the ``known``, which are sorted."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    row, messenger = quote(Delivery._meta.db_table), quote("messenger")
+    gaps: list[str] = []
+    params: list[str] = []
+    for below, above in itertools.pairwise([None, *known, None]):
+        bounds = [(">", below)] if below is not None else []
+        bounds += [("<", above)] if above is not None else []
+        where = " AND ".join(f"{messenger} {operator} %s" for operator, _ in bounds) or "1 = 1"
+        # A query of its own for each, and sorted, so that none reads more than the first entry of the claim index.
+        gaps.append(f"SELECT * FROM (SELECT {messenger} FROM {row} WHERE {where} ORDER BY {messenger} LIMIT 1) AS gap")  # noqa: S608 - names
+        params += [name for _, name in bounds]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(gaps), params)
+        found = cursor.fetchone()
+    return None if found is None else str(found[0])
+
+
+def seconds_overdue(using: str) -> dict[str, float]:
+    """For each messenger with deliveries that are due, seconds since the oldest of them fell due. One query.
+
+    Without those that pause or wait for their rate.
+    """
+    firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}
+    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **firsts)
+    overdue: dict[str, float] = {}
+    state: Any
+    for state in states:
+        moments = _moments_of(state)
+        rests = [moment for moment in (state.paused_until, state.rate_next_at) if moment is not None]
+        if moments and all(rest <= state.database_now for rest in rests):
+            late = (state.database_now - min(moments)).total_seconds()
+            if late > 0:
+                overdue[state.messenger] = late
+    return overdue
 
 
 def seconds_until_due(using: str) -> float | None:
@@ -57,12 +139,16 @@ def _first_of(using: str, priority: int) -> Any:
 
 
 def _wait_of(state: Any) -> float | None:
-    firsts: Iterable[datetime.datetime | None] = [getattr(state, f"next_{priority}") for priority in Priority.values]
-    moments = [moment for moment in firsts if moment is not None]
+    moments = _moments_of(state)
     if not moments:
         return None
     rests = [moment for moment in (state.paused_until, state.rate_next_at) if moment is not None]
     return _seconds(max(min(moments), *rests) if rests else min(moments), state.database_now)
+
+
+def _moments_of(state: Any) -> list[datetime.datetime]:
+    firsts: Iterable[datetime.datetime | None] = [getattr(state, f"next_{priority}") for priority in Priority.values]
+    return [moment for moment in firsts if moment is not None]
 
 
 def _seconds(moment: datetime.datetime, now: datetime.datetime) -> float:

@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db import Error
 from django.db.models import F, QuerySet
 
 from dsn_core import conf, context
+from dsn_core._django import is_interrupt
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError, PayloadError
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
 from dsn_core.models.sql import storable
-from dsn_core.models.subscription import users_have_groups
 from dsn_core.pipeline import inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
-from dsn_core.pipeline.receivers import Chunk, chunks_of, pages_of_users
+from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
+from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
 from dsn_core.pipeline.settling import backoff
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
@@ -66,7 +68,17 @@ class Expander:
 
     def work(self) -> int:
         """One claim; see :func:`expand_due`."""
-        using = self._using
+        try:
+            return self._work(self._using)
+        finally:
+            self._claimed = None
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has events."""
+        return self._claimed is not None
+
+    def _work(self, using: str) -> int:
         claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
         if claimed is None:
             return 0
@@ -79,10 +91,14 @@ class Expander:
                 expansion.go_on()
                 subscriptions = plans.of(event.trigger_id)
                 errors = expansion.run(subscriptions)
+                _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
             except _Stopped:
                 _give_back(claimed, claimed.rows[number:], using)
                 return number
-            _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
+            except BaseException as error:
+                if is_interrupt(error):
+                    _give_back_at_once(claimed, claimed.rows[number:], using)
+                raise
         return len(claimed.rows)
 
     def give_back_rest(self) -> None:
@@ -125,19 +141,20 @@ class _Expansion:
     found: int = 0
     _noted_at: float = field(default_factory=time.monotonic)
 
-    def run(self, subscriptions: Sequence[Subscription]) -> list[Exception]:
+    def run(self, subscriptions: Sequence[Subscription]) -> list[BaseException]:
         """Make the event's deliveries. One subscription that fails does not keep the others from theirs."""
         limit = conf.current().MAX_ATTEMPTS
         if self.event.attempts > limit:
             return [ConfigurationError(f"Given up: {limit} workers ended, or lost the event, during its fan-out.")]
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for subscription in subscriptions:
             try:
                 with context.working_on(self.event.depth):
                     self._expand(subscription)
             except _Stopped:
                 raise
-            except Exception as error:
+            except BaseException as error:
+                reraise_interrupt(error)
                 logger.warning("Event %s, %s: the fan-out failed: %s", self.event.pk, subscription, describe(error))
                 errors.append(error)
         return errors
@@ -149,14 +166,29 @@ class _Expansion:
             return
         self._insert_users(subscription.users.using(self.using).all(), patterns.values())
         if groups := [group.pk for group in subscription.groups.all()]:
-            self._insert_users(_members(groups, self.using), patterns.values())
+            self._insert_users(members_of(groups, self.using), patterns.values())
         bare = [Receiver(messenger=row.messenger, address=row.address) for row in subscription.addresses.all()]
         self._insert_chunk(Chunk([], bare), backends, patterns)
         if subscription.resolver:
-            resolved = registry.receiver_resolver(subscription.resolver).resolve(self.event, subscription.argument)
+            self._insert_resolved(subscription, backends, patterns)
+        _add_calls(self.event, backends, patterns, self.using)
+
+    def _insert_resolved(
+        self, subscription: Subscription, backends: Sequence[Backend], patterns: Mapping[int, Delivery]
+    ) -> None:
+        who = f"receiver resolver {subscription.resolver!r}"
+        with tidied(who):
+            resolver = registry.receiver_resolver(subscription.resolver)
+            resolved = resolver.resolve(self.event, subscription.argument)
+        # A generator runs while its receivers are inserted.
+        with tidied(who) as before:
             for chunk in chunks_of(resolved, subscription.resolver):
                 self._insert_chunk(chunk, backends, patterns)
-        _add_calls(self.event, backends, patterns, self.using)
+        if before.rolled_back:
+            raise ConfigurationError(
+                f"The {who} left a transaction open, in which its deliveries were made: they were rolled back with it. "
+                "Mend it, then expand the event again: in the admin, or by Event.objects.retry()."
+            )
 
     def _insert_users(self, users: QuerySet[Any], patterns: Collection[Delivery]) -> None:
         """Deliveries for all of ``users``, by the database alone."""
@@ -209,18 +241,6 @@ def _due_like(pattern: Delivery, **values: Any) -> Delivery:
     return pattern.like(not_before=pattern.not_before, **values)
 
 
-def _members(groups: Sequence[int], using: str) -> QuerySet[Any]:
-    users = get_user_model()._default_manager.using(using)
-    if not users_have_groups():
-        raise ConfigurationError(
-            f"The subscription names groups, but the user model {get_user_model()._meta.label} has no groups. "
-            "Name users, or use a receiver resolver."
-        )
-    # By a sub-select: who is in two of the groups is one receiver.
-    members = users.model._default_manager.using(using).filter(groups__in=groups).order_by().values("pk")
-    return users.filter(pk__in=members)
-
-
 def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery], using: str) -> None:
     rows = []
     are_many = len(chunk.users) >= MANY_USERS
@@ -258,7 +278,17 @@ def _give_back(claimed: Claim[Event], events: Sequence[Event], using: str) -> No
     rows.update(status=Event.Status.PENDING, not_before=DatabaseNow(), lease_token=None, attempts=F("attempts") - 1)
 
 
-def _settle(expansion: _Expansion, errors: list[Exception], note: str) -> None:
+def _give_back_at_once(claimed: Claim[Event], events: Sequence[Event], using: str) -> None:
+    """The same while an interrupt is on its way. The attempt of the first counts: it may be what took so long."""
+    try:
+        first = Event.objects.using(using).filter(pk=events[0].pk, lease_token=claimed.token)
+        first.update(status=Event.Status.PENDING, not_before=DatabaseNow(), lease_token=None)
+        _give_back(claimed, events[1:], using)
+    except Error as error:
+        logger.error("%d events are left to the end of their lease: %s", len(events), describe(error))
+
+
+def _settle(expansion: _Expansion, errors: list[BaseException], note: str) -> None:
     event, claimed = expansion.event, expansion.claimed
     text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH) or note
     values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -21,11 +21,14 @@ from dsn_core.pipeline import inserting
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
+from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.settling import Verdict, backoff
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
+
+WITHDRAWN: Final = "Its lease was lost while the messenger rendered: another worker may have it."
 
 
 def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Delivery] | None:
@@ -61,16 +64,28 @@ def _is_alone_with(event_id: int, using: str) -> bool:
     return bool(list(locked.values_list("pk"))) or not event.exists()
 
 
+class Withdrawn(BaseException):
+    """Raised into a messenger whose lease was lost while it rendered: it is to send no more.
+
+    No ``Exception``: a messenger that forgives each user's trouble must not go on to send.
+    """
+
+
 class RecordingTemplate:
-    """Stands for the message template, and remembers for whom it was rendered."""
+    """Stands for the message template, and remembers for whom it was rendered.
+
+    Such a message counts as handed over. None is rendered for a messenger that may not send it any more.
+    """
 
     def __init__(self, template: BaseMessageTemplate, rows: Mapping[Any, Delivery], batch: Batch) -> None:
         self._template = template
-        self._keep = batch.go_on
+        self._batch = batch
         self._rows = rows
         self._first = batch.rows[0]
         self._locales = Locales()
         self.rendered: dict[Any, Any] = {}
+        #: Whether a message was refused.
+        self.is_withdrawn = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._template, name)
@@ -82,10 +97,15 @@ class RecordingTemplate:
         signal_kwargs: Mapping[str, Any] | None = None,
     ) -> Message:
         """As :meth:`BaseMessageTemplate.render`, in the user's language and time zone."""
-        self._keep()
-        with self._locales.of(user):
-            message = self._template.render(user, trigger_context, signal_kwargs)
         key = getattr(user, "pk", None)
+        # Of a user whom it chose itself, the delivery that carries the call.
+        row = self._rows.get(key) or self._rows.get(None)
+        self._batch.go_on()
+        with self._locales.of(user), tidied(f"message template {self._template.name!r}"):
+            message = self._template.render(user, trigger_context, signal_kwargs)
+        if not self._batch.hand_over([row] if row is not None else []):
+            self.is_withdrawn = True
+            raise Withdrawn(WITHDRAWN)
         self.rendered[key] = user
         if isinstance(message, Message):
             message.user = user
@@ -105,28 +125,34 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
             batch.end(row, Status.SKIPPED, f"{messenger.alias} chooses among users; it takes no bare address.")
     rows = batch.open
     if not rows:
-        _carry_on(batch)
+        if batch.go_on():
+            _carry_on(batch)
         return
     try:
         template = registry.message_template(rows[0].backend.message_template)
     except ConfigurationError as error:
         batch.end_open(Verdict(Status.FAILED, f"{error} {SEND_AGAIN}"))
         return
+    if not batch.go_on():
+        return
     by_user = {row.user_id: row for row in rows}
-    batch.handed_over = frozenset(row.message_id for row in rows)
     recorder = RecordingTemplate(template, by_user, batch)
     error_text = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
-    left = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
-    call_only = Verdict(Status.SKIPPED, "It carried the call: the messenger chose its receivers itself.")
+    left: Verdict | None = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
+    call_only: Verdict | None = Verdict(
+        Status.SKIPPED, "It carried the call: the messenger chose its receivers itself."
+    )
     if error_text:
         done = Verdict(Status.RETRY if messenger.retry_unknown else Status.UNKNOWN, error_text)
-        # One moment for all of them: the next call is to have all its users again.
-        left = Verdict(Status.RETRY, error_text, after=backoff(rows[0].attempts))
+        # One moment for all of them: the next call is to have all its users again. What was withdrawn is given back.
+        left = None if recorder.is_withdrawn else Verdict(Status.RETRY, error_text, after=backoff(rows[0].attempts))
         # Users that it chose itself it would choose, and reach, again.
         call_only = done if recorder.rendered else left
     for key, row in by_user.items():
-        batch.verdicts[row.pk] = done if key in recorder.rendered else call_only if key is None else left
+        verdict = done if key in recorder.rendered else call_only if key is None else left
+        if verdict is not None:
+            batch.verdicts[row.pk] = verdict
     chosen = [key for key in recorder.rendered if key is not None and key not in by_user]
     _record_chosen(chosen, rows[0], done, batch)
 
@@ -142,12 +168,15 @@ def _send(messenger: BaseMessenger, template: RecordingTemplate, users: Sequence
         "signal_kwargs": dict(activity.signal_kwargs),
     }
     try:
-        messenger.send(**{name: given[name] for name in send_arguments(messenger)})
-    except Exception as error:
+        with tidied(f"messenger {messenger.alias!r}"):
+            messenger.send(**{name: given[name] for name in send_arguments(messenger)})
+    except BaseException as error:
+        reraise_interrupt(error)
         text: str = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)
         return text
-    return ""
+    # It may have swallowed the refusal.
+    return WITHDRAWN if template.is_withdrawn else ""
 
 
 def _carry_on(batch: Batch) -> None:

@@ -41,16 +41,20 @@ class Locales:
         self._held = None
         self._before.close()
 
-    def switch(self, user: Any) -> None:
-        """Change to the language and time zone of ``user``, or the site's: never those of whoever fired the signal."""
+    def switch(self, user: Any) -> bool:
+        """Change to the language and time zone of ``user``, or the site's: never those of whoever fired the signal.
+
+        Returns whether they differ from those of the user before.
+        """
         wanted = (_preference(user, self._language_path), _preference(user, self._time_zone_path))
         if wanted == self._held:
-            return
+            return False
         self._before.close()
         self._before.enter_context(translation.override(_language(wanted[0])))
         # Overriding with None is the site's own time zone.
         self._before.enter_context(timezone.override(_zone(wanted[1])))
         self._held = wanted
+        return True
 
     @contextlib.contextmanager
     def of(self, user: Any) -> Iterator[None]:

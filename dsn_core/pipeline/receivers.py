@@ -13,6 +13,7 @@ from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models.delivery import ADDRESS_LENGTH
 from dsn_core.models.sql import storable
+from dsn_core.models.subscription import users_have_groups
 
 #: Receivers of one chunk.
 CHUNK = 1_000
@@ -82,6 +83,19 @@ def _nonsense(resolver: str, what: str) -> ConfigurationError:
         "or Receiver objects. Mend it or its argument, then expand the event again: in the admin, or by "
         "Event.objects.retry()."
     )
+
+
+def members_of(groups: Sequence[int], using: str) -> QuerySet[Any]:
+    """The users who are in any of ``groups``."""
+    users = get_user_model()._default_manager.using(using)
+    if not users_have_groups():
+        raise ConfigurationError(
+            f"The subscription names groups, but the user model {get_user_model()._meta.label} has no groups. "
+            "Name users, or use a receiver resolver."
+        )
+    # By a sub-select: who is in two of the groups is one receiver.
+    members = users.model._default_manager.using(using).filter(groups__in=groups).order_by().values("pk")
+    return users.filter(pk__in=members)
 
 
 def pages_of_users(users: QuerySet[Any]) -> Iterator[tuple[int, QuerySet[Any]]]:

@@ -10,7 +10,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from dsn_core.models import MessengerState
-from dsn_core.pipeline import fanout, sending
+from dsn_core.pipeline import due, fanout, sending
+from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt
 from dsn_core.plugins.loading import describe
 from dsn_core.signals import about_to_claim
 
@@ -69,14 +70,15 @@ class Drain:
 
     def once(self) -> Progress:
         """One claim of events, and one of every messenger that has due deliveries. The trouble of one is its own."""
-        about_to_claim.send_robust(sender=Drain, using=self.using)
+        announce(about_to_claim, Drain, using=self.using)
         progress = Progress(events=fanout.expand_due(self.using, self._stop))
         for sender in self._known():
             if self._stop():
                 break
             try:
                 work = sender.work()
-            except Exception as error:
+            except BaseException as error:
+                reraise_interrupt(error)
                 # The batch stays claimed, and is due again when its lease ends.
                 logger.exception("A batch of the messenger %s was given up: %s", sender.alias, describe(error))
                 continue
@@ -117,7 +119,7 @@ def drain(
         while not is_over():
             progress = work.once()
             total.add(progress)
-            if progress:
+            if progress or due.make_missing_known(using):
                 continue
             if progress.rest is None or (end is not None and time.monotonic() + progress.rest >= end):
                 break

@@ -9,21 +9,24 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
+from django.db import Error
 from django.db.models import QuerySet
 
 from dsn_core import context
+from dsn_core._django import is_interrupt
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.overriding import overrides
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import ConfigurationError, ContractError
 from dsn_core.models import Delivery, MessengerState
-from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import itself, pacing
+from dsn_core.pipeline import due, itself, pacing
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
+from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt, tidied
+from dsn_core.pipeline.preparing import apply_filters, find_addresses, render
 from dsn_core.pipeline.settling import Verdict, verdict_of
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
@@ -65,17 +68,21 @@ def send_due(alias: str, using: str, stop: Callable[[], bool] = lambda: False) -
 class Sender:
     """Sends what is due by one messenger. One for each loop that does: it learns how much to claim at a time."""
 
-    def __init__(self, alias: str, using: str, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, alias: str, using: str, stop: Callable[[], bool] = lambda: False, *, is_stubborn: bool = False
+    ) -> None:
         self.alias = alias
         self.using = using
         self._stop = stop
+        #: Whether a batch that cannot be settled is held on to until ``stop()``, and not only while its lease lasts.
+        self._is_stubborn = is_stubborn
         self._batches = 1
         #: What it is at work on. A thread that watches over this one looks at it.
         self.batch: Batch | None = None
 
     def work(self) -> Work:
-        """One claim, from claimed to settled. Raises nothing but errors of the database."""
-        if pacing.is_paused(self.alias, self.using):
+        """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
+        if not due.has_work(self.alias, self.using):
             return Work()
         messenger = made(self.alias)
         limit = self._batches * (DEFAULT_BATCH if isinstance(messenger, Verdict) else messenger.batch_size)
@@ -83,7 +90,7 @@ class Sender:
         if claimed is None:
             return Work(rest=rest)
         started = time.monotonic()
-        batch = self.batch = Batch(claimed, self.using, self._stop)
+        batch = self.batch = Batch(claimed, self.using, self._stop, is_stubborn=self._is_stubborn)
         try:
             self._send(batch, messenger)
         finally:
@@ -95,44 +102,62 @@ class Sender:
 
     def _claim(self, messenger: BaseMessenger | Verdict, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
         """What is due, and seconds until the rate lets more go."""
-        due = Delivery.objects.using(self.using).filter(messenger=self.alias)
+        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
         if isinstance(messenger, Verdict):
-            return _claim_first(due, limit), None
+            return _claim_first(rows, limit), None
         rate = messenger.options.rate
         if rate is None:
-            return _claim(due, messenger, limit), None
-        if not due.filter(priority__in=Priority.values, not_before__lte=DatabaseNow()).exists():
-            return None, None
+            return _claim(rows, messenger, limit), None
         with pacing.turn(self.alias, rate, self.using) as turn:
             if not turn.limit:
                 return None, turn.rest
-            claimed = _claim(due, messenger, min(limit, turn.limit))
+            claimed = _claim(rows, messenger, min(limit, turn.limit))
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
 
     def _send(self, batch: Batch, messenger: BaseMessenger | Verdict) -> None:
+        """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
-            batch.drop_exhausted()
-            if isinstance(messenger, Verdict):
-                batch.end_open(messenger)
-            else:
-                send(batch, messenger)
-        except Exception as error:
-            logger.exception("A batch of the messenger %s broke off", self.alias)
-            batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
-        if batch.is_broken_off:
-            batch.give_back()
-        batch.settle()
+            try:
+                batch.drop_exhausted()
+                if isinstance(messenger, Verdict):
+                    batch.end_open(messenger)
+                else:
+                    send(batch, messenger)
+            except BaseException as error:
+                reraise_interrupt(error)
+                logger.exception("A batch of the messenger %s broke off", self.alias)
+                batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
+            if batch.is_broken_off:
+                batch.give_back()
+            batch.settle()
+        except BaseException as error:
+            if is_interrupt(error):
+                self._settle_at_once(batch, error)
+            raise
+
+    def _settle_at_once(self, batch: Batch, interrupt: BaseException) -> None:
+        """The process, the request or the green thread is to end: there is time for one statement."""
+        batch.break_off(f"It was interrupted: {describe(interrupt)}")
+        try:
+            batch.settle(is_patient=False)
+        except Error as error:
+            logger.error("A batch of %s is left to the end of its lease: %s", self.alias, describe(error))
 
 
 def made(alias: str) -> BaseMessenger | Verdict:
     """The messenger with its options, or what becomes of its deliveries without it."""
     try:
-        return registry.messenger(alias)
+        with tidied(f"messenger {alias!r}"):
+            return registry.messenger(alias)
     except ConfigurationError as error:
         return Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}")
     except ContractError as error:
         return Verdict(Status.RETRY, str(error))
+    except BaseException as error:
+        reraise_interrupt(error)
+        # What it says may quote an option, which only the messenger's options could mask.
+        return Verdict(Status.RETRY, f"The messenger {alias!r} cannot be made: it raised {type(error).__name__}.")
 
 
 def _report(alias: str, rows: Sequence[Delivery]) -> None:
@@ -146,21 +171,23 @@ def _report(alias: str, rows: Sequence[Delivery]) -> None:
 
 def lanes_of(alias: str) -> int:
     """How many batches of the messenger a worker sends at the same time."""
-    messenger = made(alias)
-    return 1 if isinstance(messenger, Verdict) else messenger.options.LANES
+    try:
+        return int(registry.messenger_options(alias).LANES)
+    except ConfigurationError:
+        return 1
 
 
-def _claim(due: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
+def _claim(rows: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
     if not messenger.sends_itself():
-        return _claim_first(due, limit)
-    calls = (itself.claim_call(due.filter(priority=priority), type(messenger)) for priority in Priority.values)
+        return _claim_first(rows, limit)
+    calls = (itself.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
     return next((call for call in calls if call is not None), None)
 
 
-def _claim_first(due: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+def _claim_first(rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
     """Those of the first priority that has any: one query each, in the order of the index that they read."""
-    due = due.defer(*UNREAD)
-    claims = (claim(due.filter(priority=priority), limit=limit, status=Status.SENDING) for priority in Priority.values)
+    rows = rows.defer(*UNREAD)
+    claims = (claim(rows.filter(priority=priority), limit=limit, status=Status.SENDING) for priority in Priority.values)
     return next((found for found in claims if found is not None), None)
 
 
@@ -172,14 +199,14 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
     with context.working_on(batch.depth):
         batch.load_backends()
         batch.load_users(messenger.path_to_address)
-        batch.apply_filters()
+        apply_filters(batch)
         if messenger.sends_itself():
             itself.call(batch, messenger)
             return
-        batch.find_addresses(messenger)
+        find_addresses(batch, messenger)
         looked_at = time.monotonic()
         while batch.next_portion(messenger.batch_size):
-            deliver(batch, messenger, batch.render())
+            deliver(batch, messenger, render(batch))
             if batch.is_broken_off:
                 return
             batch.settle()
@@ -196,9 +223,20 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
     """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
     if not messages:
         return
+    if not batch.hand_over([batch.in_hand[message.id] for message in messages]):
+        return
     receipts = batch.receipts
-    batch.handed_over = frozenset(batch.in_hand)
-    error = collect(messenger, messages, batch.go_on, receipts)
+    try:
+        with tidied(f"messenger {messenger.alias!r}"):
+            error = collect(messenger, messages, batch.go_on, receipts)
+    except BaseException as ending:
+        reraise_interrupt(ending)
+        error = messenger.options.mask(describe(ending))
+        logger.error("The messenger %s raised %s, which ends its batch and nothing else.", messenger.alias, error)
+        # It says nothing of the messages that the messenger had: SystemExit may come after the last was sent.
+        for message in messages:
+            receipts.setdefault(message.id, Receipt.unknown(error))
+        batch.is_broken_off = True
     pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
     pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
     for message in messages:
@@ -211,7 +249,7 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
     if pause is not None:
         seconds, reason = pacing.pause(messenger.alias, pause, batch.clock, batch.using)
         logger.warning("The messenger %s pauses for %g s: %s", messenger.alias, seconds, reason)
-        messenger_paused.send_robust(sender=MessengerState, messenger=messenger.alias, seconds=seconds, reason=reason)
+        announce(messenger_paused, MessengerState, messenger=messenger.alias, seconds=seconds, reason=reason)
         # The rest of the claim would only hear the same.
         batch.is_broken_off = True
 
@@ -226,7 +264,8 @@ def collect(
 
     A receipt that names its message is that one's; others are taken in the order of the messages
     that have none yet. ``go_on()`` is asked after each; when it says no, a messenger that yields its
-    receipts is not asked for more, but for those of what it has under way.
+    receipts is not asked for more, but for those of what it has under way. Raises what is no ``Exception``, and
+    interrupts.
     """
     waiting = iter(messages)
     try:
@@ -248,6 +287,7 @@ def collect(
                     answers.close()
                     break
     except Exception as error:
+        reraise_interrupt(error)
         text: str = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)
         return text

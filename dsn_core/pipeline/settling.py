@@ -6,15 +6,16 @@ import datetime
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import Error, connections
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from dsn_core import conf
+from dsn_core._django import drop
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
@@ -29,6 +30,7 @@ from dsn_core.models.delivery import (
 )
 from dsn_core.models.sql import storable
 from dsn_core.pipeline.claiming import Claim, chunks
+from dsn_core.pipeline.plugin_calls import announce
 from dsn_core.pipeline.updating import update
 from dsn_core.plugins.loading import describe
 from dsn_core.signals import address_refused, delivery_finished
@@ -90,24 +92,29 @@ def backoff(attempts: int) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
+def once() -> bool:
+    """For :func:`settle`: it is not tried again."""
+    return False
+
+
 def settle(
     rows: Sequence[Delivery],
     claimed: Claim[Delivery],
     verdicts: Mapping[int, Verdict],
     using: str,
-    *,
-    is_patient: bool = True,
+    insists: Callable[[], bool] = once,
 ) -> int:
     """Write down the verdicts (by delivery key) of ``rows``, which are of one claim; return how many were still ours.
 
-    A row whose lease was taken over by another worker is left to that one. With ``is_patient`` it is tried until
-    the lease is over, should the database be away.
+    A row whose lease was taken over by another worker is left to that one. Should the database be away, or refuse to
+    write, it is tried again while ``insists()``, and then raises what the database raises.
     """
     moment = claimed.clock.now()
     for row in rows:
-        _apply(row, verdicts[row.id], moment)
-    store = _insist if is_patient else _store
-    settled = sum(store(some, claimed, using) for some in chunks(rows))
+        # Not a second time, after settling was interrupted: what uses up no attempt would give one back twice.
+        if row.lease_token is not None:
+            _apply(row, verdicts[row.id], moment)
+    settled = sum(_insist(some, claimed, using, insists) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
             "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
@@ -135,11 +142,12 @@ def _tell(
         held = set(ours)
         finished = [row for row in finished if row.pk in held]
     for row in finished:
-        delivery_finished.send_robust(sender=Delivery, delivery=row)
+        announce(delivery_finished, Delivery, delivery=row)
         if row.pk in refused:
             user = row.user if row.user_id is not None and Delivery.user.is_cached(row) else None
-            address_refused.send_robust(
-                sender=Delivery,
+            announce(
+                address_refused,
+                Delivery,
                 delivery=row,
                 messenger=row.messenger,
                 address=row.address,
@@ -180,21 +188,25 @@ def believe_reports(rows: QuerySet[Delivery]) -> None:
     )
 
 
-def _store(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
-    return update(rows, _SETTLED, using, lease_token=claimed.token)
+def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str, insists: Callable[[], bool]) -> int:
+    """Write the rows down, however often it takes: what was sent must not be sent again.
 
-
-def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str) -> int:
-    """Write the rows down, however often it takes while they are ours: what was sent must not be sent again.
-
-    The database may be restarting. Raises what it raises once the lease is over.
+    The database may be restarting, or a replica that answers and takes no writes. A connection that failed twice is
+    replaced: a new one may lead elsewhere.
     """
+    connection = connections[using]
+    failures = 0
     while True:
         try:
-            return _store(rows, claimed, using)
-        except (OperationalError, InterfaceError) as error:
-            if connections[using].in_atomic_block or not claimed.is_ours():
+            return update(rows, _SETTLED, using, lease_token=claimed.token)
+        except Error as error:
+            if connection.in_atomic_block or not insists():
                 raise
-            logger.warning("A batch could not be settled, and is tried again: %s", describe(error))
-            connections[using].close_if_unusable_or_obsolete()
+            failures += 1
+            if failures == 1:
+                connection.close_if_unusable_or_obsolete()
+            else:
+                drop(connection)
+            level = logging.ERROR if failures == 2 else logging.WARNING if failures == 1 else logging.DEBUG
+            logger.log(level, "A batch could not be settled, and is tried again: %s", describe(error))
             time.sleep(SETTLE_AGAIN)

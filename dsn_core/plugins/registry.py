@@ -161,19 +161,21 @@ class Registry:
         Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed or its options
         do not do, :class:`~dsn_core.exceptions.ContractError` when its class cannot be made.
         """
-        settings = conf.current()
-        cls = self.messenger_class(alias)
-        given = {key: value for key, value in settings.MESSENGERS.get(alias, {}).items() if key != ALIAS_OPTION}
-        try:
-            options = cls.Options.from_mapping(given)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {error}") from None
+        cls, options = self.messenger_class(alias), self.messenger_options(alias)
         path = self.address_path(alias)
         try:
             return cls(alias, options, path)
         except Exception as error:
             # What it says may quote an option; where it came from would show it in a traceback.
             raise ContractError(options.mask(f"The messenger {alias!r} cannot be made: {describe(error)}")) from None
+
+    def messenger_options(self, alias: str) -> Any:
+        """The typed options of a messenger, which is not made for it. Raises as :meth:`messenger` does."""
+        given = {key: value for key, value in conf.current().MESSENGERS.get(alias, {}).items() if key != ALIAS_OPTION}
+        try:
+            return self.messenger_class(alias).Options.from_mapping(given)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {error}") from None
 
     def address_path(self, alias: str) -> str:
         """Where a user's address for the messenger ``alias`` is, as a path from the user; empty: users need none.

@@ -14,6 +14,7 @@ from django.db import close_old_connections
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import run
+from dsn_core.pipeline.plugin_calls import reraise_interrupt
 from dsn_core.plugins.loading import describe
 
 logger = logging.getLogger("dsn_core.runners")
@@ -76,5 +77,6 @@ def _drain(using: str) -> None:
     """Work for a bounded time. What a message causes meanwhile is found by the same loop."""
     try:
         run.drain(using, seconds=conf.current().IMMEDIATE_SECONDS)
-    except Exception as error:
+    except BaseException as error:
+        reraise_interrupt(error)
         logger.exception("Sending right after the commit failed (%s); a worker will find the work.", describe(error))

@@ -31,8 +31,14 @@ def poll_seconds(trouble: int) -> float:
     return min(POLL_SECONDS * float(2 ** min(trouble, 10)), LONGEST_POLL)
 
 
-def look_after_connections() -> None:
-    """Close this thread's connections that broke. A healthy one stays open, however short a request's may live."""
+def look_after_connections(trouble: int = 0) -> None:
+    """Close this thread's connections that broke. A healthy one stays open, however short a request's may live.
+
+    After two failures in a row (``trouble``) all are closed: one that answers, but refuses to write, may lead to a
+    server that is a replica by now.
+    """
+    if trouble >= 2:
+        connections.close_all()
     for connection in connections.all(initialized_only=True):
         connection.close_at = None
     close_old_connections()
@@ -52,6 +58,12 @@ class Task(Protocol):
     def silent_since(self) -> float | None:
         """When the work at hand last showed that it goes on, by ``time.monotonic()``; None while there is none."""
 
+    def is_at_work(self) -> bool:
+        """Whether it has claimed something, and does not only look."""
+
+    def is_stuck(self) -> bool:
+        """Whether what was done cannot be written down, for now."""
+
     def give_up(self, seconds: float) -> None:
         """Settle what is at hand in the place of a thread that was silent for ``seconds``. Called by another thread."""
 
@@ -61,9 +73,13 @@ class Sending:
 
     patience = 0.5
 
-    def __init__(self, label: str, alias: str, using: str, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, label: str, alias: str, using: str, stop: Callable[[], bool], *, is_stubborn: bool = False
+    ) -> None:
         self.label = label
-        self._sender = Sender(alias, using, stop)
+        #: The messenger (or account).
+        self.alias = alias
+        self._sender = Sender(alias, using, stop, is_stubborn=is_stubborn)
 
     def step(self) -> Work:
         return self._sender.work()
@@ -71,6 +87,13 @@ class Sending:
     def silent_since(self) -> float | None:
         batch = self._sender.batch
         return None if batch is None else batch.alive_at
+
+    def is_at_work(self) -> bool:
+        return self._sender.batch is not None
+
+    def is_stuck(self) -> bool:
+        batch = self._sender.batch
+        return batch is not None and batch.is_stuck
 
     def give_up(self, seconds: float) -> None:
         if (batch := self._sender.batch) is not None:
@@ -115,6 +138,12 @@ class Expanding:
     def silent_since(self) -> float | None:
         return self._alive_at
 
+    def is_at_work(self) -> bool:
+        return self._expander.is_at_work
+
+    def is_stuck(self) -> bool:
+        return False
+
     def give_up(self, seconds: float) -> None:
         """Give back the events that were not begun. The lease of the one that hangs ends, and its attempt counts."""
         self._expander.give_back_rest()
@@ -131,9 +160,13 @@ class Lane:
         self.done = 0
         #: What went wrong at the last step.
         self.error: BaseException | None = None
+        #: When it began, or last did something, by ``time.monotonic()``.
+        self.active_at = time.monotonic()
         #: How often any lane had done something when this one last looked and found nothing; None: it is at work.
         self.idle_at: int | None = None
         self.is_given_up = False
+        #: Whether it waits for its messenger's rate.
+        self._rests = False
         self._stop = stop
         self._told = told
         self._generation: Callable[[], int] = lambda: 0
@@ -161,6 +194,14 @@ class Lane:
         since = self.task.silent_since()
         return 0.0 if since is None else time.monotonic() - since
 
+    def can_work(self) -> bool:
+        """Whether nothing is wrong with the database, as far as its last step and the one at hand tell."""
+        return self.error is None and not self.task.is_stuck()
+
+    def is_active(self, seconds: float) -> bool:
+        """Whether it is at work, waits for its messenger's rate, or did something within so many seconds."""
+        return self.task.is_at_work() or self._rests or time.monotonic() - self.active_at < seconds
+
     def give_up(self) -> None:
         """Leave the thread to itself, and settle what it was at."""
         self.is_given_up = True
@@ -185,12 +226,13 @@ class Lane:
             generation = self._generation()
             wait = POLL_SECONDS
             try:
-                look_after_connections()
+                look_after_connections(trouble)
                 # Sending fires signals, too: what triggers say may have changed since the last claim.
                 trigger_cache.refresh(patient=True)
                 work = self.task.step()
-                trouble, self.error = 0, None
+                trouble, self.error, self._rests = 0, None, work.rest is not None
                 if work.done:
+                    self.active_at = time.monotonic()
                     self.done += work.done
                     self._told()
                     continue

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import run
+from dsn_core.pipeline import due, run
 from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
@@ -25,6 +25,8 @@ logger = logging.getLogger("dsn_core.worker")
 GRACE_SECONDS = 20.0
 #: Threads with the same task that hang, after which it gets no other, and the worker ends.
 MOST_HANGING = 4
+#: Seconds for which deliveries are due, and those who should send them do nothing, before the worker calls itself ill.
+LATE_SECONDS = 30.0
 
 
 class WorkerRunner(BaseRunner):
@@ -65,6 +67,8 @@ class Worker:
         #: How often a lane has done something, and that number when this thread last saw to the lanes.
         self._generation = 0
         self._cared_at = -1
+        #: The messengers that were late at the last look.
+        self._late: set[str] = set()
         self._counting = threading.Lock()
         self._news = threading.Event()
 
@@ -119,8 +123,8 @@ class Worker:
             while not self._stopping:
                 self._news.clear()
                 try:
-                    look_after_connections()
-                    self._care()
+                    look_after_connections(trouble)
+                    self._care(is_patient=is_patient)
                     trouble = 0
                 except Exception as error:
                     if not is_patient:
@@ -133,15 +137,17 @@ class Worker:
             self._end()
         return self.progress
 
-    def _care(self) -> None:
+    def _care(self, *, is_patient: bool) -> None:
         """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
         generation = self._generation
         trigger_cache.refresh()
+        due.make_missing_known(self.using)
         self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
         for alias in run.known_messengers(self.using, self.messengers):
+            make = partial(Sending, alias=alias, using=self.using, stop=self.is_stopping, is_stubborn=is_patient)
             for number in range(1, lanes_of(alias) + 1):
                 label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
-                self._see_to(label, partial(Sending, alias=alias, using=self.using, stop=self.is_stopping))
+                self._see_to(label, make)
         lease = conf.current().LEASE_SECONDS
         for label, lane in list(self._lanes.items()):
             if lane.silence() > lane.task.patience * lease:
@@ -151,8 +157,29 @@ class Worker:
                 # What it gave back is due.
                 self._did_something()
         self._cared_at = generation
-        if self.health_file is not None and not self.is_failed:
+        if self.health_file is not None and self._is_well():
             self.health_file.touch()
+
+    def _is_well(self) -> bool:
+        """Whether this worker does its work, as those threads tell that do it, and as the oldest due delivery tells."""
+        lanes = list(self._lanes.values())
+        if self.is_failed or not all(lane.can_work() for lane in lanes):
+            return False
+        makes_more = any(isinstance(lane.task, Expanding) and lane.is_active(LATE_SECONDS) for lane in lanes)
+        active = {lane.task.alias for lane in lanes if isinstance(lane.task, Sending) and lane.is_active(LATE_SECONDS)}
+        late = {
+            alias
+            for alias, seconds in due.seconds_overdue(self.using).items()
+            if seconds > LATE_SECONDS
+            and alias not in active
+            and (self.messengers is None or alias in self.messengers)
+            # A call of the seed's way waits for all of its event's deliveries.
+            and not makes_more
+        }
+        for alias in late - self._late:
+            logger.error("The messenger %s sends nothing of what is due for more than %d s.", alias, LATE_SECONDS)
+        self._late = late
+        return not late
 
     def _see_to(self, label: str, make: Callable[[str], Task]) -> None:
         lane = self._lanes.get(label)

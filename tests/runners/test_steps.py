@@ -29,7 +29,7 @@ def test_step_by_step(signals, subscribe, django_assert_num_queries) -> None:
         emit("happened")
     assert dsn_core.due_messengers() == []
     assert dsn_core.expand_due() == 60, "more than one claim takes"
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         assert dsn_core.due_messengers() == ["memory"]
     assert dsn_core.send_due("memory") == 60
     assert len(signals.sent) == 60

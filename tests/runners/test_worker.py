@@ -6,13 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 
 from dsn_core import BaseReceiverFilter, BaseReceiverResolver, Receipt, emit
 from dsn_core.models import Delivery, Event, MessengerState
+from dsn_core.pipeline import fanout
 from dsn_core.runners import notices
 from dsn_core.runners.worker import Worker
 from dsn_core.testing import MemoryMessenger
@@ -126,7 +130,7 @@ def test_a_messenger_that_hangs_holds_up_no_other(subscribe, hanging, people, se
     emit("happened")
     with watching():
         wait_for(lambda: statuses("memory") == ["sent"] * 3)
-        assert statuses("hanging") == ["sending"] * 3
+        wait_for(lambda: statuses("hanging") == ["sending"] * 3)
         emit("happened")
         wait_for(lambda: statuses("memory") == ["sent"] * 6)
         # Time is up for it when the worker is to end; the claim is settled, and not left to its lease.
@@ -162,6 +166,7 @@ def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatc
 
     class Exits(MemoryMessenger):
         name = "exits"
+        batch_size = 1
 
         def send_messages(self, messages):
             if exits:
@@ -172,8 +177,10 @@ def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatc
     subscribe("exits", users=people)
     emit("happened")
     with watching():
-        # What it had claimed comes again when its lease is over.
-        wait_for(lambda: statuses("exits") == ["sent"] * 3)
+        # Each batch is one message, of which nothing is known; the others are given back.
+        wait_for(lambda: statuses("exits") == ["unknown"] * 3)
+        emit("happened")
+        wait_for(lambda: statuses("exits") == ["unknown"] * 3 + ["sent"] * 3)
     assert not exits
 
 
@@ -287,6 +294,52 @@ def test_the_health_file_is_touched_while_the_worker_works(signals, tmp_path, mo
         still = path.stat().st_mtime_ns
         time.sleep(0.5)
         assert path.stat().st_mtime_ns == still
+
+
+def is_touched(path: Path, seconds: float = 0.6) -> bool:
+    time.sleep(0.3)
+    before = path.stat().st_mtime_ns
+    time.sleep(seconds)
+    return path.stat().st_mtime_ns > before
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no locks of rows")
+def test_the_health_file_grows_old_while_due_deliveries_are_taken_by_nobody(
+    subscribe, people, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker.LATE_SECONDS", 0.5)
+    path = tmp_path / "health"
+    subscribe("memory", users=people)
+    emit("happened")
+    fanout.expand_due("default")
+    Delivery.objects.update(not_before=timezone.now() + timedelta(seconds=1))
+    with watching(health_file=path):
+        with transaction.atomic():
+            # Workers pass over what others hold.
+            assert len(Delivery.objects.select_for_update()) == 3
+            wait_for(lambda: "sends nothing of what is due" in caplog.text)
+            assert not is_touched(path)
+        wait_for(lambda: statuses("memory") == ["sent"] * 3)
+        assert is_touched(path)
+
+
+def test_the_health_file_stays_fresh_while_a_messenger_takes_its_time(
+    subscribe, hanging, people, block, tmp_path, monkeypatch, settings
+):
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 60}
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker.LATE_SECONDS", 0.3)
+    hanging.batch_size = 2
+    path = tmp_path / "health"
+    subscribe("hanging", users=people)
+    emit("happened")
+    with watching(health_file=path):
+        wait_for(lambda: "sending" in statuses("hanging"))
+        time.sleep(0.5)
+        # One is due all the while, and its lane is at work.
+        assert is_touched(path)
+        block.set()
 
 
 def test_a_paused_messenger_is_not_waited_for(subscribe, signals, people):
