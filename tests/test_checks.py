@@ -215,6 +215,21 @@ def test_sqlite_wants_immediate_transactions(
     assert configuration.check_database() == []
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
+@pytest.mark.parametrize(("version", "expected"), [((3, 32, 3), ["dsn.E016"]), ((3, 33, 0), []), ((3, 40, 1), [])])
+def test_an_sqlite_that_is_too_old_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, version: tuple[int, ...], expected: list[str]
+) -> None:
+    settings.DSN = {"RUNNER": "immediate"}
+    monkeypatch.setattr(connection.Database, "sqlite_version_info", version)
+
+    found = configuration.check_database()
+
+    assert ids(found) == expected
+    for message in found:
+        assert message.msg.startswith("dsn-core needs SQLite 3.33.0 or newer, and Python uses 3.32.3 here")
+
+
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="about other databases")
 def test_other_databases_have_no_transaction_mode() -> None:
     assert configuration.check_database() == []

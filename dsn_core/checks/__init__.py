@@ -21,6 +21,7 @@ dsn.W011   A plugin implements a hook that does not exist, or forgot to mark one
 dsn.W012   A plugin offers a name that another plugin holds. The name is the other's.
 dsn.W013   ``DSN["PLUGINS"]`` or ``DSN["DISABLED_PLUGINS"]`` names a plugin that was not found.
 dsn.E015   Faults of plugins and of the runner, counted (with ``--deploy``).
+dsn.E016   The events are in SQLite, and it is older than 3.33: nothing could be sent.
 dsn.W014   A model's ``dsn_sensitive_fields`` names what is no field of it, so that a secret is stored.
 dsn.W020   A messenger, or an account of one, is not configured. Not said of a messenger of which
            only accounts are configured. What a messenger's own check says has ids of its own

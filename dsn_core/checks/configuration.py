@@ -94,12 +94,38 @@ def check_models(**kwargs: Any) -> list[checks.CheckMessage]:
     return found
 
 
+#: The first SQLite that has UPDATE ... FROM, by which the rows of a batch are settled.
+SQLITE_VERSION: Final = (3, 33, 0)
+
+
 def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
-    """W041. Silent with the ``immediate`` runner, where the process that writes is the one that sends."""
-    if conf.current().RUNNER == "immediate":
-        return []
+    """E016 and W041, where the events are in SQLite. Opens no connection."""
     connection = connections[alias := outbox()]
-    if connection.vendor != "sqlite" or not connection.settings_dict["NAME"]:
+    if connection.vendor != "sqlite":
+        return []
+    return [*_sqlite_version(connection), *_transaction_mode(connection, alias)]
+
+
+def _sqlite_version(connection: Any) -> list[checks.CheckMessage]:
+    """E016."""
+    found = connection.Database.sqlite_version_info
+    if found >= SQLITE_VERSION:
+        return []
+    needed = ".".join(map(str, SQLITE_VERSION))
+    return [
+        checks.Error(
+            f"dsn-core needs SQLite {needed} or newer, and Python uses {'.'.join(map(str, found))} here: what became "
+            "of messages could not be stored.",
+            hint="Use a Python that is built with a newer SQLite (python -c 'import sqlite3; "
+            "print(sqlite3.sqlite_version)' shows it), or another database.",
+            id="dsn.E016",
+        )
+    ]
+
+
+def _transaction_mode(connection: Any, alias: str) -> list[checks.CheckMessage]:
+    """W041. Silent with the ``immediate`` runner, where the process that writes is the one that sends."""
+    if conf.current().RUNNER == "immediate" or not connection.settings_dict["NAME"]:
         return []
     in_memory = getattr(connection, "is_in_memory_db", lambda: False)()
     mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode")
