@@ -33,6 +33,8 @@ class DsnCoreConfig(AppConfig):
             # Now, because a runner may have to hear of the first request already.
             registry.runner(name)
         except UnknownName:
-            logger.debug("The runner %r is not installed; the system check dsn.E004 says so.", name)
-        except Exception:
+            logger.debug("The runner %r is not installed; the system check dsn.W004 says so.", name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             logger.exception("The runner %r cannot be made; messages wait for a worker.", name)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Tags, run_checks
+from django.core.checks import CheckMessage, Error, Tags, Warning, run_checks
 from django.core.checks.registry import registry as registered
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
 
-from dsn_core.checks import configuration, installed, stored
+from dsn_core import BaseRunner
+from dsn_core.checks import configuration, deployment, installed, stored
 from dsn_core.models import Backend, Trigger
 from dsn_core.plugins.registry import registry
 from tests.plugins.fakes import Site, make_site, messenger_source
@@ -21,6 +22,8 @@ from tests.testapp.models import Movie, Ticket
 
 if TYPE_CHECKING:
     from pytest_django import Settings
+
+    from dsn_core.testing.harness import Harness
 
 TEMPLATES = "@hookimpl\ndef dsn_message_templates(): return [Note]\n"
 
@@ -45,6 +48,11 @@ def the(messages: Iterable[CheckMessage], id: str) -> CheckMessage:
 def of_installed(site: Site) -> list[CheckMessage]:
     """What is said of a fresh registry."""
     return installed.messages(site.load())
+
+
+def of_deployment(site: Site) -> list[CheckMessage]:
+    """What ``check --deploy`` says beyond that."""
+    return deployment.messages(site.load())
 
 
 # The settings
@@ -111,12 +119,57 @@ def test_a_value_that_cannot_be_used_is_an_error(settings: Settings, name: str, 
     assert (found.id, found.msg) == ("dsn.E003", f"DSN[{name!r}] {said}.")
 
 
-def test_a_runner_that_is_not_installed_is_an_error(settings: Settings) -> None:
+def test_a_runner_that_is_not_installed_is_a_warning_and_an_error_of_a_deployment(settings: Settings) -> None:
     settings.DSN = {"RUNNER": "imediate"}
 
-    found = the(configuration.check_settings(), "dsn.E004")
+    found = the(configuration.check_settings(), "dsn.W004")
 
     assert found.msg == "DSN['RUNNER']: There is no runner 'imediate' (did you mean 'immediate'?)."
+    assert not found.is_serious()
+    counted = the(deployment.messages(registry), "dsn.E015")
+    assert counted.is_serious()
+    assert counted.msg == "1 fault keeps plugins or the runner from working: dsn.W004."
+
+
+class Refusing(BaseRunner):
+    """Cannot work here, and says so as an error."""
+
+    name = "refusing"
+
+    def wake(self, using: str) -> None: ...
+
+    @classmethod
+    def check(cls) -> list[CheckMessage]:
+        return [Error("no broker", hint="Start one.", id="acme.E001"), Warning("no sweep", id="acme.W002")]
+
+
+class Leaving(Refusing):
+    name = "leaving"
+
+    @classmethod
+    def check(cls) -> list[CheckMessage]:
+        raise SystemExit("bye")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("refusing", {"acme.E001": "no broker", "acme.W002": "no sweep"}),
+        ("leaving", {"dsn.W006": "DSN['RUNNER'] is 'leaving', whose check raised SystemExit: bye."}),
+    ],
+)
+def test_what_a_runner_says_of_itself_stops_no_command(
+    dsn: Harness, settings: Settings, name: str, said: dict[str, str]
+) -> None:
+    dsn.add(Refusing, Leaving)
+    settings.DSN = {"RUNNER": name}
+
+    found = configuration.check_settings()
+
+    assert {item.id: item.msg for item in found} == said
+    assert not any(item.is_serious() for item in found)
+    # The warning of a runner that works is not counted.
+    assert the(deployment.messages(registry), "dsn.E015").msg.startswith("1 fault keeps")
 
 
 @pytest.mark.parametrize("setting", ["PLUGINS", "DISABLED_PLUGINS"])
@@ -136,7 +189,7 @@ def test_the_immediate_runner_is_warned_of_in_production_only(settings: Settings
     assert "dsn.W040" not in ids(run_checks(tags=["dsn"]))
 
     settings.DSN = {"RUNNER": "worker"}
-    assert configuration.check_deployment() == []
+    assert "dsn.W040" not in ids(deployment.check_deployment())
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
@@ -162,6 +215,21 @@ def test_sqlite_wants_immediate_transactions(
     assert configuration.check_database() == []
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
+@pytest.mark.parametrize(("version", "expected"), [((3, 32, 3), ["dsn.E016"]), ((3, 33, 0), []), ((3, 40, 1), [])])
+def test_an_sqlite_that_is_too_old_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, version: tuple[int, ...], expected: list[str]
+) -> None:
+    settings.DSN = {"RUNNER": "immediate"}
+    monkeypatch.setattr(connection.Database, "sqlite_version_info", version)
+
+    found = configuration.check_database()
+
+    assert ids(found) == expected
+    for message in found:
+        assert message.msg.startswith("dsn-core needs SQLite 3.33.0 or newer, and Python uses 3.32.3 here")
+
+
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="about other databases")
 def test_other_databases_have_no_transaction_mode() -> None:
     assert configuration.check_database() == []
@@ -170,28 +238,36 @@ def test_other_databases_have_no_transaction_mode() -> None:
 # What is installed
 
 
-def test_a_broken_plugin_a_misspelt_hook_and_a_duplicate_name_are_errors(site: Site) -> None:
+def test_a_broken_plugin_a_misspelt_hook_and_a_duplicate_name_are_warnings(site: Site, settings: Settings) -> None:
     site.distribution("acme-broken", {"broken": "acme_broken"}, "raise OSError('no disk')")
     site.distribution("acme-misspelt", {"misspelt": "acme_misspelt"}, "@hookimpl\ndef dsn_mesengers(): return []")
     site.distribution("acme-one", {"one": "acme_one"}, messenger_source("pager"))
     site.distribution("acme-two", {"two": "acme_two"}, messenger_source("pager"))
 
-    found = of_installed(site)
+    loaded = site.load()
+    found = installed.messages(loaded)
 
-    assert the(found, "dsn.E010").msg == (
+    assert the(found, "dsn.W010").msg == (
         "Plugin broken (acme-broken 1.0): importing acme_broken raised OSError: no disk."
     )
-    assert "did you mean 'dsn_messengers'?" in the(found, "dsn.E011").msg
-    duplicate = the(found, "dsn.E012")
+    assert "did you mean 'dsn_messengers'?" in the(found, "dsn.W011").msg
+    duplicate = the(found, "dsn.W012")
     assert "two (acme-two 1.0)" in duplicate.msg
     assert "one (acme-one 1.0)" in duplicate.msg
-    assert all(the(found, id).is_serious() for id in ("dsn.E010", "dsn.E011", "dsn.E012"))
+    assert not any(item.is_serious() for item in found)
+    counted = the(deployment.messages(loaded), "dsn.E015")
+    assert counted.is_serious()
+    assert counted.msg == "3 faults keep plugins or the runner from working: dsn.W010, dsn.W011, dsn.W012."
+
+    settings.SILENCED_SYSTEM_CHECKS = ["dsn.W012"]
+    assert the(deployment.messages(loaded), "dsn.E015").msg.startswith("2 faults keep")
 
 
 def test_a_messenger_that_is_not_configured_is_a_warning(site: Site) -> None:
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options="TOKEN: str = secret()"))
 
-    found = the(of_installed(site), "dsn.W020")
+    assert of_installed(site) == []
+    found = the(of_deployment(site), "dsn.W020")
 
     assert found.msg == "The messenger 'pager' is not configured: TOKEN is missing."
     assert found.hint == (
@@ -205,7 +281,7 @@ def test_of_a_messenger_with_accounts_only_these_must_be_configured(site: Site, 
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options="TOKEN: str = secret()"))
     settings.DSN = {"MESSENGERS": {"day": {"MESSENGER": "pager", "TOKEN": "x"}, "night": {"MESSENGER": "pager"}}}
 
-    found = the(of_installed(site), "dsn.W020")
+    found = the(of_deployment(site), "dsn.W020")
 
     assert found.msg == "The messenger 'night' is not configured: TOKEN is missing."
 
@@ -214,7 +290,8 @@ def test_a_messengers_own_messages_keep_their_ids(site: Site) -> None:
     check = "check = classmethod(lambda cls, options: [Error('no route', hint='dig', id='acme.E001')])"
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", check))
 
-    found = the(of_installed(site), "acme.E001")
+    assert of_installed(site) == []
+    found = the(of_deployment(site), "acme.E001")
 
     assert (found.msg, found.hint) == ("no route", "dig")
 
@@ -261,7 +338,7 @@ def test_a_message_template_of_an_unknown_engine_breaks_its_plugin(site: Site) -
     source = f"class Note(BaseMessageTemplate):\n    text = 'x'\n    engine = 'jinja'\n{TEMPLATES}"
     site.distribution("acme-note", {"acme": "acme_note"}, source)
 
-    assert "engine is 'jinja'; it is one of django, jinja2" in the(of_installed(site), "dsn.E010").msg
+    assert "engine is 'jinja'; it is one of django, jinja2" in the(of_installed(site), "dsn.W010").msg
 
 
 def test_a_message_template_that_renders_itself_needs_no_source(site: Site) -> None:
@@ -309,6 +386,24 @@ def test_backends_whose_plugin_is_gone_are_counted_by_name() -> None:
     ]
     assert ids(found) == ["dsn.W030", "dsn.W030"]
     assert not any(item.is_serious() for item in found)
+
+
+@pytest.mark.django_db
+def test_a_messenger_that_is_not_configured_is_a_warning_where_a_stored_backend_names_it(site: Site) -> None:
+    error = "check = classmethod(lambda cls, options: [Error('no route', hint='dig', id='acme.E001')])"
+    site.distribution("acme-fax", {"fax": "acme_fax"}, messenger_source("fax", error))
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options="TOKEN: str = secret()"))
+    loaded = site.load()
+    assert stored.messages(loaded, "default") == []
+
+    Backend.objects.bulk_create([Backend(messenger="fax", message_template="simple")])
+    found = the(stored.messages(loaded, "default"), "acme.E001")
+    assert (found.msg, found.hint) == ("no route", "dig")
+    # 'manage.py migrate' asks for these checks.
+    assert not found.is_serious()
+
+    Backend.objects.bulk_create([Backend(messenger="pager", message_template="simple")])
+    assert the(stored.messages(loaded, "default"), "dsn.W020").msg.startswith("The messenger 'pager' is not configured")
 
 
 @pytest.mark.django_db
@@ -413,15 +508,20 @@ def test_manage_check_with_the_database_warns_of_what_was_uninstalled() -> None:
     assert "(dsn.W030) There is no messenger 'fax'" in loud.getvalue()
 
 
-@pytest.mark.parametrize("nonsense", ["raise RuntimeError('mean')", "return 7", "return [None, object()]"])
+@pytest.mark.parametrize(
+    "nonsense", ["raise RuntimeError('mean')", "raise SystemExit", "return 7", "return [None, object()]"]
+)
 def test_no_check_raises_whatever_a_plugin_does(site: Site, nonsense: str) -> None:
     source = messenger_source("mean", f"@classmethod\n    def check(cls, options):\n        {nonsense}")
     source += f"class Note(BaseMessageTemplate):\n    text = 'x'\n    @classmethod\n    def compile(cls): {nonsense}\n"
     site.distribution("acme-mean", {"mean": "acme_mean"}, source + TEMPLATES)
     added = registry.add(site.plugin("mean").candidate)
     try:
-        found = run_checks(tags=["dsn"])
+        quiet = run_checks(tags=["dsn"])
+        found = run_checks(tags=["dsn"], include_deployment_checks=True)
     finally:
         registry.remove(added)
 
     assert "dsn.W020" in ids(found)
+    assert "dsn.W020" not in ids(quiet)
+    assert not any(item.is_serious() for item in quiet)

@@ -1,7 +1,9 @@
 """The system checks: what ``manage.py check`` says about the settings, the plugins and the stored rows.
 
 Their ids are stable: projects silence them by id (``SILENCED_SYSTEM_CHECKS``). None of them raises,
-whatever a plugin does. Those that ask no database have the tag ``dsn`` (``manage.py check --tag dsn``).
+whatever a plugin does. What is a plugin's fault is a warning, since an error stops every command of the site;
+with ``--deploy`` one error counts these. Those that ask no database have the tag ``dsn``
+(``manage.py check --tag dsn``).
 
 =========  ==========================================================================================
 id         what it says
@@ -10,17 +12,20 @@ dsn.E001   The setting ``DSN`` is not a dict. The defaults are used.
 dsn.E002   ``DSN`` has a key that is not a setting of dsn-core.
 dsn.E003   The value of a setting cannot be used. Its default is; a ``PLUGINS`` that cannot be read
            allows nothing.
-dsn.E004   ``DSN["RUNNER"]`` names no installed runner: messages wait for a worker.
+dsn.W004   ``DSN["RUNNER"]`` names no installed runner: messages wait for a worker.
 dsn.E005   ``DSN["PROFILE_MODEL"]`` names no model, or one without a one-to-one relation to the user.
-dsn.E006   The runner that ``DSN["RUNNER"]`` names cannot work here, as ``tasks`` without Django Tasks.
-dsn.E010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
+dsn.W006   The runner that ``DSN["RUNNER"]`` names cannot work here, as ``tasks`` without Django Tasks.
+dsn.W010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
-dsn.E011   A plugin implements a hook that does not exist, or forgot to mark one.
-dsn.E012   A plugin offers a name that another plugin holds. The name is the other's.
+dsn.W011   A plugin implements a hook that does not exist, or forgot to mark one.
+dsn.W012   A plugin offers a name that another plugin holds. The name is the other's.
 dsn.W013   ``DSN["PLUGINS"]`` or ``DSN["DISABLED_PLUGINS"]`` names a plugin that was not found.
+dsn.E015   Faults of plugins and of the runner, counted (with ``--deploy``).
+dsn.E016   The events are in SQLite, and it is older than 3.33: nothing could be sent.
 dsn.W014   A model's ``dsn_sensitive_fields`` names what is no field of it, so that a secret is stored.
 dsn.W020   A messenger, or an account of one, is not configured. Not said of a messenger of which
-           only accounts are configured. What a messenger's own check says has ids of its own.
+           only accounts are configured. What a messenger's own check says has ids of its own
+           (with ``--deploy``; of those that a stored backend names, also with ``--database``).
 dsn.W021   A key of ``DSN["MESSENGERS"]`` is no installed messenger. A warning, because options stay
            in the settings while their plugin is disabled, not allowed, or not installed here.
 dsn.W022   A message template cannot be compiled. A warning, because one plugin's template must not
@@ -45,7 +50,8 @@ from typing import Final
 
 from django.core.checks import Tags, register
 
-from dsn_core.checks.configuration import check_database, check_deployment, check_models, check_settings
+from dsn_core.checks.configuration import check_database, check_models, check_settings
+from dsn_core.checks.deployment import check_deployment
 from dsn_core.checks.installed import check_plugins
 from dsn_core.checks.stored import check_stored
 

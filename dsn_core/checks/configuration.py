@@ -9,6 +9,7 @@ from django.core import checks
 from django.db import connections
 
 from dsn_core import conf
+from dsn_core.checks.installed import as_warning
 from dsn_core.exceptions import ConfigurationError, UnknownName, nearest
 from dsn_core.intake.record import outbox
 from dsn_core.payload import sensitive
@@ -21,15 +22,16 @@ _IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn
 
 
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """``settings.DSN``: E001 to E006, W013, and what the chosen runner says."""
+    """``settings.DSN``: E001 to E005, W004, W006, W013, and what the chosen runner says."""
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
     ]
-    return [*found, *runner_messages(registry), *profile_messages(), *plugin_list_messages(registry)]
+    runner = map(as_warning, runner_messages(registry))
+    return [*found, *runner, *profile_messages(), *plugin_list_messages(registry)]
 
 
 def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
-    """E004, or what the runner that is chosen says of itself; E006 when it cannot even say that."""
+    """W004, or what the runner that is chosen says of itself; W006 when it cannot even say that."""
     name = conf.current().RUNNER
     try:
         runner = registry.find(RUNNERS, name)
@@ -37,13 +39,20 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
         known = registry.names(RUNNERS)
         hint = f"Set it to one of {', '.join(known)}, or install the plugin that brings it."
         message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
-        return [checks.Error(message, hint=hint, id="dsn.E004")]
+        return [checks.Warning(message, hint=hint, id="dsn.W004")]
     try:
         return list(runner.check())
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         message = f"DSN['RUNNER'] is {name!r}, whose check raised {describe(error)}."
         hint = "Upgrade or mend its plugin. Until then messages may wait for 'manage.py dsn_worker'."
-        return [checks.Error(message, hint=hint, id="dsn.E006")]
+        return [checks.Warning(message, hint=hint, id="dsn.W006")]
+
+
+def runner_faults(registry: Registry) -> list[checks.CheckMessage]:
+    """Those messages that keep the runner from working. A warning of its own, say of a missing sweep, is none."""
+    return [item for item in runner_messages(registry) if item.is_serious() or item.id in {"dsn.W004", "dsn.W006"}]
 
 
 def profile_messages() -> list[checks.CheckMessage]:
@@ -85,26 +94,38 @@ def check_models(**kwargs: Any) -> list[checks.CheckMessage]:
     return found
 
 
-def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
-    """W040."""
-    if conf.current().RUNNER != "immediate":
+#: The first SQLite that has UPDATE ... FROM, by which the rows of a batch are settled.
+SQLITE_VERSION: Final = (3, 33, 0)
+
+
+def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
+    """E016 and W041, where the events are in SQLite. Opens no connection."""
+    connection = connections[alias := outbox()]
+    if connection.vendor != "sqlite":
         return []
+    return [*_sqlite_version(connection), *_transaction_mode(connection, alias)]
+
+
+def _sqlite_version(connection: Any) -> list[checks.CheckMessage]:
+    """E016."""
+    found = connection.Database.sqlite_version_info
+    if found >= SQLITE_VERSION:
+        return []
+    needed = ".".join(map(str, SQLITE_VERSION))
     return [
-        checks.Warning(
-            "DSN['RUNNER'] is 'immediate': the processes that answer requests send the messages too, and retries "
-            "wait until one of them happens to send again.",
-            hint="Set DSN['RUNNER'] to 'worker' and keep 'manage.py dsn_worker' running, or use another runner.",
-            id="dsn.W040",
+        checks.Error(
+            f"dsn-core needs SQLite {needed} or newer, and Python uses {'.'.join(map(str, found))} here: what became "
+            "of messages could not be stored.",
+            hint="Use a Python that is built with a newer SQLite (python -c 'import sqlite3; "
+            "print(sqlite3.sqlite_version)' shows it), or another database.",
+            id="dsn.E016",
         )
     ]
 
 
-def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
+def _transaction_mode(connection: Any, alias: str) -> list[checks.CheckMessage]:
     """W041. Silent with the ``immediate`` runner, where the process that writes is the one that sends."""
-    if conf.current().RUNNER == "immediate":
-        return []
-    connection = connections[alias := outbox()]
-    if connection.vendor != "sqlite" or not connection.settings_dict["NAME"]:
+    if conf.current().RUNNER == "immediate" or not connection.settings_dict["NAME"]:
         return []
     in_memory = getattr(connection, "is_in_memory_db", lambda: False)()
     mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode")

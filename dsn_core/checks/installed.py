@@ -14,34 +14,52 @@ from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS
 from dsn_core.plugins.registry import Registry, registry
 
-_IDS: Final = {"broken": "dsn.E010", "misspelt": "dsn.E011", "duplicate": "dsn.E012"}
+_IDS: Final = {"broken": "dsn.W010", "misspelt": "dsn.W011", "duplicate": "dsn.W012"}
 
 
 def check_plugins(**kwargs: Any) -> list[checks.CheckMessage]:
-    """The plugins and what they bring: E010 to E012, W020 to W022."""
+    """The plugins and what they bring: W010 to W012, W021 and W022. Never an error, which would stop the site."""
     return messages(registry)
 
 
 def messages(registry: Registry) -> list[checks.CheckMessage]:
     """The same of any registry."""
-    found: list[checks.CheckMessage] = []
-    for plugin in registry.plugins:
-        for fault in plugin.faults:
-            text = f"Plugin {plugin.candidate.label}: {fault.message}."
-            found.append(checks.Error(text, hint=fault.hint or None, id=_IDS[fault.kind]))
+    found = fault_messages(registry)
     for entry in inventory.take(registry):
-        found += _of_messengers(entry)
         found += _of_templates(entry)
     return [*found, *_unknown_accounts(registry)]
 
 
-def _of_messengers(entry: Entry) -> Iterator[checks.CheckMessage]:
-    for item in entry.items[MESSENGERS.plural]:
-        if item.spare:
-            continue
-        for finding in item.findings:
+def fault_messages(registry: Registry) -> list[checks.CheckMessage]:
+    """W010 to W012: one warning for each fault of a plugin."""
+    return [
+        checks.Warning(
+            f"Plugin {plugin.candidate.label}: {fault.message}.", hint=fault.hint or None, id=_IDS[fault.kind]
+        )
+        for plugin in registry.plugins
+        for fault in plugin.faults
+    ]
+
+
+def messenger_messages(registry: Registry) -> dict[str, list[checks.CheckMessage]]:
+    """What is wrong with each messenger and account, by name: W020, or what its own check says."""
+    return {
+        item.name: [
             # A messenger's own messages have their own ids, and are silenced by these.
-            yield finding if isinstance(finding, checks.CheckMessage) else _not_configured(entry, item, finding)
+            finding if isinstance(finding, checks.CheckMessage) else _not_configured(entry, item, finding)
+            for finding in item.findings
+        ]
+        for entry in inventory.take(registry)
+        for item in entry.items[MESSENGERS.plural]
+        if not item.spare
+    }
+
+
+def as_warning(message: checks.CheckMessage) -> checks.CheckMessage:
+    """``message``, as a warning where it is more: what stops no message but a plugin's must not stop the site."""
+    if not message.is_serious():
+        return message
+    return checks.Warning(message.msg, hint=message.hint, obj=message.obj, id=message.id)
 
 
 def _not_configured(entry: Entry, item: Item, finding: str) -> checks.CheckMessage:

@@ -10,6 +10,7 @@ from django.db import Error as DatabaseProblem
 from django.db import models, router, transaction
 from django.db.models import Count
 
+from dsn_core.checks.installed import as_warning, messenger_messages
 from dsn_core.exceptions import nearest
 from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
@@ -19,7 +20,7 @@ from dsn_core.references import find_model
 
 
 def check_stored(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """W030 to W032 and W042, for those of ``databases`` that hold our tables."""
+    """W020, W030 to W032 and W042, for those of ``databases`` that hold our tables."""
     found: list[checks.CheckMessage] = []
     for using in databases or ():
         if router.allow_migrate_model(using, Backend):
@@ -45,6 +46,11 @@ def _of_backends(registry: Registry, using: str) -> Iterator[checks.CheckMessage
     rows = Backend.objects.using(using)
     for field, kind in (("messenger", MESSENGERS), ("message_template", MESSAGE_TEMPLATES)):
         yield from _missing(rows, field, kind.singular, registry.names(kind), "backend", "dsn.W030")
+    used = _counted(rows, "messenger")
+    for name, found in messenger_messages(registry).items():
+        if name in used:
+            # As warnings: 'manage.py migrate' runs these checks, and must not be stopped by a plugin.
+            yield from map(as_warning, found)
 
 
 def _of_triggers(registry: Registry, using: str) -> Iterator[checks.CheckMessage]:

@@ -129,7 +129,7 @@ class BaseMessenger(Named):
 
     @classmethod
     def check(cls, options: AnyOptions) -> list[CheckMessage]:
-        """Return what is wrong with ``options``, for ``manage.py check`` and ``dsn_plugins``.
+        """Return what is wrong with ``options``, for ``dsn_plugins`` and ``manage.py check --deploy``.
 
         Called with options whose names and types are right; the default has nothing to say.
         No network call belongs here.

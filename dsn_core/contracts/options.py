@@ -36,7 +36,7 @@ class Options:
             API_BASE: str = "https://telegram.example"
 
     Names are in capitals, as in Django's settings. An unknown name, a missing one and a value of
-    the wrong type are found by ``manage.py check``, each with its sentence.
+    the wrong type are found by ``manage.py dsn_plugins``, each with its sentence.
     """
 
     #: Seconds that one call of the provider may take.

@@ -106,6 +106,8 @@ class BaseMessageTemplate(Named):
     def compile(cls) -> dict[str, CompiledTemplate]:
         """The compiled sources, once per process: the file or string first, then single parts.
 
+        Under ``DEBUG`` files are read again for each message, so that an edit is seen without a restart.
+
         Raises :class:`~dsn_core.exceptions.RenderingError`, naming the file or attribute.
         """
         if cls._compiled is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.template import Context, Engine, Template, TemplateDoesNotExist, TemplateSyntaxError
 from django.template import engines as django_engines
 from django.template.backends.django import DjangoTemplates, get_installed_libraries
@@ -16,7 +17,7 @@ from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
 from dsn_core.exceptions import RenderingError
-from dsn_core.pipeline.template_files import not_found, template_dirs, whole_part
+from dsn_core.pipeline.template_files import compiled, not_found, template_dirs, whole_part
 
 FOLDERS = ("templates",)
 
@@ -27,11 +28,13 @@ class DjangoEngine:
     @cached_property
     def engine(self) -> Engine:
         project = next((item.engine for item in django_engines.all() if isinstance(item, DjangoTemplates)), None)
+        files = "django.template.loaders.filesystem.Loader"
         return Engine(
             dirs=[str(folder) for folder in template_dirs(*FOLDERS)],
             app_dirs=False,
-            # Cached, whatever DEBUG says: a layout is not to be parsed again for every message.
-            loaders=[("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"])],
+            # In production a layout is not to be parsed again for every message. Under DEBUG somebody edits it: Django
+            # would cache it even then, and clear that cache in runserver only.
+            loaders=[files] if settings.DEBUG else [("django.template.loaders.cached.Loader", [files])],
             libraries=project.libraries if project else get_installed_libraries(),
             builtins=[name for name in project.builtins if name not in Engine.default_builtins] if project else [],
         )
@@ -42,6 +45,9 @@ class DjangoEngine:
             return _DjangoTemplate(self.engine.from_string(source), whole, blocks=not part)
 
     def from_file(self, file_name: str) -> engines.CompiledTemplate:
+        return compiled(lambda: self._read(file_name))
+
+    def _read(self, file_name: str) -> engines.CompiledTemplate:
         with _explained(f"The file {file_name!r}"):
             return _DjangoTemplate(self.engine.get_template(file_name), whole_part(file_name), blocks=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+from django.conf import settings
 from django.urls import reverse
 from django.utils.formats import localize
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
@@ -21,7 +22,7 @@ from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
 from dsn_core.exceptions import RenderingError
-from dsn_core.pipeline.template_files import not_found, template_dirs, whole_part
+from dsn_core.pipeline.template_files import compiled, not_found, template_dirs, whole_part
 from dsn_core.plugins.registry import registry
 
 FOLDERS = ("templates", "jinja2")
@@ -47,6 +48,9 @@ class Jinja2Engine:
             return _Jinja2Template(*pair, whole, blocks=not part, tree=self.text.parse(source))
 
     def from_file(self, file_name: str) -> engines.CompiledTemplate:
+        return compiled(lambda: self._read(file_name))
+
+    def _read(self, file_name: str) -> engines.CompiledTemplate:
         with _explained(f"The file {file_name!r}"):
             pair = (self.html.get_template(file_name), self.text.get_template(file_name))
             source = Path(str(pair[1].filename)).read_text(encoding="utf-8")
@@ -58,7 +62,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         autoescape=autoescape,  # noqa: S701 - text and subjects are no HTML
         loader=jinja2.FileSystemLoader(template_dirs(*FOLDERS)),
         extensions=["jinja2.ext.i18n"],
-        auto_reload=False,
+        auto_reload=settings.DEBUG,
         finalize=_present,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]

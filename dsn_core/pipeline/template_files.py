@@ -1,13 +1,15 @@
-"""Where template files are."""
+"""Where template files are, and when they are read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 
+from dsn_core.contracts.engines import CompiledTemplate
 from dsn_core.exceptions import RenderingError
 from dsn_core.plugins.registry import registry
 
@@ -30,3 +32,19 @@ def not_found(name: str, *app_folders: str) -> RenderingError:
     """The error that says where the file ``name`` was looked for."""
     folders = ", ".join(str(folder) for folder in template_dirs(*app_folders))
     return RenderingError(f"There is no template file {name!r}. The template folders are: {folders or 'none'}.")
+
+
+def compiled(read: Callable[[], CompiledTemplate]) -> CompiledTemplate:
+    """What ``read`` makes of a template file: once per process, and under ``DEBUG`` again for each message."""
+    first = read()
+    return _Reread(read) if settings.DEBUG else first
+
+
+class _Reread:
+    """A template whose file may be edited while the process runs."""
+
+    def __init__(self, read: Callable[[], CompiledTemplate]) -> None:
+        self._read = read
+
+    def parts(self, variables: dict[str, Any]) -> dict[str, str]:
+        return self._read().parts(variables)

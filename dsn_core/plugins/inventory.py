@@ -163,7 +163,9 @@ def _template_reason(cls: Any) -> str:
         cls.compile()
     except DSNError as error:
         return _line(error).rstrip(".")
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return describe(error)
     return ""
 

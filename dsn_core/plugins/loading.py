@@ -81,12 +81,17 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
         return plugin, {}
     try:
         loaded = candidate.load()
-    except (Exception, SystemExit) as error:
-        plugin.broken(Fault("broken", f"importing {candidate.module} raised {describe(error)}", _mend(candidate)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        said = f"importing {candidate.module} raised {describe(error)}"
+        plugin.broken(Fault("broken", said, _hint_of_import(candidate, error)))
         return plugin, {}
     try:
         faults = [*_missing_apps(loaded), *_unmarked_hooks(loaded)]
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         faults = [Fault("broken", f"looking at {candidate.module} raised {describe(error)}", _mend(candidate))]
     if faults:
         plugin.broken(*faults)
@@ -118,6 +123,14 @@ def _mend(candidate: Candidate) -> str:
     return f"Mend {candidate.module}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
 
 
+def _hint_of_import(candidate: Candidate, error: BaseException) -> str:
+    package = candidate.module.partition(".")[0]
+    # What Django says when models are imported whose app is not installed.
+    if isinstance(error, RuntimeError) and "INSTALLED_APPS" in str(error) and not apps.is_installed(package):
+        return f"Add {package!r} to INSTALLED_APPS: it has models."
+    return _mend(candidate)
+
+
 def _missing_apps(loaded: Any) -> Iterator[Fault]:
     required: Iterable[str] | str = getattr(loaded, "required_apps", ())
     wanted = [required] if isinstance(required, str) else list(required)
@@ -140,11 +153,17 @@ def _hook_up(plugin: Plugin, loaded: Any) -> bool:
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(loaded, plugin.name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         plugin.broken(Fault("broken", f"a hook of it does not fit its specification: {describe(error)}"))
         return False
-    # check_pending() would name only the first.
-    misspelt = [caller.name for caller in manager.get_hookcallers(loaded) or [] if not caller.has_spec()]
+    # check_pending() would name only the first. What is marked as optional may be a hook of a later version.
+    misspelt = [
+        caller.name
+        for caller in manager.get_hookcallers(loaded) or []
+        if not caller.has_spec() and not all(item.optionalhook for item in caller.get_hookimpls())
+    ]
     if misspelt:
         hint = f"The hooks are {', '.join(sorted(HOOKS))}."
         plugin.broken(
@@ -167,7 +186,9 @@ def _call_hooks(plugin: Plugin) -> dict[Kind, list[Any]]:
             if len(results) < len(caller.get_hookimpls()):
                 raise ContractError(f"{kind.hook}() returned None; it returns a list (is its 'return' missing?).")
             offered[kind] = [item for result in results for item in _checked(kind, result)]
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             by_contract = isinstance(error, ContractError)
             said = str(error).rstrip(".") if by_contract else f"{kind.hook}() raised {describe(error)}"
             plugin.broken(Fault("broken", said, _mend(plugin.candidate)))

@@ -195,12 +195,16 @@ class Registry:
             messenger = self.messenger(alias)
         except ConfigurationError as error:
             return [str(error).removeprefix(f"DSN['MESSENGERS'][{alias!r}]: ")]
-        except Exception as error:
-            return [str(error)]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return [str(error) if isinstance(error, Exception) else describe(error)]
         mask = messenger.options.mask
         try:
             return [_masked(item, mask) for item in messenger.check(messenger.options)]
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return [mask(f"its check raised {describe(error)}")]
 
     def message_template(self, name: str) -> BaseMessageTemplate:
@@ -251,7 +255,9 @@ class Registry:
                 continue
             try:
                 plugin.hooks.dsn_jinja2_environment(environment=environment)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 logger.exception("Plugin %s: dsn_jinja2_environment() raised.", plugin.candidate.label)
 
 

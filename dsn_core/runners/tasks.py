@@ -35,7 +35,7 @@ class TasksRunner(BaseRunner):
 
     @classmethod
     def check(cls) -> list[checks.CheckMessage]:
-        """E006 when there is no Django Tasks or its setting does not do, W043 when nothing would run apart."""
+        """W006 when there is no Django Tasks or its setting does not do, W043 when nothing would run apart."""
         try:
             from dsn_core.runners import task_queue, wakeups
 
@@ -59,7 +59,9 @@ class TasksRunner(BaseRunner):
 
 
 def _cannot_work(why: str, hint: str) -> checks.CheckMessage:
-    return checks.Error(f"DSN['RUNNER'] is 'tasks', but Django Tasks cannot be used: {why}.", hint=hint, id="dsn.E006")
+    return checks.Warning(
+        f"DSN['RUNNER'] is 'tasks', but Django Tasks cannot be used: {why}.", hint=hint, id="dsn.W006"
+    )
 
 
 def _in_transaction(using: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ def test_what_a_messenger_lacks_is_said_after_its_name(site: Site, run: Run) -> 
     output = run()
 
     assert "    pager: TOKEN is missing\n      Sends by pager." in output
-    assert "1 not configured. 'manage.py check' says what to do." in output
+    assert "1 not configured. 'manage.py check --deploy' says\n  what to do." in output
 
 
 def test_accounts_are_shown_under_their_messengers_plugin(site: Site, settings: Settings, run: Run) -> None:

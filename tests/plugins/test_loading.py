@@ -29,6 +29,7 @@ def refusal(site: Site, source: str) -> str:
         ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
         ("import a_package_that_is_not_there", "ModuleNotFoundError: No module named 'a_package_that_is_not_there'"),
         ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
         ("def (", "SyntaxError"),
     ],
 )
@@ -75,6 +76,23 @@ def test_all_misspelt_hooks_are_named_at_once(site: Site) -> None:
     assert "'dsn_messengers'" in found.reason
     assert "'dsn_runners'" in found.reason
     assert "dsn_codecs" in found.faults[0].hint
+
+
+def test_an_optional_hook_may_be_one_of_a_later_version(site: Site) -> None:
+    source = messenger_source("pager") + "\n@hookimpl(optionalhook=True)\ndef dsn_of_a_later_version(): return []\n"
+    site.distribution("acme", {"pager": "acme_pager"}, source)
+
+    assert site.plugin("pager").state == "active"
+
+
+def test_models_whose_app_is_missing_have_the_line_to_add(site: Site) -> None:
+    site.module("acme_inbox.models", "from django.db import models\nclass Note(models.Model): pass\n")
+    site.distribution("acme-inbox", {"inbox": "acme_inbox.plugin"}, "from acme_inbox.models import Note")
+
+    (fault,) = site.plugin("inbox").faults
+
+    assert fault.message.startswith("importing acme_inbox.plugin raised RuntimeError: Model class acme_inbox.models.")
+    assert fault.hint == "Add 'acme_inbox' to INSTALLED_APPS: it has models."
 
 
 def test_a_hook_without_its_mark_is_refused(site: Site) -> None:

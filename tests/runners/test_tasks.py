@@ -242,7 +242,7 @@ def test_a_backend_with_workers_is_right(settings) -> None:
 
 def test_a_setting_that_does_not_do_is_an_error_that_says_why(settings) -> None:
     settings.TASKS = {"default": {"BACKEND": "nowhere.Backend"}}
-    (found,) = [message for message in run_checks(tags=["dsn"]) if message.id == "dsn.E006"]
+    (found,) = [message for message in run_checks(tags=["dsn"]) if message.id == "dsn.W006"]
     assert "nowhere.Backend" in found.msg
 
 
@@ -257,7 +257,7 @@ def test_where_there_is_no_django_tasks_the_check_says_what_to_install(settings)
         "print([(item.id, item.hint) for item in check_settings()])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[('dsn.E006', 'Install dsn-core[tasks].')]", done.stderr
+    assert done.stdout.strip() == "[('dsn.W006', 'Install dsn-core[tasks].')]", done.stderr
 
 
 # Looking ahead

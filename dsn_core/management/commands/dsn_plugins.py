@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandParser
 
 from dsn_core import conf
+from dsn_core.checks.configuration import runner_faults
 from dsn_core.plugins import inventory
 from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import RUNNERS, SIGNALS, Kind
@@ -33,14 +34,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         entries = inventory.take(registry)
-        problems = conf.problems()
+        problems = [problem.message for problem in conf.problems()]
+        problems += [message.msg for message in runner_faults(registry)]
         if options["format"] == "json":
             self.stdout.write(json.dumps(inventory.as_dict(entries), indent=2))
         else:
             for entry in entries:
                 self._write(self._plugin(entry))
             for problem in problems:
-                self._write(_wrapped(problem.message, 0), style=self.style.ERROR)
+                self._write(_wrapped(problem, 0), style=self.style.ERROR)
             self._write(self._summary(entries, trouble=bool(problems)))
         if options["check"] and (problems or any(entry.faults or entry.unconfigured for entry in entries)):
             sys.exit(1)
@@ -108,7 +110,7 @@ class Command(BaseCommand):
         if not (broken or unconfigured or trouble):
             yield self.style.SUCCESS(f"{plugins}, all in order.")
             return
-        yield from map(self.style.WARNING, _wrapped(f"{text} 'manage.py check' says what to do.", 0))
+        yield from map(self.style.WARNING, _wrapped(f"{text} 'manage.py check --deploy' says what to do.", 0))
 
 
 def _wrapped(text: str, indent: int, hanging: int = 2) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says about the options.
+"""What ``dsn_plugins`` and ``check --deploy`` say about the options.
 
 ==================  ================================================================================
 id                  what it says

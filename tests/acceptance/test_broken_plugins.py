@@ -1,0 +1,184 @@
+"""A project in which every plugin is broken, each in its own way: every command works, and each fault is said."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.fakes import Site, messenger_source
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MODELS = """
+from django.db import models
+
+class Note(models.Model):
+    {meta}
+    of = models.ForeignKey("auth.User", models.CASCADE)
+    other = models.ForeignKey("{label}.Other", models.CASCADE, null=True)
+"""
+#: The plugins, by their names: what is in their modules, and what is said of them.
+FAULTS = {
+    "importing": ("raise OSError('no disk')", "raised OSError: no disk"),
+    "leaving": ("raise SystemExit('bye')", "raised SystemExit: bye"),
+    "cancelled": ("import asyncio; raise asyncio.CancelledError", "raised CancelledError"),
+    "garbled": ("def (", "raised SyntaxError"),
+    "appless": ("required_apps = ['acme_appless']", "it needs 'acme_appless' in INSTALLED_APPS"),
+    "misspelt": ("@hookimpl\ndef dsn_mesengers(): return []", "did you mean 'dsn_messengers'?"),
+    "raising": ("@hookimpl\ndef dsn_messengers(): raise KeyError('token')", "raised KeyError: 'token'"),
+    "exiting": ("@hookimpl\ndef dsn_messengers(): raise SystemExit", "raised SystemExit"),
+    "clashing": (messenger_source("console"), "its messenger 'console' is not used"),
+    "models": ("from acme_models_app.models import Note", "Model class acme_models_app.models.Note"),
+    "labelled": ("required_apps = ['acme_labelled_app']\nfrom acme_labelled_app.models import Note", "it needs"),
+}
+#: Works itself, and stops a command where its own checks are taken for more than they are.
+REFUSING = """
+class Refusing(BaseMessenger):
+    name = "refusing"
+    check = classmethod(lambda cls, options: [Error('no route', hint='dig', id='acme.E001')])
+    def send_messages(self, messages): return []
+
+class Runner(BaseRunner):
+    name = "refusing"
+    def wake(self, using): ...
+    check = classmethod(lambda cls: [Error('no broker', hint='start it', id='acme.E002')])
+
+@hookimpl
+def dsn_messengers(): return [Refusing]
+
+@hookimpl
+def dsn_runners(): return [Runner]
+"""
+SETTINGS = """
+SECRET_KEY = "x"
+DEBUG = True
+ROOT_URLCONF = __name__
+urlpatterns = []
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "dsn_core"]
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {name!r},
+    "OPTIONS": {{"transaction_mode": "IMMEDIATE"}}}}}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DSN = {{"RUNNER": "refusing"}}
+USE_TZ = True
+"""
+FIRE = """
+from django.contrib.auth.models import User
+from dsn_core.models import Backend, Trigger
+Trigger.objects.define("post_save", action_object=User).subscribe(
+    addresses=[("console", "desk")], backends=[("console", "simple")])
+Backend.objects.get_or_create(messenger="refusing", message_template="simple")
+User.objects.create_user("ann")
+"""
+
+
+class Project:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "broken_settings",
+            "PYTHONPATH": os.pathsep.join([os.fspath(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
+        (folder / "broken_settings.py").write_text(SETTINGS.format(name=os.fspath(folder / "db.sqlite3")))
+
+    def manage(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    site = Site(tmp_path, monkeypatch)
+    site.module("acme_models_app.models", MODELS.format(meta="pass", label="acme_models_app"))
+    meta = "class Meta: app_label = 'acme_labelled_app'"
+    site.module("acme_labelled_app.models", MODELS.format(meta=meta, label="acme_labelled_app"))
+    for name, (source, _said) in FAULTS.items():
+        site.distribution(f"acme-{name}", {name: f"acme_{name}"}, source)
+    site.distribution("acme-refusing", {"refusing": "acme_refusing"}, REFUSING)
+    return Project(tmp_path)
+
+
+def test_every_command_works_and_says_what_is_broken(project: Project) -> None:
+    checked = project.manage("check").stderr
+    for name, (_source, said) in FAULTS.items():
+        assert f"Plugin {name} (acme-{name} 1.0): " in checked
+        assert said in checked
+    assert "(acme.E002) no broker" in checked
+    assert "acme.E001" not in checked
+    assert "dsn.W020" not in checked
+
+    project.manage("migrate", "--verbosity", "0")
+    project.manage("makemigrations", "--check", "--dry-run")
+    project.manage("shell", "-c", FIRE)
+    sent = project.manage("dsn_worker", "--once").stdout
+    assert "To: desk" in sent
+    assert "Done: 1 events, 1 deliveries." in sent
+    # A stored backend names the messenger now. 'migrate' asks the same, and is not stopped.
+    assert "(acme.E001) no route" in project.manage("check", "--database", "default").stderr
+    project.manage("migrate", "--verbosity", "0")
+    for command in (["dsn_retry", "--help"], ["dsn_purge", "--older-than", "30d"], ["sqlmigrate", "dsn_core", "0001"]):
+        project.manage(*command)
+
+    listed = json.loads(project.manage("dsn_plugins", "--format", "json").stdout)["plugins"]
+    states = {item["name"]: item["state"] for item in listed}
+    assert {name for name in FAULTS if states[name] != "broken"} == {"clashing"}
+    assert states["refusing"] == states["builtin"] == "active"
+    shown = project.manage("dsn_plugins", "--check", status=1).stdout
+    assert "no broker" in shown
+
+    deployed = project.manage("check", "--deploy", status=1).stderr
+    assert "(dsn.E015)" in deployed
+    assert "(acme.E001) no route" in deployed
+    if importlib.util.find_spec("dsn_telegram"):
+        # As after 'pip install dsn-telegram' and no more.
+        assert "it needs 'dsn_telegram' in INSTALLED_APPS" in checked
+        assert "Add 'dsn_telegram' to INSTALLED_APPS." in checked
+
+
+def test_runserver_answers(project: Project) -> None:
+    project.manage("migrate", "--verbosity", "0")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "django", "runserver", "--noreload", f"127.0.0.1:{port}"],
+        env=project.environment,
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 30
+        status = None
+        while status is None:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < end
+            with contextlib.suppress(ConnectionError, urllib.error.URLError):
+                try:
+                    status = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).status
+                except urllib.error.HTTPError as error:
+                    status = error.code
+            time.sleep(0.1)
+        # Django's own page for a project without addresses.
+        assert status in (200, 404)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
