@@ -24,9 +24,16 @@ from django.utils.translation import get_language, trans_real
 _numbers = itertools.count()
 #: The packages whose exceptions switch or end a green thread.
 _GREEN_THREADS: Final = frozenset({"eventlet", "gevent", "greenlet"})
-#: What this thread, or task, has activated. Typed packages do not know them.
-_language: Any = trans_real._active  # type: ignore[attr-defined]
-_time_zone: Any = timezone._active  # type: ignore[attr-defined]
+
+
+def _language() -> Any:
+    """Where Django keeps the language that this thread, or task, activated. It is another object after a reload."""
+    return trans_real._active  # type: ignore[attr-defined]
+
+
+def _time_zone() -> Any:
+    """The same of the time zone."""
+    return timezone._active  # type: ignore[attr-defined]
 
 
 class LateAtomic(transaction.Atomic):
@@ -169,9 +176,9 @@ class ThreadState:
     """
 
     def __init__(self) -> None:
-        self._language = getattr(_language, "value", None)
+        self._language = getattr(_language(), "value", None)
         self._language_code = get_language()
-        self._time_zone = getattr(_time_zone, "value", None)
+        self._time_zone = getattr(_time_zone(), "value", None)
         self._connections = {
             connection: (len(connection.atomic_blocks), _autocommit(connection), _is_closed(connection))
             for connection in connections.all(initialized_only=True)
@@ -182,13 +189,13 @@ class ThreadState:
     def restore(self) -> list[str]:
         """Put back what differs; return what did, in words."""
         changed = []
-        if getattr(_language, "value", None) is not self._language:
+        if getattr(_language(), "value", None) is not self._language:
             # Its translation.override() may leave the language activated that was only the default before.
             if get_language() != self._language_code:
                 changed.append("another language")
-            _activate(_language, self._language)
-        if getattr(_time_zone, "value", None) is not self._time_zone:
-            _activate(_time_zone, self._time_zone)
+            _activate(_language(), self._language)
+        if getattr(_time_zone(), "value", None) is not self._time_zone:
+            _activate(_time_zone(), self._time_zone)
             changed.append("another time zone")
         for connection in connections.all(initialized_only=True):
             changed += self._restore_connection(connection)
@@ -245,7 +252,7 @@ def _roll_back_block(connection: BaseDatabaseWrapper) -> None:
 def drop(connection: BaseDatabaseWrapper) -> None:
     """Close ``connection``, so that the next query opens a new one.
 
-    Reason: MySQL's driver refuses to close what is closed. Leans on: Django forgets the driver's connection all the same.
+    Reason: MySQL's driver refuses to close what is closed. Leans on: Django forgets the driver's connection then, too.
     """
     with contextlib.suppress(Error):
         connection.close()

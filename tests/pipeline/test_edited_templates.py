@@ -182,6 +182,7 @@ def _working(variables: dict[str, str]) -> Iterator[list[str]]:
             process.kill()
             process.wait()
         reader.join(30)
+        process.stdout.close()
 
 
 def _wait_for(happened: Callable[[], bool], said: list[str]) -> None:
