@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.serializers.base import DeserializedObject
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,6 +22,11 @@ from django.db.models import Model
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 from django.utils.translation import get_language, trans_real
+
+#: There is no public parser of regular expressions: :mod:`dsn_core.conditions.patterns` bounds the worst case of a
+#: pattern by its tree, and refuses what it does not know in there.
+regex_codes: Any = re._constants  # type: ignore[attr-defined]
+regex_parser: Any = re._parser  # type: ignore[attr-defined]
 
 _numbers = itertools.count()
 #: The packages whose exceptions switch or end a green thread.
@@ -115,6 +122,15 @@ def is_being_deserialized(instance: Model) -> bool:
             return frame.f_locals["self"].object is instance
         frame = frame.f_back
     return False
+
+
+def asgi_request() -> ThreadSensitiveContext | None:
+    """The object that stands for the ASGI request at hand; None outside of one.
+
+    Reason: Django may send ``request_started`` in a task whose context variables the view does not see; both see this.
+    Leans on: the context variable ``thread_sensitive_context`` of asgiref's ``SyncToAsync``.
+    """
+    return SyncToAsync.thread_sensitive_context.get(None)
 
 
 def is_historical(sender: Any) -> bool:

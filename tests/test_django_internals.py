@@ -1,16 +1,35 @@
-"""The internals that calls of plugins lean on: what :mod:`dsn_core._django` says is still so."""
+"""The internals of Django and Python: what :mod:`dsn_core._django` says is still so."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import signal
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from asgiref.sync import ThreadSensitiveContext
+from django.core import serializers
+from django.db import connection, models, transaction
+from django.db.migrations.state import ModelState, StateApps
+from django.db.models import signals
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from dsn_core._django import ThreadState, is_interrupt, raised_by_signal_handler
+from dsn_core._django import (
+    LateAtomic,
+    ThreadState,
+    asgi_request,
+    callbacks_on_commit,
+    is_being_deserialized,
+    is_historical,
+    is_interrupt,
+    raised_by_signal_handler,
+    regex_codes,
+    regex_parser,
+)
+from tests.testapp.models import Country
 
 
 class Server:
@@ -126,3 +145,72 @@ def test_autocommit_is_switched_back_and_what_was_not_committed_is_rolled_back()
     assert before.restore() == ["autocommit switched off on 'default'"]
     assert connection.get_autocommit()
     assert not MessengerState.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_late_block_sets_its_savepoint_at_the_first_query_and_takes_back_as_atomic_does() -> None:
+    called: list[str] = []
+    with transaction.atomic():
+        with CaptureQueriesContext(connection) as captured, LateAtomic(connection):
+            pass
+        assert len(captured) == 0
+        captured = CaptureQueriesContext(connection)
+        with captured, contextlib.suppress(ZeroDivisionError), LateAtomic(connection):
+            Country.objects.create(code="de")
+            transaction.on_commit(lambda: called.append("inner"))
+            raise ZeroDivisionError
+        assert [query["sql"].split()[0] for query in captured.captured_queries][:2] == ["SAVEPOINT", "INSERT"]
+        transaction.on_commit(lambda: called.append("outer"))
+        assert len(callbacks_on_commit(connection)) == 1
+    assert called == ["outer"]
+    assert not Country.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_is_rolled_back_is_gone_from_the_callbacks() -> None:
+    before = callbacks_on_commit(connection)
+    with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+        transaction.on_commit(test_ctrl_c_goes_on)
+        assert callbacks_on_commit(connection) == [*before, test_ctrl_c_goes_on]
+        raise ZeroDivisionError
+    assert callbacks_on_commit(connection) == before
+
+
+@pytest.mark.django_db
+def test_a_fixtures_instance_is_known_while_it_is_saved() -> None:
+    seen: list[bool] = []
+
+    def heard(instance: Any, **kwargs: Any) -> None:
+        seen.append(is_being_deserialized(instance))
+
+    signals.post_save.connect(heard, sender=Country)
+    try:
+        Country.objects.create(code="de")
+        for loaded in serializers.deserialize("python", [{"model": "testapp.country", "pk": "at", "fields": {}}]):
+            loaded.save()
+    finally:
+        signals.post_save.disconnect(heard, sender=Country)
+    assert seen == [False, True]
+
+
+def test_models_of_migrations_are_known_by_their_module() -> None:
+    state = ModelState("testapp", "Old", [("id", models.AutoField(primary_key=True))])
+    assert is_historical(StateApps([], {("testapp", "old"): state}).get_model("testapp", "Old"))
+    assert not is_historical(Country)
+
+
+async def _asgi_request_within() -> Any:
+    async with ThreadSensitiveContext() as context:
+        return asgi_request() is context
+
+
+def test_the_asgi_request_is_known() -> None:
+    assert asgi_request() is None
+    assert asyncio.run(_asgi_request_within())
+
+
+def test_a_pattern_is_parsed_into_known_codes() -> None:
+    ((code, argument),) = list(regex_parser.parse("a{2,5}"))
+    least, most, body = argument
+    assert (code, least, most) == (regex_codes.MAX_REPEAT, 2, 5)
+    assert list(body) == [(regex_codes.LITERAL, ord("a"))]

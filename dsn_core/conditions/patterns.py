@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import functools
 import re
-
-# There is no public parser of regular expressions. Anything in its result that is not known below is refused.
-from re import _constants as codes  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple
 
+from dsn_core._django import regex_codes as codes
+from dsn_core._django import regex_parser as parser
 from dsn_core.exceptions import ConfigurationError
 
 #: Characters of a text that are looked at; the rest is not searched.

@@ -7,11 +7,12 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
 from dsn_core import conf
+from dsn_core._django import asgi_request
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import run
 from dsn_core.pipeline.plugin_calls import reraise_interrupt
@@ -43,17 +44,13 @@ class ImmediateRunner(BaseRunner):
             _drain(using)
 
 
-def _asgi_request() -> ThreadSensitiveContext | None:
-    return SyncToAsync.thread_sensitive_context.get(None)
-
-
 def _owed_by_this_request() -> set[str] | None:
-    request = _asgi_request()
+    request = asgi_request()
     return _owed.get() if request is None else _owed_in_asgi.get(request)
 
 
 def _on_request_started(**kwargs: Any) -> None:
-    if (request := _asgi_request()) is not None:
+    if (request := asgi_request()) is not None:
         _owed_in_asgi[request] = set()
     else:
         # What an earlier request of this thread still owes: its server never closed the response.
@@ -62,7 +59,7 @@ def _on_request_started(**kwargs: Any) -> None:
 
 def _on_request_finished(**kwargs: Any) -> None:
     owed = _owed_by_this_request()
-    if (request := _asgi_request()) is not None:
+    if (request := asgi_request()) is not None:
         _owed_in_asgi.pop(request, None)
     else:
         _owed.set(None)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from dsn_core.management.commands import dsn_plugins
+from dsn_core.models import Subscription
 from dsn_core.plugins import inventory
+from dsn_core.triggers.dispatch import trigger_cache
 from tests.plugins.fakes import Site, make_site, messenger_source
 
 if TYPE_CHECKING:
@@ -268,3 +271,18 @@ def test_colours_are_only_added(site: Site, run: Run, monkeypatch: pytest.Monkey
     coloured = out.getvalue()
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
+
+
+@pytest.mark.django_db(transaction=True)
+def test_check_says_that_the_triggers_cannot_be_read(run: Run) -> None:
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(Subscription, "dsn_core_subscription", "elsewhere")
+    try:
+        with pytest.raises(SystemExit):
+            run("--check")
+        assert trigger_cache.problem
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(Subscription, "elsewhere", "dsn_core_subscription")
+        trigger_cache.refresh(force=True)
+    assert not trigger_cache.problem

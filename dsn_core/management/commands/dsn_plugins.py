@@ -16,6 +16,7 @@ from dsn_core.plugins import inventory
 from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import RUNNERS, SIGNALS, Kind
 from dsn_core.plugins.registry import registry
+from dsn_core.triggers.dispatch import trigger_cache
 
 WIDTH: Final = 79
 SOURCES: Final = {"builtin": "built in", "app": "app", "entry_point": "entry point"}
@@ -36,6 +37,10 @@ class Command(BaseCommand):
         entries = inventory.take(registry)
         problems = [problem.message for problem in conf.problems()]
         problems += [message.msg for message in runner_faults(registry)]
+        if options["check"] and not trigger_cache.refresh(force=True) and trigger_cache.problem:
+            problems.append(
+                f"The triggers cannot be read: {trigger_cache.problem}. If a table or column is missing, run migrate."
+            )
         if options["format"] == "json":
             self.stdout.write(json.dumps(inventory.as_dict(entries), indent=2))
         else:

@@ -21,7 +21,7 @@ from dsn_sms import SMSMessenger, SMSOptions, http
 
 PROGRAM = Path(__file__).with_name("provider_server.py")
 #: Seconds after which the process ends by itself, whatever happens to the tests.
-LIFETIME = 600
+LIFETIME = 3_600
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
 TOKEN = "canary-auth-token-0123456789"
