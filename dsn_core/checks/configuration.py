@@ -59,7 +59,8 @@ def profile_messages() -> list[checks.CheckMessage]:
 def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
     """W013."""
     settings = conf.current()
-    known = {name for plugin in registry.plugins for name in plugin.candidate.names}
+    candidates = [plugin.candidate for plugin in registry.plugins]
+    known = {spelling for candidate in candidates for spelling in candidate.spellings}
     lists = {"PLUGINS": settings.PLUGINS or (), "DISABLED_PLUGINS": settings.DISABLED_PLUGINS}
     return [
         checks.Warning(
@@ -69,7 +70,7 @@ def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
         )
         for setting, names in lists.items()
         for name in names
-        if name not in known
+        if not any(candidate.is_meant_by([name]) for candidate in candidates)
     ]
 
 
