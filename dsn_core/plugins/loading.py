@@ -98,11 +98,7 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
 
 def is_allowed(candidate: Candidate, settings: Settings) -> bool:
     """Whether ``DSN["PLUGINS"]`` lets it be imported. What is no entry point always may."""
-    return (
-        candidate.source != "entry_point"
-        or settings.PLUGINS is None
-        or candidate.is_meant_by(settings.PLUGINS)
-    )
+    return candidate.source != "entry_point" or settings.PLUGINS is None or candidate.is_meant_by(settings.PLUGINS)
 
 
 def describe(error: BaseException) -> str:
