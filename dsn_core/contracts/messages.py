@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Final
 
 
 class Message(str):
@@ -22,6 +22,9 @@ class Message(str):
     ``address``   where to send it, as the messenger's ``addresses`` said, or the bare address
     ``user``      the user, or None for a bare address
     ``extra``     what a template adds for particular messengers, by name
+
+    What no provider can take is not in ``subject``, ``text`` and ``html``: NUL is left out, and half of
+    a surrogate pair is U+FFFD.
     """
 
     subject: str
@@ -42,6 +45,7 @@ class Message(str):
         user: Any = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Message:
+        text, subject, html = _sendable(text), _sendable(subject), _sendable(html)
         message = super().__new__(cls, text or html)
         message._text = text
         message.subject = " ".join(subject.split())
@@ -67,6 +71,16 @@ class Message(str):
     def __reduce__(self) -> tuple[Any, ...]:
         # A str subclass with its own __new__ would otherwise come back from copy() without its parts.
         return (_remake, (type(self), self._text, self.__dict__ | {}))
+
+
+_UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def _sendable(text: str) -> str:
+    if not _UNSENDABLE.search(text):
+        return text
+    # The two halves of a pair, as JSON can give them, are one character.
+    return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _remake(cls: type[Message], text: str, state: dict[str, Any]) -> Message:
