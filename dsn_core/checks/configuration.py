@@ -39,7 +39,7 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
         message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
         return [checks.Error(message, hint=hint, id="dsn.E004")]
     try:
-        return list(runner.check())
+        return list(runner.check() or ())
     except Exception as error:
         message = f"DSN['RUNNER'] is {name!r}, whose check raised {describe(error)}."
         hint = "Upgrade or mend its plugin. Until then messages may wait for 'manage.py dsn_worker'."

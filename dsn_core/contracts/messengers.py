@@ -129,7 +129,8 @@ class BaseMessenger(Named):
     def check(cls, options: AnyOptions) -> list[CheckMessage]:
         """Return what is wrong with ``options``, for ``manage.py check`` and ``dsn_plugins``.
 
-        Called with options whose names and types are right; the default has nothing to say.
+        None is as good as an empty list. Called with options whose names and types are right; the
+        default has nothing to say.
         No network call belongs here.
         """
         return []

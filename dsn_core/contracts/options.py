@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from dsn_core.contracts.rates import Rate
@@ -69,21 +70,17 @@ class Options:
             if name not in values:
                 if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                     found.append(f"{name} is missing")
+                elif name in _OF_ALL:
+                    # A subclass may have given it another type, or a default that cannot work.
+                    found += _OF_ALL[name](field.default)
+            elif name == "RATE" and not isinstance(values[name], str):
+                found += _rate_problems(values[name])
             elif not _fits(values[name], hints[name]):
                 found.append(f"{name} must be {_spell(hints[name])}, not {type(values[name]).__name__}")
             elif field.metadata.get(_SECRET) and values[name] == "":
                 found.append(f"{name} is empty")
-            elif name == "TIMEOUT" and not values[name] > 0:
-                found.append(
-                    "TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"
-                )
-            elif name == "LANES" and not 1 <= values[name] <= MOST_LANES:
-                found.append(f"LANES must be a number from 1 to {MOST_LANES}")
-            elif name == "RATE":
-                try:
-                    Rate.parse(values[name])
-                except ConfigurationError as error:
-                    found.append(f"RATE: {str(error).rstrip('.')}")
+            elif name in _OF_ALL:
+                found += _OF_ALL[name](values[name])
         return found
 
     def mask(self, text: str) -> str:
@@ -97,6 +94,36 @@ class Options:
         for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
         return text
+
+
+def _timeout_problems(value: Any) -> list[str]:
+    if not _fits(value, float):
+        return [f"TIMEOUT must be float, not {type(value).__name__}"]
+    if not 0 < value < math.inf:
+        return ["TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"]
+    return []
+
+
+def _lanes_problems(value: Any) -> list[str]:
+    return [] if _fits(value, int) and 1 <= value <= MOST_LANES else [f"LANES must be a number from 1 to {MOST_LANES}"]
+
+
+def _rate_problems(value: Any) -> list[str]:
+    if not isinstance(value, str):
+        return [f"RATE must be text, such as '30/s', not {type(value).__name__}"]
+    try:
+        Rate.parse(value)
+    except ConfigurationError as error:
+        return [f"RATE: {str(error).rstrip('.')}"]
+    return []
+
+
+#: What is wrong with the value of an option that every messenger has.
+_OF_ALL: Final[Mapping[str, Callable[[Any], list[str]]]] = {
+    "TIMEOUT": _timeout_problems,
+    "LANES": _lanes_problems,
+    "RATE": _rate_problems,
+}
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -20,6 +20,7 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
+from dsn_core.payload.private import refuse_sensitive
 from dsn_core.pipeline import context
 from dsn_core.pipeline.claiming import Claim
 from dsn_core.pipeline.locales import Locales
@@ -213,6 +214,7 @@ class Batch:
         if not rows or not messenger.needs_address:
             return
         try:
+            refuse_sensitive(messenger.path_to_address, get_user_model())
             given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
             found = {key: str(address) for key, address in given.items() if address}
         except Exception as error:

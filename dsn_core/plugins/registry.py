@@ -197,7 +197,7 @@ class Registry:
             return [str(error)]
         mask = messenger.options.mask
         try:
-            return [_masked(item, mask) for item in messenger.check(messenger.options)]
+            return [_masked(item, mask) for item in messenger.check(messenger.options) or ()]
         except Exception as error:
             return [mask(f"its check raised {describe(error)}")]
 

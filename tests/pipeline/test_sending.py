@@ -135,7 +135,7 @@ def test_nonsense_instead_of_a_receipt_is_a_retry_for_the_unanswered(nonsense, s
     fire()
     signals.run()
     assert statuses() == ["sent", "retry", "retry"]
-    assert f"send_messages() answered with {nonsense!r}" in rows()[1].last_error
+    assert f"send_messages() answered with {type(nonsense).__name__};" in rows()[1].last_error
 
 
 def test_raising_half_way_keeps_what_was_answered(signals, scripted, fire) -> None:
