@@ -16,8 +16,10 @@ from dsn_core.exceptions import InvalidAddress
 
 #: Everything that some mail program or library takes for the end of a line, and NUL.
 _BREAK: Final = re.compile("[\r\n\0\v\f\x1c-\x1e\x85\u2028\u2029]")
-#: Signs that a display name holds between quotes only, RFC 5322 section 3.2.3. A dot is forgiven by all.
-_SPECIAL: Final = re.compile(r'[()<>\[\]:;@\\,"]')
+#: Signs that a display name holds between quotes only, RFC 5322 section 3.2.3.
+_SPECIAL: Final = re.compile(r'[()<>\[\]:;@\\,."]')
+#: The same without the dot, which section 4.1 forgives. "Dr. No" needs no warning.
+_MISLEADING: Final = re.compile(r'[()<>\[\]:;@\\,"]')
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 #: Outside of quotes, these could be another address.
 _DISPLAY_NAME: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^<>@"\\])*')
@@ -146,7 +148,7 @@ def _read(text: str) -> Mailbox | None:
         return None
     if not _DISPLAY_NAME.fullmatch(display_name):
         return None
-    is_misquoted = bool(_SPECIAL.search(_QUOTED.sub("", display_name)))
+    is_misquoted = bool(_MISLEADING.search(_QUOTED.sub("", display_name)))
     name = _QUOTED.sub(lambda quoted: re.sub(r"\\(.)", r"\1", quoted[1]), display_name.strip())
     return Mailbox(ascii_address, name, is_misquoted)
 
