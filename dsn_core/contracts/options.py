@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from dsn_core.contracts.rates import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
+from dsn_core.hidden import Secret, SecretBytes, hide, reveal
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -23,7 +24,10 @@ _SECRET = "dsn_secret"  # noqa: S105 - the name of a mark
 
 
 def secret(*, default: Any = dataclasses.MISSING) -> Any:
-    """A field whose value never shows: masked in ``repr``, in ``dsn_plugins`` and in checks."""
+    """A field whose value never shows: masked in ``repr``, in ``dsn_plugins`` and in checks.
+
+    Its texts are ``str`` that print as ``'***'``, also as local variables in an error report.
+    """
     return dataclasses.field(default=default, repr=False, metadata={_SECRET: True})
 
 
@@ -58,7 +62,16 @@ class Options:
         problems = cls.problems(values)
         if problems:
             raise ConfigurationError("; ".join(problems))
-        return cls(**values)
+        secrets = cls._secrets()
+        return cls(**{name: hide(value) if name in secrets else reveal(value) for name, value in values.items()})
+
+    def __post_init__(self) -> None:
+        for name in self._secrets():
+            object.__setattr__(self, name, hide(getattr(self, name)))
+
+    @classmethod
+    def _secrets(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls) if field.metadata.get(_SECRET)]
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[str]:
@@ -73,24 +86,27 @@ class Options:
                 elif name in _OF_ALL:
                     # A subclass may have given it another type, or a default that cannot work.
                     found += _OF_ALL[name](field.default)
-            elif name == "RATE" and not isinstance(values[name], str):
-                found += _rate_problems(values[name])
-            elif not _fits(values[name], hints[name]):
-                found.append(f"{name} must be {_spell(hints[name])}, not {type(values[name]).__name__}")
-            elif field.metadata.get(_SECRET) and values[name] == "":
+                continue
+            is_secret = bool(field.metadata.get(_SECRET))
+            value = hide(values[name]) if is_secret else reveal(values[name])
+            if name == "RATE" and not isinstance(value, str):
+                found += _rate_problems(value)
+            elif not _fits(value, hints[name]):
+                found.append(f"{name} must be {_spell(hints[name])}, not {_kind_of(value)}")
+            elif is_secret and value == "":
                 found.append(f"{name} is empty")
             elif name in _OF_ALL:
-                found += _OF_ALL[name](values[name])
+                found += _OF_ALL[name](value)
         return found
 
     def mask(self, text: str) -> str:
         """``text`` without the values of secret options: for what providers and libraries raise."""
-        secrets: set[str] = set()
-        for field in dataclasses.fields(self):
-            if field.metadata.get(_SECRET):
-                secrets.update(_texts(getattr(self, field.name)))
-        # As it is, and as it stands in an address; the longest first, since one may hold another.
-        spellings = {spelling for text in secrets for spelling in (text, quote(text), quote(text, safe=""))}
+        spellings: set[str] = set()
+        for name in self._secrets():
+            for secret_text in _texts(getattr(self, name)):
+                # As it is, and as it stands in an address.
+                spellings.update(map(Secret, (secret_text, quote(secret_text), quote(secret_text, safe=""))))
+        # The longest first, since one may hold another.
         for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
         return text
@@ -126,6 +142,11 @@ _OF_ALL: Final[Mapping[str, Callable[[Any], list[str]]]] = {
 }
 
 
+def _kind_of(value: object) -> str:
+    """The name of its type, as the settings have it."""
+    return "str" if isinstance(value, Secret) else "bytes" if isinstance(value, SecretBytes) else type(value).__name__
+
+
 def _texts(value: object) -> Iterator[str]:
     """The texts that a secret value consists of."""
     if isinstance(value, Mapping):
@@ -134,7 +155,7 @@ def _texts(value: object) -> Iterator[str]:
         for item in value:
             yield from _texts(item)
     elif value not in (None, "", b"", True, False):
-        yield value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        yield Secret(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
 
 
 def _fits(value: object, hint: Any) -> bool:
