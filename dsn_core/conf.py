@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from django.conf import settings
 
 from dsn_core.exceptions import nearest
+from dsn_core.hidden import hide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,8 @@ class Settings:
     PLUGINS: Sequence[str] | None = None
     #: Plugins that are taken away, of whatever source.
     DISABLED_PLUGINS: Sequence[str] = ()
-    #: Options of the messengers, by alias.
-    MESSENGERS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Options of the messengers, by alias. Their texts do not print, since any of them may be a secret.
+    MESSENGERS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     #: Where a user's address for a messenger is: ``{"sms": "profile.phone"}``, paths from the user.
     ADDRESSES: Mapping[str, str] = field(default_factory=dict)
     #: The model, one-to-one with the user, that holds the addresses which no path is given for.
@@ -69,8 +70,12 @@ def current() -> Settings:
     if "PLUGINS" in given and "PLUGINS" not in usable:
         # An allow-list that cannot be read allows nothing: its default would allow everything.
         usable["PLUGINS"] = ()
+    kept = dict(given)
+    if "MESSENGERS" in usable:
+        # A copy, which is equal to what was given until that is changed in place.
+        usable["MESSENGERS"] = kept["MESSENGERS"] = hide(usable["MESSENGERS"])
     found = Settings(**usable)
-    _read = (dict(given), found)
+    _read = (kept, found)
     return found
 
 
@@ -125,22 +130,27 @@ def problems() -> list[Problem]:
 def _misfit(name: str, value: Any) -> str:
     hint = _hints()[name]
     if hint is bool:
-        return "" if isinstance(value, bool) else f"must be True or False, not {value!r}"
+        return "" if isinstance(value, bool) else f"must be True or False, not {_shown(value)}"
     if hint is str:
-        return "" if isinstance(value, str) else f"must be a text, not {value!r}"
+        return "" if isinstance(value, str) else f"must be a text, not {_shown(value)}"
     if hint in (int, float):
         kinds = (int,) if hint is int else (int, float)
         least = _LEAST.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
-            return f"must be a {'whole number' if hint is int else 'number'} from {least}, not {value!r}"
+            return f"must be a {'whole number' if hint is int else 'number'} from {least}, not {_shown(value)}"
         return ""
     if typing.get_origin(hint) is Mapping:
         return _mapping_misfit(name, value)
     if value is None and type(None) in typing.get_args(hint):
         return ""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        return f"must be a list of names, not {value!r}"
+        return f"must be a list of names, not {_shown(value)}"
     return ""
+
+
+def _shown(value: Any) -> str:
+    """A plain value; of all else only its type, since options put under a wrong name hold secrets."""
+    return repr(value) if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
 
 
 def _mapping_misfit(name: str, value: Any) -> str:

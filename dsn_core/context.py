@@ -109,7 +109,7 @@ def acting(user: Any) -> _Block:
         and not isinstance(user, Model | LazyObject)
         and getattr(user, "is_anonymous", False) is not True
     ):
-        raise TypeError(f"acting() takes a user (an instance of a model) or None, not {user!r}.")
+        raise TypeError(f"acting() takes a user (an instance of a model) or None, not {type(user).__name__}.")
     return acting_as(lambda: user)
 
 

@@ -10,9 +10,10 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Manager, Model, QuerySet
 
 from dsn_core.contracts.activities import ActivityView
-from dsn_core.contracts.paths import follow
 from dsn_core.contracts.receivers import BaseReceiverResolver
 from dsn_core.contracts.registrations import PARTS_OF_ACTIVITY
+from dsn_core.exceptions import ConfigurationError
+from dsn_core.payload.private import follow, refuse_sensitive
 
 
 class PathResolver(BaseReceiverResolver):
@@ -38,8 +39,13 @@ class PathResolver(BaseReceiverResolver):
                 f"The path {argument!r} begins with {steps[0]!r}, which {trigger.verb} does not provide. "
                 f"It provides {', '.join(known)}."
             )
-        if steps[0] in ("instance", "action_object") and trigger.action_object_class is not None:
-            _check_steps(trigger.action_object_class, steps[1:], argument, removed=trigger.removes)
+        model = trigger.action_object_class if steps[0] in ("instance", "action_object") else None
+        try:
+            refuse_sensitive(argument, model, at=1)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        if model is not None:
+            _check_steps(model, steps[1:], argument, removed=trigger.removes)
 
 
 def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bool) -> None:

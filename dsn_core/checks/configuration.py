@@ -41,7 +41,7 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
         message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
         return [checks.Warning(message, hint=hint, id="dsn.W004")]
     try:
-        return list(runner.check())
+        return list(runner.check() or ())
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -68,7 +68,8 @@ def profile_messages() -> list[checks.CheckMessage]:
 def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
     """W013."""
     settings = conf.current()
-    known = {name for plugin in registry.plugins for name in plugin.candidate.names}
+    candidates = [plugin.candidate for plugin in registry.plugins]
+    known = {spelling for candidate in candidates for spelling in candidate.spellings}
     lists = {"PLUGINS": settings.PLUGINS or (), "DISABLED_PLUGINS": settings.DISABLED_PLUGINS}
     return [
         checks.Warning(
@@ -78,7 +79,7 @@ def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
         )
         for setting, names in lists.items()
         for name in names
-        if name not in known
+        if not any(candidate.is_meant_by([name]) for candidate in candidates)
     ]
 
 

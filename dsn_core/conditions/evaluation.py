@@ -17,6 +17,7 @@ from dsn_core.conditions.validation import clean_one
 from dsn_core.conditions.values import alike, plain
 from dsn_core.contracts.paths import walk
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.payload.private import may_read
 from dsn_core.plugins.loading import describe
 
 #: Stands for a value that cannot be looked up in a dictionary.
@@ -99,10 +100,11 @@ class Test:
             raise PathMissing(self.path, f"the signal came without {self.steps[0]!r}") from None
         if start is call.action_object and self._reads_back:
             return call.now(self.steps[1])
-        found = _loaded(start, self.steps[1:])
+        # Of a path that leads to a known field it was asked when the condition was saved.
+        found = _loaded(start, self.steps[1:], is_known=self._type.field is not None)
         if found is UNKNOWN:
             with savepoints.matching_query():
-                found = walk(start, self.steps[1:], self.path)
+                found = walk(start, self.steps[1:], self.path, may_read=may_read)
         if hasattr(found, "resolve_expression"):
             # Of another object: saved before with F("count") + 1, and not read again since.
             raise PathMissing(self.path, "it is an expression that the database has yet to answer")
@@ -175,12 +177,15 @@ def _wanted(value: Any, takes: str, found: PathType) -> Any:
     return found.typed(value) if takes == "value" else value
 
 
-def _loaded(start: Any, steps: Sequence[str]) -> Any:
+def _loaded(start: Any, steps: Sequence[str], *, is_known: bool) -> Any:
     """What ``steps`` lead to by what is there already; :data:`UNKNOWN` where somebody has to be asked."""
     value = start
     for step in steps:
         if value is None:
             return None
+        if not is_known and not may_read(value, step):
+            # The walk says so.
+            return UNKNOWN
         if issubclass(type(value), Model):
             held, related = value.__dict__, value._state.fields_cache
             if step not in held and step not in related:

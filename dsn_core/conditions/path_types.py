@@ -19,6 +19,7 @@ from dsn_core.conditions.operators import Kind
 from dsn_core.conditions.values import aware, of_kind
 from dsn_core.contracts.registrations import PARTS_OF_ACTIVITY, SignalRegistration
 from dsn_core.exceptions import nearest
+from dsn_core.payload.private import refuse_sensitive
 
 _FIELDS: Final[tuple[tuple[type[Any], Kind], ...]] = (
     (models.BooleanField, "boolean"),
@@ -107,7 +108,10 @@ class Roots:
 
 
 def path_type(path: str, roots: Roots) -> PathType:
-    """What ``path`` leads to. Raises ``ValidationError`` with a sentence when it can lead nowhere."""
+    """What ``path`` leads to. Raises ``ValidationError`` with a sentence when it can lead nowhere.
+
+    Raises :class:`~dsn_core.exceptions.ConfigurationError` when it leads through what is sensitive.
+    """
     steps = tuple(path.split("."))
     if any(not step.isidentifier() and not step.isdigit() for step in steps):
         raise ValidationError(_("%(path)r is not a path: write names with dots between them.") % {"path": path})
@@ -121,6 +125,7 @@ def path_type(path: str, roots: Roots) -> PathType:
             reason % {"verb": roots.registration.name, "root": steps[0], "near": near, "known": known}
         )
     cls = roots.types.get(steps[0])
+    refuse_sensitive(path, cls, at=1)
     if len(steps) > 1 and cls in _PLAIN:
         reason = _("%(root)s is a plain value: no path goes on from there.")
         raise ValidationError(reason % {"root": steps[0]})

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
 
+from dsn_core.contracts.texts import clean_text
+
 
 class Message(str):
     """What is sent to one receiver.
@@ -22,6 +24,9 @@ class Message(str):
     ``address``   where to send it, as the messenger's ``addresses`` said, or the bare address
     ``user``      the user, or None for a bare address
     ``extra``     what a template adds for particular messengers, by name
+
+    What no provider can take is not in ``subject``, ``text`` and ``html``: NUL is left out, and half of
+    a surrogate pair is U+FFFD.
     """
 
     subject: str
@@ -42,6 +47,7 @@ class Message(str):
         user: Any = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Message:
+        text, subject, html = clean_text(text), clean_text(subject), clean_text(html)
         message = super().__new__(cls, text or html)
         message._text = text
         message.subject = " ".join(subject.split())

@@ -131,7 +131,8 @@ class BaseMessenger(Named):
     def check(cls, options: AnyOptions) -> list[CheckMessage]:
         """Return what is wrong with ``options``, for ``dsn_plugins`` and ``manage.py check --deploy``.
 
-        Called with options whose names and types are right; the default has nothing to say.
+        None is as good as an empty list. Called with options whose names and types are right; the
+        default has nothing to say.
         No network call belongs here.
         """
         return []

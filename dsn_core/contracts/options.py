@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from dsn_core.contracts.rates import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
+from dsn_core.hidden import Secret, SecretBytes, hide, reveal
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -22,7 +24,10 @@ _SECRET = "dsn_secret"  # noqa: S105 - the name of a mark
 
 
 def secret(*, default: Any = dataclasses.MISSING) -> Any:
-    """A field whose value never shows: masked in ``repr``, in ``dsn_plugins`` and in checks."""
+    """A field whose value never shows: masked in ``repr``, in ``dsn_plugins`` and in checks.
+
+    Its texts are ``str`` that print as ``'***'``, also as local variables in an error report.
+    """
     return dataclasses.field(default=default, repr=False, metadata={_SECRET: True})
 
 
@@ -57,7 +62,16 @@ class Options:
         problems = cls.problems(values)
         if problems:
             raise ConfigurationError("; ".join(problems))
-        return cls(**values)
+        secrets = cls._secrets()
+        return cls(**{name: hide(value) if name in secrets else reveal(value) for name, value in values.items()})
+
+    def __post_init__(self) -> None:
+        for name in self._secrets():
+            object.__setattr__(self, name, hide(getattr(self, name)))
+
+    @classmethod
+    def _secrets(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls) if field.metadata.get(_SECRET)]
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[str]:
@@ -69,34 +83,68 @@ class Options:
             if name not in values:
                 if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                     found.append(f"{name} is missing")
-            elif not _fits(values[name], hints[name]):
-                found.append(f"{name} must be {_spell(hints[name])}, not {type(values[name]).__name__}")
-            elif field.metadata.get(_SECRET) and values[name] == "":
+                elif name in _OF_ALL:
+                    # A subclass may have given it another type, or a default that cannot work.
+                    found += _OF_ALL[name](field.default)
+                continue
+            is_secret = bool(field.metadata.get(_SECRET))
+            value = hide(values[name]) if is_secret else reveal(values[name])
+            if name == "RATE" and not isinstance(value, str):
+                found += _rate_problems(value)
+            elif not _fits(value, hints[name]):
+                found.append(f"{name} must be {_spell(hints[name])}, not {_kind_of(value)}")
+            elif is_secret and value == "":
                 found.append(f"{name} is empty")
-            elif name == "TIMEOUT" and not values[name] > 0:
-                found.append(
-                    "TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"
-                )
-            elif name == "LANES" and not 1 <= values[name] <= MOST_LANES:
-                found.append(f"LANES must be a number from 1 to {MOST_LANES}")
-            elif name == "RATE":
-                try:
-                    Rate.parse(values[name])
-                except ConfigurationError as error:
-                    found.append(f"RATE: {str(error).rstrip('.')}")
+            elif name in _OF_ALL:
+                found += _OF_ALL[name](value)
         return found
 
     def mask(self, text: str) -> str:
         """``text`` without the values of secret options: for what providers and libraries raise."""
-        secrets: set[str] = set()
-        for field in dataclasses.fields(self):
-            if field.metadata.get(_SECRET):
-                secrets.update(_texts(getattr(self, field.name)))
-        # As it is, and as it stands in an address; the longest first, since one may hold another.
-        spellings = {spelling for text in secrets for spelling in (text, quote(text), quote(text, safe=""))}
+        spellings: set[str] = set()
+        for name in self._secrets():
+            for secret_text in _texts(getattr(self, name)):
+                # As it is, and as it stands in an address.
+                spellings.update(map(Secret, (secret_text, quote(secret_text), quote(secret_text, safe=""))))
+        # The longest first, since one may hold another.
         for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
         return text
+
+
+def _timeout_problems(value: Any) -> list[str]:
+    if not _fits(value, float):
+        return [f"TIMEOUT must be float, not {type(value).__name__}"]
+    if not 0 < value < math.inf:
+        return ["TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"]
+    return []
+
+
+def _lanes_problems(value: Any) -> list[str]:
+    return [] if _fits(value, int) and 1 <= value <= MOST_LANES else [f"LANES must be a number from 1 to {MOST_LANES}"]
+
+
+def _rate_problems(value: Any) -> list[str]:
+    if not isinstance(value, str):
+        return [f"RATE must be text, such as '30/s', not {type(value).__name__}"]
+    try:
+        Rate.parse(value)
+    except ConfigurationError as error:
+        return [f"RATE: {str(error).rstrip('.')}"]
+    return []
+
+
+#: What is wrong with the value of an option that every messenger has.
+_OF_ALL: Final[Mapping[str, Callable[[Any], list[str]]]] = {
+    "TIMEOUT": _timeout_problems,
+    "LANES": _lanes_problems,
+    "RATE": _rate_problems,
+}
+
+
+def _kind_of(value: object) -> str:
+    """The name of its type, as the settings have it."""
+    return "str" if isinstance(value, Secret) else "bytes" if isinstance(value, SecretBytes) else type(value).__name__
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -107,7 +155,7 @@ def _texts(value: object) -> Iterator[str]:
         for item in value:
             yield from _texts(item)
     elif value not in (None, "", b"", True, False):
-        yield value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        yield Secret(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -19,14 +19,26 @@ def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
     return walk(start, path.split("."), path, missing_key_is_none=missing_key_is_none)
 
 
-def walk(start: Any, steps: Iterable[str], path: str, *, missing_key_is_none: bool = False) -> Any:
-    """The same, for the ``steps`` of ``path`` that lead on from ``start``."""
+def walk(
+    start: Any,
+    steps: Iterable[str],
+    path: str,
+    *,
+    missing_key_is_none: bool = False,
+    may_read: Callable[[Any, str], bool] = lambda owner, step: True,
+) -> Any:
+    """The same, for the ``steps`` of ``path`` that lead on from ``start``.
+
+    ``may_read`` is asked with what was reached and the next step, before that is taken.
+    """
     value = start
     for step in steps:
         if not step or step.startswith("_"):
             raise ConfigurationError(f"{path!r} is not a path: a step is empty or begins with an underscore.")
         if value is None:
             return None
+        if not may_read(value, step):
+            raise ConfigurationError(f"The path {path!r} is refused: {step!r} is sensitive, and no path reads it.")
         if isinstance(value, Mapping):
             if step not in value:
                 if missing_key_is_none:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import enum
-import math
 from dataclasses import dataclass
 from typing import Final
 
 from dsn_core.contracts.messages import Message
 
-#: Seconds. What uses up no attempt would go round for ever if it took no time at all.
-SHORTEST_PAUSE: Final = 1.0
-#: Seconds. Whoever asks for more has another unit in mind, or a date.
+#: Seconds. What takes no time at all would use up every attempt within a moment, or go round without end.
+SHORTEST_WAIT: Final = 1.0
+#: Seconds. A larger number is in another unit, or a date.
 LONGEST_WAIT: Final = 30 * 86_400.0
 
 
@@ -33,7 +32,8 @@ class Receipt:
 
     Every one takes ``message=`` to say which message it is about; without it, receipts are taken
     in the order of the messages. ``reason`` is kept on the delivery and shown to operators: it
-    must not hold secrets.
+    must not hold secrets. ``after`` is in seconds, and is brought within 1 second and 30 days: what
+    providers send is sometimes 0, negative, no number at all (NaN), or a date.
     """
 
     outcome: Outcome
@@ -55,8 +55,8 @@ class Receipt:
             object.__setattr__(self, name, "" if value is None else str(value))
         if self.after is not None:
             object.__setattr__(self, "after", _seconds(self.after))
-        if self.outcome in (Outcome.LATER, Outcome.PAUSE):
-            object.__setattr__(self, "after", max(self.after or 0.0, SHORTEST_PAUSE))
+        elif self.outcome in (Outcome.LATER, Outcome.PAUSE):
+            object.__setattr__(self, "after", SHORTEST_WAIT)
 
     @classmethod
     def sent(cls, provider_id: str = "", *, message: Message | None = None) -> Receipt:
@@ -65,7 +65,7 @@ class Receipt:
 
     @classmethod
     def retry(cls, after: float | None = None, reason: str = "", *, message: Message | None = None) -> Receipt:
-        """Not sent, may work later. ``after`` is in seconds, at most 30 days; None lets the back-off decide."""
+        """Not sent, may work later. ``after`` lengthens the back-off and never shortens it; None leaves it alone."""
         return cls(Outcome.RETRY, reason=reason, after=after, message=message)
 
     @classmethod
@@ -85,7 +85,7 @@ class Receipt:
 
     @classmethod
     def later(cls, after: float, reason: str = "", *, message: Message | None = None) -> Receipt:
-        """Not tried: this message alone comes again after ``after`` seconds (at least one). Uses up no attempt.
+        """Not tried: this message alone comes again after ``after`` seconds. Uses up no attempt.
 
         For limits of one receiver: a chat that takes one message a second.
         """
@@ -93,7 +93,7 @@ class Receipt:
 
     @classmethod
     def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
-        """Not sent; the whole messenger rests for ``after`` seconds (at least one), in all workers.
+        """Not sent; the whole messenger rests for ``after`` seconds, in all workers.
 
         Uses up no attempt, neither of this message nor of those of the batch that are still
         unanswered.
@@ -102,6 +102,9 @@ class Receipt:
 
 
 def _seconds(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise TypeError(f"after is {value!r}; it is a number of seconds.")
-    return min(max(float(value), 0.0), LONGEST_WAIT)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"after is {type(value).__name__}; it is a number of seconds.")
+    if value != value:  # NaN
+        return SHORTEST_WAIT
+    # Compared before it becomes a float: an int can be too large for one.
+    return float(min(max(value, SHORTEST_WAIT), LONGEST_WAIT))

@@ -45,7 +45,7 @@ def store(user: Model, messenger: str, address: str) -> None:
     try:
         value = field.clean(address, holder) if address else empty
     except ValidationError as error:
-        raise ConfigurationError(f"{path!r} cannot hold {address!r}: {' '.join(error.messages)}") from error
+        raise ConfigurationError(f"{path!r} cannot hold the address: {' '.join(error.messages)}") from error
     setattr(holder, field.attname, value)
     if holder._state.adding:
         holder.save()

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import timezone, translation
 
 from dsn_core import conf
-from dsn_core.contracts.paths import follow
+from dsn_core.payload.private import follow
 
 logger = logging.getLogger("dsn_core.sending")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.utils import Error as DatabaseTrouble
 
 from dsn_core._django import ThreadState
@@ -13,6 +14,7 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, UnknownName
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
+from dsn_core.payload.private import refuse_sensitive
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
@@ -47,6 +49,7 @@ def find_addresses(batch: Batch, messenger: BaseMessenger) -> None:
     if not rows or not messenger.needs_address:
         return
     try:
+        refuse_sensitive(messenger.path_to_address, get_user_model())
         with tidied(f"messenger {messenger.alias!r}"):
             given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
             found = {key: str(address) for key, address in given.items() if address}

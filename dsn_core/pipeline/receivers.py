@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db.models import Manager, QuerySet
+from django.db.models import Manager, Model, QuerySet
 
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
@@ -47,7 +47,7 @@ def chunks_of(resolved: Any, resolver: str) -> Iterator[Chunk]:
     if isinstance(resolved, Receiver | get_user_model()) or getattr(resolved, "is_anonymous", False):
         resolved = [resolved]
     if isinstance(resolved, str | bytes) or not isinstance(resolved, Iterable):
-        raise _nonsense(resolver, repr(resolved))
+        raise _nonsense(resolver, _kind_of(resolved))
     items = iter(resolved)
     while some := list(islice(items, CHUNK)):
         users: list[Any] = []
@@ -65,9 +65,9 @@ def _key_of(user: Any, resolver: str) -> list[Any]:
     if getattr(user, "is_anonymous", False):
         return []
     if not isinstance(user, get_user_model()):
-        raise _nonsense(resolver, repr(user))
+        raise _nonsense(resolver, _kind_of(user))
     if user.pk is None:
-        raise _nonsense(resolver, f"the user {user!r}, who is not saved")
+        raise _nonsense(resolver, "a user that is not saved")
     return [user.pk]
 
 
@@ -75,6 +75,11 @@ def _with_usable_address(receiver: Receiver, resolver: str) -> Receiver:
     if storable(receiver.address, ADDRESS_LENGTH) != receiver.address:
         raise _nonsense(resolver, f"an address longer than {ADDRESS_LENGTH} characters, or with ones no row can hold")
     return receiver
+
+
+def _kind_of(value: object) -> str:
+    """What ``value`` is, without showing it: it may be anything that a path leads to."""
+    return f"an object of the type {value._meta.label if isinstance(value, Model) else type(value).__name__}"
 
 
 def _nonsense(resolver: str, what: str) -> ConfigurationError:

@@ -272,7 +272,9 @@ def collect(
         answers: Iterable[Receipt] | None = messenger.send_messages(messages)
         for receipt in answers or ():
             if not isinstance(receipt, Receipt):
-                raise TypeError(f"send_messages() answered with {receipt!r}; it answers with Receipt objects.")
+                raise TypeError(
+                    f"send_messages() answered with {type(receipt).__name__}; it answers with Receipt objects."
+                )
             about = receipt.message
             if about is None:
                 about = next((message for message in waiting if message.id not in receipts), None)

@@ -54,6 +54,7 @@ class Verdict:
     """What a delivery's row will say.
 
     ``after``: seconds until the next attempt, None when the back-off decides; used by RETRY only.
+    ``at_least``: seconds below which the back-off does not fall.
     ``counts``: whether the attempt is used up.
     ``refused_address``: whether the address is what it failed for.
     """
@@ -61,6 +62,7 @@ class Verdict:
     status: Status
     error: str = ""
     after: float | None = None
+    at_least: float = 0.0
     provider_id: str = ""
     counts: bool = True
     refused_address: bool = False
@@ -76,7 +78,7 @@ def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
         case Outcome.SENT:
             return Verdict(Status.SENT, provider_id=receipt.provider_id) if receipt.provider_id else SENT
         case Outcome.RETRY:
-            return Verdict(Status.RETRY, receipt.reason, after=receipt.after)
+            return Verdict(Status.RETRY, receipt.reason, at_least=receipt.after or 0.0)
         case Outcome.PAUSE | Outcome.LATER:
             return Verdict(Status.RETRY, receipt.reason, after=receipt.after, counts=False)
         case Outcome.UNKNOWN:
@@ -174,7 +176,7 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     if status in FINAL:
         row.not_before, row.finished_at = None, moment
     else:
-        after = backoff(row.attempts) if verdict.after is None else verdict.after
+        after = max(backoff(row.attempts), verdict.at_least) if verdict.after is None else verdict.after
         row.not_before, row.finished_at = moment + datetime.timedelta(seconds=after), None
 
 

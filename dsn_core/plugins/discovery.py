@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,9 +52,26 @@ class Candidate:
         return f"{self.name} (app)" if self.source == "app" else self.name
 
     @property
-    def names(self) -> set[str]:
-        """The spellings by which settings can mean it."""
+    def spellings(self) -> set[str]:
+        """How settings can name it. For messages only: what an item means, :meth:`is_meant_by` says."""
         return {self.name, f"{self.distribution}:{self.name}"} if self.distribution else {self.name}
+
+    def is_meant_by(self, items: Iterable[str]) -> bool:
+        """Whether one of ``items``, each ``name`` or ``distribution:name``, names it.
+
+        The item is split, and its parts are compared: any package may call its entry point
+        ``dsn-email:email``, which as one text would be the same as the entry point of dsn-email.
+        """
+        for item in items:
+            distribution, colon, name = item.partition(":")
+            if colon:
+                # A package without metadata has no distribution that could be named.
+                is_meant = bool(distribution) and (distribution, name) == (self.distribution, self.name)
+            else:
+                is_meant = item == self.name
+            if is_meant:
+                return True
+        return False
 
 
 def candidates() -> list[Candidate]:

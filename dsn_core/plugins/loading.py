@@ -72,7 +72,7 @@ class Plugin:
 def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, list[Any]]]:
     """Load ``candidate``, and return it with what it wants to register, by kind."""
     plugin = Plugin(candidate)
-    if candidate.source != "builtin" and candidate.names & set(settings.DISABLED_PLUGINS):
+    if candidate.source != "builtin" and candidate.is_meant_by(settings.DISABLED_PLUGINS):
         plugin.state, plugin.reason = "disabled", "It is listed in DSN['DISABLED_PLUGINS']."
         return plugin, {}
     if not is_allowed(candidate, settings):
@@ -103,11 +103,7 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
 
 def is_allowed(candidate: Candidate, settings: Settings) -> bool:
     """Whether ``DSN["PLUGINS"]`` lets it be imported. What is no entry point always may."""
-    return (
-        candidate.source != "entry_point"
-        or settings.PLUGINS is None
-        or not candidate.names.isdisjoint(settings.PLUGINS)
-    )
+    return candidate.source != "entry_point" or settings.PLUGINS is None or candidate.is_meant_by(settings.PLUGINS)
 
 
 def describe(error: BaseException) -> str:

@@ -201,7 +201,7 @@ class Registry:
             return [str(error) if isinstance(error, Exception) else describe(error)]
         mask = messenger.options.mask
         try:
-            return [_masked(item, mask) for item in messenger.check(messenger.options)]
+            return [_masked(item, mask) for item in messenger.check(messenger.options) or ()]
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -78,3 +78,21 @@ def test_html_becomes_readable_text(html: str, text: str) -> None:
 )
 def test_what_counts_as_html(source: str, is_html: bool) -> None:
     assert looks_like_html(source) is is_html
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("a\0b", "ab"),
+        ("half \ud83d of a pair", "half \ufffd of a pair"),
+        ("\udc00", "\ufffd"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("\0\ud800\0", "\ufffd"),
+        ("Grüße \U0001f600", "Grüße \U0001f600"),
+    ],
+    ids=ascii,
+)
+def test_nul_and_halves_of_surrogate_pairs_are_replaced_in_each_part(given: str, sent: str) -> None:
+    message = Message(given, subject=given, html=f"<p>{given}</p>")
+    assert (message.text, str(message), message.subject, message.html) == (sent, sent, sent, f"<p>{sent}</p>")
+    assert Message(html=f"<p>{given}</p>").text == sent

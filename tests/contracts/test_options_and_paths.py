@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from dsn_core import Options, secret
-from dsn_core.contracts.paths import follow
+from dsn_core.contracts.paths import follow, walk
 from dsn_core.exceptions import ConfigurationError
 
 
@@ -46,6 +46,31 @@ def test_a_time_out_is_required(timeout: float) -> None:
 
 def test_true_is_no_number_and_an_empty_secret_is_none() -> None:
     assert BotOptions.problems({"TOKEN": "", "RETRIES": True}) == ["TOKEN is empty", "RETRIES must be int, not bool"]
+
+
+@pytest.mark.parametrize("rate", [30, None, 30.0, True, b"30/s", ("30/s",)])
+def test_a_rate_that_is_no_text_is_said_with_an_example(rate: object) -> None:
+    sentence = f"RATE must be text, such as '30/s', not {type(rate).__name__}"
+    assert Options.problems({"RATE": rate}) == [sentence]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Loose(Options):
+        RATE: Any = rate
+
+    # Also where a messenger's own class says otherwise, in its default or for a given value.
+    assert Loose.problems({}) == Loose.problems({"RATE": rate}) == [sentence]
+    with pytest.raises(ConfigurationError, match="RATE must be text"):
+        Loose.from_mapping({})
+
+
+def test_a_default_that_cannot_work_is_said_like_a_value_that_cannot() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Broken(Options):
+        TIMEOUT: Any = None
+        LANES: Any = "two"
+
+    assert Broken.problems({}) == ["TIMEOUT must be float, not NoneType", "LANES must be a number from 1 to 32"]
+    assert Options.problems({"TIMEOUT": float("inf")}) == Options.problems({"TIMEOUT": 0})
 
 
 def test_secrets_show_neither_in_repr_nor_in_what_others_raise() -> None:
@@ -99,3 +124,20 @@ def test_a_missing_key_can_count_as_nothing_and_a_missing_attribute_never() -> N
     assert follow(start, "preferences.language", missing_key_is_none=True) is None
     with pytest.raises(ConfigurationError, match="has no attribute 'settings'"):
         follow(start, "settings.language", missing_key_is_none=True)
+
+
+def test_what_may_not_be_read_ends_the_walk_before_it_is_taken() -> None:
+    class Guarded:
+        @property
+        def secret(self) -> str:
+            raise AssertionError("it was read")
+
+    asked: list[tuple[type, str]] = []
+
+    def may_read(owner: object, step: str) -> bool:
+        asked.append((type(owner), step))
+        return step != "secret"
+
+    with pytest.raises(ConfigurationError, match="'secret' is sensitive, and no path reads it"):
+        walk({"a": Guarded()}, ["a", "secret", "more"], "a.secret.more", may_read=may_read)
+    assert asked == [(dict, "a"), (Guarded, "secret")]

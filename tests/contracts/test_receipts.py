@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dsn_core import Message, Receipt
-from dsn_core.contracts.receipts import LONGEST_WAIT, Outcome
+from dsn_core.contracts.receipts import LONGEST_WAIT, SHORTEST_WAIT, Outcome
 
 
 def test_each_answer_has_its_class_method() -> None:
@@ -33,18 +33,25 @@ def test_the_message_is_not_taken_for_the_providers_id() -> None:
         Receipt.sent(Message("x"))
 
 
+NAN, ENDLESS = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.LATER, Outcome.PAUSE])
 @pytest.mark.parametrize(
-    ("given", "kept"), [(-5, 0.0), (7, 7.0), (1e18, LONGEST_WAIT), (float("inf"), LONGEST_WAIT), (None, None)]
-)
-def test_waits_stay_within_bounds(given: float | None, kept: float | None) -> None:
-    assert Receipt.retry(given).after == kept
+    ("given", "kept"),
+    [(0, 1.0), (-5, 1.0), (-ENDLESS, 1.0), (NAN, 1.0), (0.2, 1.0), (7, 7.0), (1e18, LONGEST_WAIT),
+     pytest.param(10**400, LONGEST_WAIT, id="10**400"), (ENDLESS, LONGEST_WAIT)],
+)  # fmt: skip
+def test_every_wait_stays_within_the_same_bounds(outcome: Outcome, given: float, kept: float) -> None:
+    assert Receipt(outcome, after=given).after == kept
 
 
-@pytest.mark.parametrize("nonsense", ["soon", float("nan"), True])
+def test_without_a_number_the_back_off_decides_about_a_retry_and_a_pause_is_the_shortest() -> None:
+    assert Receipt.retry().after is None
+    assert Receipt(Outcome.PAUSE).after == Receipt(Outcome.LATER).after == SHORTEST_WAIT
+
+
+@pytest.mark.parametrize("nonsense", ["soon", True])
 def test_a_wait_is_a_number_of_seconds(nonsense: object) -> None:
     with pytest.raises(TypeError, match="number of seconds"):
         Receipt.retry(nonsense)
-
-
-def test_a_pause_is_never_so_short_that_it_goes_round_for_ever() -> None:
-    assert Receipt.pause(after=0, reason="busy").after == 1.0

@@ -133,6 +133,65 @@ def test_the_allow_list_can_tell_two_distributions_of_the_same_name_apart(site: 
     assert "evil_pager" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("distribution", "name"),
+    [
+        ("evil", "acme-pager:pager"),
+        ("evil", "pager:acme-pager"),
+        ("evil", "pager"),
+        ("evil", "Pager"),
+        ("evil", "\N{CYRILLIC SMALL LETTER ER}ager"),
+        ("evil", "acme-pager"),
+        ("evil", "acme-pager:"),
+        ("evil", ":pager"),
+        ("evil", "pager,acme-pager:pager"),
+        ("Acme-Pager", "pager"),
+        ("acme-pager-", "pager"),
+        ("acme-page", "r:pager"),
+        ("evil:acme-pager", "pager"),
+        ("acme-pager:pager", "pager"),
+    ],
+)
+def test_a_name_that_only_looks_like_one_of_the_allow_list_is_not_imported(
+    site: Site, settings: Settings, distribution: str, name: str
+) -> None:
+    site.distribution(distribution, {name: "evil_pager"}, messenger_source("pager"))
+    settings.DSN = {"PLUGINS": ["acme-pager:pager"]}
+
+    registry = site.load()
+
+    states = [item.state for item in registry.plugins if item.candidate.module == "evil_pager"]
+    assert states == ["not allowed"]
+    assert "evil_pager" not in sys.modules
+
+
+def test_an_item_without_a_distribution_is_met_by_no_package_without_metadata(site: Site, settings: Settings) -> None:
+    site.distribution("gone", {"pager": "gone_pager"}, messenger_source("pager"), metadata="")
+    settings.DSN = {"PLUGINS": [":pager", "None:pager"]}
+
+    site.load()
+
+    assert "gone_pager" not in sys.modules
+
+
+def test_a_plugin_cannot_evade_or_bring_about_that_another_is_disabled(site: Site, settings: Settings) -> None:
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager"))
+    site.distribution("other", {"acme-pager:pager": "other_fax"}, messenger_source("fax"))
+    settings.DSN = {"DISABLED_PLUGINS": ["acme-pager:pager"]}
+
+    registry = site.load()
+
+    states = {item.candidate.distribution: item.state for item in registry.plugins if item.candidate.distribution}
+    assert (states["acme-pager"], states["other"]) == ("disabled", "active")
+
+
+def test_a_name_with_a_colon_can_be_named_with_its_distribution(site: Site, settings: Settings) -> None:
+    site.distribution("acme", {"pager:fax": "acme_fax"}, messenger_source("fax"))
+    settings.DSN = {"PLUGINS": ["acme:pager:fax"]}
+
+    assert site.plugin("pager:fax").state == "active"
+
+
 def test_an_allow_list_that_cannot_be_read_allows_nothing(site: Site, settings: Settings) -> None:
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager"))
     settings.DSN = {"PLUGINS": "pager"}

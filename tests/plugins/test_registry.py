@@ -196,7 +196,7 @@ def test_what_a_messengers_own_check_says_is_passed_on(site: Site) -> None:
     ("check", "said"),
     [
         ("raise RuntimeError(f'refused {options.TOKEN}')", "its check raised RuntimeError: refused ***"),
-        ("return None", "its check raised TypeError: 'NoneType' object is not iterable"),
+        ("return 7", "its check raised TypeError: 'int' object is not iterable"),
     ],
 )
 def test_a_check_that_raises_is_a_finding_without_secrets(
@@ -225,6 +225,25 @@ def test_a_messenger_that_cannot_be_made_is_a_finding_without_secrets(site: Site
     with pytest.raises(ContractError) as caught:
         registry.messenger("pager")
     assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_check_that_returns_none_has_nothing_to_say(site: Site) -> None:
+    check = "check = classmethod(lambda cls, options: None)"
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", check))
+
+    assert site.load().messenger_findings("pager") == []
+
+
+@pytest.mark.parametrize("options", ["pass", "RATE: int = 30"])
+def test_a_rate_of_a_wrong_type_is_that_messengers_fault(site: Site, settings: Settings, options: str) -> None:
+    site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options=options))
+    settings.DSN = {"MESSENGERS": {"pager": {"RATE": 30}}}
+    registry = site.load()
+
+    assert registry.messenger_findings("pager") == ["RATE must be text, such as '30/s', not int"]
+    assert registry.messenger_findings("console") == []
+    with pytest.raises(ConfigurationError, match=r"DSN\['MESSENGERS'\]\['pager'\]: RATE must be text"):
+        registry.messenger("pager")
 
 
 def test_what_a_check_says_shows_no_secrets(site: Site, settings: Settings) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.core import mail
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 
 from dsn_core.exceptions import nearest
-from dsn_email.headers import HeaderError, extra_headers, mailbox, mailboxes
+from dsn_email.headers import HeaderError, Mailbox, extra_headers, mailbox, mailboxes
 from dsn_email.mailers import DEFAULT_MAILER
 from dsn_email.options import EmailOptions
 
@@ -18,8 +18,10 @@ def problems(options: EmailOptions) -> list[CheckMessage]:
     """Everything wrong with ``options``, without a network call."""
     found: list[CheckMessage] = []
     sender = "FROM" if options.FROM else "The setting DEFAULT_FROM_EMAIL"
-    found += _refused(lambda: mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL), sender, "dsn_email.E001")
-    found += _refused(lambda: mailboxes("Reply-To", options.REPLY_TO), "REPLY_TO", "dsn_email.E002")
+    found += _addresses(
+        lambda: [mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)], sender, "dsn_email.E001"
+    )
+    found += _addresses(lambda: mailboxes("Reply-To", options.REPLY_TO), "REPLY_TO", "dsn_email.E002")
     found += _refused(lambda: extra_headers(options.HEADERS), "HEADERS", "dsn_email.E003")
     return found + _mailer(options)
 
@@ -31,6 +33,20 @@ def _refused(check: Callable[[], object], option: str, id: str) -> list[CheckMes
         hint = "Until it is mended every message fails, without being sent."
         return [Error(f"{option} cannot be used: {error}", hint=hint, id=id)]
     return []
+
+
+def _addresses(read: Callable[[], Sequence[Mailbox]], option: str, id: str) -> list[CheckMessage]:
+    if refused := _refused(read, option, id):
+        return refused
+    return [
+        Warning(
+            f"{option} has a display name without the quotes that it needs; it is sent as {item}.",
+            hint=f"Write it so, if it is meant so: {str(item)!r}.",
+            id="dsn_email.W006",
+        )
+        for item in read()
+        if item.is_misquoted
+    ]
 
 
 def _mailer(options: EmailOptions) -> list[CheckMessage]:

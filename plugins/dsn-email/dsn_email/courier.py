@@ -103,7 +103,7 @@ class Courier:
             return Verdict(Receipt.retry(reason="The mail backend says that it sent nothing, and not why."))
         status = getattr(letter.email, "anymail_status", None)
         refusal = verdicts.of_status(status)
-        return Verdict(refusal or Receipt.sent(str(getattr(status, "message_id", None) or letter.message_id)))
+        return Verdict(refusal or Receipt.sent(verdicts.provider_id_of(status) or letter.message_id))
 
     def _said(self, error: Exception, connection: object) -> str:
         return without_secrets(verdicts.said_by(error), connection)

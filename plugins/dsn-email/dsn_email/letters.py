@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parseaddr
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.mail.utils import DNS_NAME
-from django.utils.encoding import punycode
 
 from dsn_core import Message
-from dsn_email.headers import HeaderError, extra_headers, mailbox, mailboxes, one_line, receiver_address
+from dsn_email.headers import HeaderError, Mailbox, extra_headers, mailbox, mailboxes, one_line, receiver_address
 from dsn_email.mime import Email
 from dsn_email.options import EmailOptions
 
@@ -44,11 +42,12 @@ class Stationery:
     """
 
     def __init__(self, options: EmailOptions) -> None:
-        self._sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
-        self._reply_to = mailboxes("Reply-To", options.REPLY_TO)
+        sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
+        self._sender = str(sender)
+        self._reply_to = _written(mailboxes("Reply-To", options.REPLY_TO))
         # RFC 3834: asks vacation notices and other robots not to answer.
         self._headers = {"Auto-Submitted": "auto-generated", **extra_headers(options.HEADERS)}
-        self._domain = _domain(self._sender)
+        self._domain = _domain(sender)
 
     def letter(self, message: Message) -> Letter:
         """The letter for ``message``. Touches no network.
@@ -64,7 +63,7 @@ class Stationery:
             body=message.text,
             from_email=self._sender,
             to=[address],
-            reply_to=mailboxes("Reply-To", extra["reply_to"]) if "reply_to" in extra else self._reply_to,
+            reply_to=_written(mailboxes("Reply-To", extra["reply_to"])) if "reply_to" in extra else self._reply_to,
             headers=_merged(self._headers, extra.get("headers", {})) | {"Message-ID": f"<{message_id}>"},
             attachments=[_attachment(item) for item in _listed(extra.get("attachments", ()))],
         )
@@ -73,10 +72,14 @@ class Stationery:
         return Letter(message, email, message_id)
 
 
-def _domain(sender: str) -> str:
+def _written(found: Iterable[Mailbox]) -> list[str]:
+    return [str(item) for item in found]
+
+
+def _domain(sender: Mailbox) -> str:
     """Where the Message-IDs belong: the sender's domain, or this machine's name when that is local."""
-    domain = parseaddr(sender)[1].rpartition("@")[2]
-    return punycode(domain) if "." in domain and not domain.startswith("[") else DNS_NAME.get_fqdn()
+    domain = sender.address.rpartition("@")[2]
+    return domain if "." in domain and not domain.startswith("[") else DNS_NAME.get_fqdn()
 
 
 def _local_id(message_id: str) -> str:
@@ -89,7 +92,6 @@ def _local_id(message_id: str) -> str:
 def _subject(text: str) -> str:
     """A subject for a message whose template has none: how its text begins."""
     words = " ".join(next((line for line in text.splitlines() if line.strip()), "").split())
-    words = words.replace("\0", "")
     if len(words) > SUBJECT_LENGTH:
         words = words[: SUBJECT_LENGTH - 1].rstrip() + "…"
     return words or "(no subject)"

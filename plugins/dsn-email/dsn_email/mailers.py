@@ -30,10 +30,10 @@ def connect(mailer: str, timeout: float) -> BaseEmailBackend:
         raise ImproperlyConfigured(f"The option MAILER ({mailer!r}) needs Django 6.1 or later.")
     else:
         connection = mail.get_connection()
-    own = vars(connection)
-    if "timeout" in own and not connection.timeout:
+    # No local variable holds its attributes, with the password among them: error reports print those.
+    if "timeout" in vars(connection) and not connection.timeout:
         connection.timeout = timeout
-    if own.get("fail_silently"):
+    if vars(connection).get("fail_silently"):
         # Silence would be taken for success.
         connection.fail_silently = False
     return connection  # type: ignore[no-any-return]  # Django's factories say nothing narrower for custom backends

@@ -12,10 +12,12 @@ the boundary, the same bytes are sent.
 
 from __future__ import annotations
 
+import inspect
 import re
 import secrets
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.policy import Compat32, EmailPolicy, Policy, compat32
+from email.policy import default as default_policy
 from functools import lru_cache
 from typing import Any, Final
 
@@ -51,6 +53,9 @@ class _RememberingRegistry(HeaderRegistry):
             return _header(name, value)
         return _header_class(name.lower())(name, value)
 
+
+#: Django 5.2 makes mail by Python's old policy, and asks for none.
+_TAKES_POLICY: Final = "policy" in inspect.signature(EmailMultiAlternatives.message).parameters
 
 _plain: Final = HeaderRegistry()
 for _name in ("list-archive", "list-help", "list-owner", "list-post", "list-subscribe", "list-unsubscribe"):
@@ -96,9 +101,10 @@ class Email(EmailMultiAlternatives):
     """Text, HTML and attachments for one receiver."""
 
     def message(self, **kwargs: Any) -> Any:
-        """The MIME form. Backends on Django 6 ask for it with a ``policy``; Django 5.2 has none."""
-        if isinstance(policy := kwargs.get("policy"), EmailPolicy):
-            kwargs["policy"] = _faster(policy)
+        """The MIME form. On Django 6 the SMTP backend asks for it with a ``policy``, others mostly without one."""
+        if _TAKES_POLICY:
+            policy = kwargs.get("policy", default_policy)
+            kwargs["policy"] = _faster(policy) if isinstance(policy, EmailPolicy) else policy
         mime = super().message(**kwargs)
         for part in mime.walk():
             if part.get_content_maintype() == "multipart" and part.get_boundary() is None:

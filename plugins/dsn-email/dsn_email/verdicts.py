@@ -8,11 +8,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
 
 from dsn_core import Receipt
+from dsn_email.quotas import QUOTA_PAUSE, is_quota
 
 #: Seconds the messenger rests when the server refuses its user, password or TLS: somebody must mend the settings.
 CONFIGURATION_PAUSE: Final = 300.0
@@ -49,6 +50,8 @@ def of_opening(error: Exception, said: str) -> Receipt:
             CONFIGURATION_PAUSE,
             "The user name, the password or the host of the mail server holds letters that SMTP cannot carry.",
         )
+    if isinstance(error, smtplib.SMTPResponseException) and is_quota(said, _detail(error.smtp_error)):
+        return _quota(said)
     if isinstance(error, smtplib.SMTPAuthenticationError):
         if 400 <= error.smtp_code < 500:
             return Receipt.pause(TEMPORARY_PAUSE, f"The mail server cannot log us in just now: {said}")
@@ -67,15 +70,19 @@ def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> V
     """The verdict on one message. ``smtp``: ``body_sent`` is known, since the dialogue was watched."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()), (0, b""))
-        return _of_reply(code, text, said, at_recipient=True)
+        return _of_reply(code, text, said, about="address")
+    if isinstance(error, smtplib.SMTPDataError):
+        return _of_reply(error.smtp_code, error.smtp_error, said, about="message", body_sent=body_sent)
     if isinstance(error, smtplib.SMTPResponseException):
-        return _of_reply(error.smtp_code, error.smtp_error, said, body_sent=body_sent)
+        return _of_reply(error.smtp_code, error.smtp_error, said, about="account", body_sent=body_sent)
     if smtp and isinstance(error, OSError) and not isinstance(error, smtplib.SMTPNotSupportedError):
         if body_sent:
             return Verdict(Receipt.unknown(f"The connection was lost before the server answered: {said}"), lost=True)
         return Verdict(Receipt.retry(reason=f"The connection was lost: {said}"), lost=True, unsent=True)
     if verdict := _of_esp(error, said):
         return verdict
+    if is_quota(said):
+        return Verdict(_quota(said), lost=True)
     if isinstance(error, ImproperlyConfigured):
         return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}"), lost=True)
     if isinstance(error, ValueError | TypeError | smtplib.SMTPNotSupportedError):
@@ -96,22 +103,43 @@ def _text(reply: bytes | str) -> str:
     return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
 
 
-def _of_reply(
-    code: int, text: bytes | str, said: str, *, at_recipient: bool = False, body_sent: bool = False
-) -> Verdict:
+def _detail(text: bytes | str) -> str:
+    """The enhanced status code with which a reply begins; empty when it has none."""
     enhanced = _ENHANCED.match(_text(text))
-    detail = ".".join(enhanced.groups()) if enhanced else ""
+    return ".".join(enhanced.groups()) if enhanced else ""
+
+
+def _quota(said: str) -> Receipt:
+    return Receipt.pause(QUOTA_PAUSE, f"The account has sent as much as it may: {said}")
+
+
+def _of_reply(
+    code: int,
+    text: bytes | str,
+    said: str,
+    *,
+    about: Literal["account", "address", "message"],
+    body_sent: bool = False,
+) -> Verdict:
+    """The verdict that a reply means. ``about``: what the command that it answers had named.
+
+    A reply to RCPT or DATA follows one address or one message, whatever its code says of logins: a
+    server that relays to no stranger's domain answers 530 to that one RCPT.
+    """
+    detail = _detail(text)
+    if 400 <= code < 600 and is_quota(said, detail):
+        return Verdict(_quota(said), lost=True)
     if code == 421:
         return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
     if 400 <= code < 500:
         return Verdict(Receipt.retry(reason=said))
-    if code in _LOGIN_CODES or detail in _LOGIN_DETAILS:
+    if about == "account" and (code in _LOGIN_CODES or detail in _LOGIN_DETAILS):
         return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail server wants another login: {said}"), lost=True)
     if code == 503 and not body_sent:
         # "Bad sequence of commands": the two sides disagree about where they are. A fresh start may help.
         return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
     if 500 <= code < 600:
-        refused = at_recipient and (
+        refused = about == "address" and (
             detail.startswith("5.1.") or detail == "5.2.1" if detail else code in _ADDRESS_CODES
         )
         return Verdict(Receipt.invalid_address(said) if refused else Receipt.failed(said))
@@ -133,7 +161,17 @@ def _of_esp(error: Exception, said: str) -> Verdict | None:
     if "AnymailError" not in names or not isinstance(code, int):
         return None
     if code == 429:
-        return Verdict(Receipt.pause(_retry_after(error), f"The mail service asks for a pause: {said}"), lost=True)
+        asked = _retry_after(error)
+        if asked is None and is_quota(said):
+            return Verdict(_quota(said), lost=True)
+        wait = THROTTLE_PAUSE if asked is None else asked
+        return Verdict(Receipt.pause(wait, f"The mail service asks for a pause: {said}"), lost=True)
+    if code == 402 or (400 <= code < 500 and is_quota(said)):
+        # "Payment required": the account's credits are used up.
+        return Verdict(_quota(said), lost=True)
+    if code == 403 and "recipient" in said.lower():
+        # An account that is not yet approved may write to some addresses, and not to this one.
+        return Verdict(Receipt.failed(said))
     if code in (401, 403):
         return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail service refuses the key: {said}"), lost=True)
     if code in (408, 425, 503):
@@ -142,6 +180,15 @@ def _of_esp(error: Exception, said: str) -> Verdict | None:
         return Verdict(Receipt.failed(said))
     # A service that broke down, or that answers "yes" in words that nobody understands.
     return Verdict(Receipt.unknown(f"The mail service may have taken it: {said}"))
+
+
+def provider_id_of(status: Any) -> str:
+    """The id that ``anymail_status`` has for a message with one receiver; empty when there is none.
+
+    It is a set where receivers have different ids, or some have none: no one id of the message.
+    """
+    given = getattr(status, "message_id", None)
+    return given if isinstance(given, str) else ""
 
 
 def of_status(status: Any) -> Receipt | None:
@@ -154,12 +201,13 @@ def of_status(status: Any) -> Receipt | None:
     return None
 
 
-def _retry_after(error: Exception) -> float:
+def _retry_after(error: Exception) -> float | None:
+    """The seconds that the service asks to wait; None where it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
-        return min(max(1.0, float(headers.get("Retry-After", THROTTLE_PAUSE))), LONGEST_PAUSE)
-    except ValueError:
-        return THROTTLE_PAUSE
+        return min(float(headers["Retry-After"]), LONGEST_PAUSE)
+    except (KeyError, ValueError):
+        return None
 
 
 def _of_unknown_backend(error: Exception, said: str) -> Verdict:

@@ -8,7 +8,9 @@ from typing import Any
 import django
 import pytest
 from django.contrib.auth.models import User
+from django.core.checks import WARNING
 
+from dsn_core import Message, Outcome
 from dsn_core.exceptions import ConfigurationError
 from dsn_email import EmailMessenger, plugin
 
@@ -84,6 +86,27 @@ def test_good_options_have_no_findings() -> None:
 )
 def test_each_bad_option_has_its_finding(options: dict[str, Any], id: str) -> None:
     assert findings(**options) == [id]
+
+
+def test_a_display_name_without_its_quotes_is_a_warning_and_no_error() -> None:
+    options = {"FROM": "Foo, Inc. <x@y.example>", "REPLY_TO": ["a@example.org", "Bar, Ltd <b@example.org>"]}
+    found = EmailMessenger.check(EmailMessenger.Options.from_mapping(options))
+    assert [(item.id, item.level) for item in found] == [("dsn_email.W006", WARNING)] * 2
+    assert '"Foo, Inc." <x@y.example>' in found[0].msg
+    assert findings(FROM='"Foo, Inc." <x@y.example>') == []
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["Ann <a@x.example>, Bob <b@x.example>", "a@x.example, Bob <b@x.example>", 'Foo" <x@y.example>', "Foo x@y.example>",
+     "Foo <x@y.example", "a@ü\u2028.example", "a@" + "ü" * 300 + ".example", "a@-ü.example", "a@\u2764.example"],
+)  # fmt: skip
+def test_what_is_not_one_mailbox_is_refused_by_the_check_as_it_is_when_sent(sender: str) -> None:
+    assert findings(FROM=sender) == ["dsn_email.E001"]
+    (receipt,) = EmailMessenger("email", EmailMessenger.Options.from_mapping({"FROM": sender})).send_messages(
+        [Message("text", subject="s", id="1", address="ann@example.org")]
+    )
+    assert receipt.outcome is Outcome.FAILED
 
 
 def test_no_time_out_at_all_is_refused() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -145,6 +146,10 @@ INACTIVE = "Found inactive addresses: ann@example.org.\nInactive recipients are 
         (422, {"ErrorCode": 300, "Message": "Invalid email request"}, {}, Outcome.FAILED),
         (401, {"ErrorCode": 10, "Message": "canary-token-91 is no token"}, {}, Outcome.PAUSE),
         (429, {"ErrorCode": 429, "Message": "Slow down"}, {"Retry-After": "7"}, Outcome.PAUSE),
+        (429, {"ErrorCode": 429, "Message": "Daily sending limit exceeded"}, {}, Outcome.PAUSE),
+        (402, {"Message": "Not enough credits"}, {}, Outcome.PAUSE),
+        (403, {"Message": "Please add the address to authorized recipients"}, {}, Outcome.FAILED),
+        (403, {"Message": "Forbidden"}, {}, Outcome.PAUSE),
         (503, {"ErrorCode": 100, "Message": "Maintenance"}, {}, Outcome.RETRY),
         (500, {"ErrorCode": 1, "Message": "Oops"}, {}, Outcome.UNKNOWN),
         (200, {"Message": "not what Postmark says"}, {}, Outcome.UNKNOWN),
@@ -166,3 +171,21 @@ def test_an_esp_that_is_away_is_a_retry(
 ) -> None:
     settings.ANYMAIL = settings.ANYMAIL | {"POSTMARK_API_URL": f"http://127.0.0.1:{closed_port}/"}
     assert send(letter_to("ann"))[0].outcome is Outcome.RETRY
+
+
+@pytest.mark.parametrize(
+    ("message_id", "kept"),
+    [({"esp-77", None}, "7@example.org"), (None, "7@example.org"), ("", "7@example.org"), ("esp-77", "esp-77")],
+)
+def test_only_one_text_is_a_provider_s_id(
+    message_id: Any, kept: str, use_backend: Any, monkeypatch: pytest.MonkeyPatch, send: Any, letter_to: Any
+) -> None:
+    def sending(self: Any, email_messages: Any) -> int:
+        for item in email_messages:
+            item.anymail_status = SimpleNamespace(status={"sent"}, message_id=message_id)
+        return len(email_messages)
+
+    monkeypatch.setattr(RaisingBackend, "send_messages", sending)
+    use_backend(f"{__name__}.RaisingBackend")
+    (receipt,) = send(letter_to("ann", id="7"))
+    assert (receipt.outcome, receipt.provider_id) == (Outcome.SENT, kept)

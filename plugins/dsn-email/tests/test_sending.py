@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.policy
+from pathlib import Path
 from typing import Any
 
 import django
@@ -200,3 +201,77 @@ def test_long_links_in_a_header_arrive_whole(server: Any, use_smtp: Any, send: A
     send(letter_to("ann", extra={"email": {"headers": {"List-Unsubscribe": f"{link}, <mailto:out@example.org>"}}}))
     (raw,) = [value for name, value in server.mails[0].raw_items() if name == "List-Unsubscribe"]
     assert "".join(raw.split()) == f"{link},<mailto:out@example.org>"
+
+
+LONG_LINK = f"<https://example.org/unsubscribe/{'0123456789abcdef' * 12}>"
+
+
+def test_the_console_shows_long_links_as_they_are_sent(
+    use_backend: Any, send: Any, letter_to: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_backend("django.core.mail.backends.console.EmailBackend")
+    send(letter_to("ann", extra={"email": {"headers": {"List-Unsubscribe": LONG_LINK}}}))
+    assert LONG_LINK in capsys.readouterr().out
+
+
+def test_files_hold_long_links_as_they_are_sent(use_backend: Any, send: Any, letter_to: Any, tmp_path: Path) -> None:
+    use_backend("django.core.mail.backends.filebased.EmailBackend", file_path=str(tmp_path))
+    send(letter_to("ann", extra={"email": {"headers": {"List-Unsubscribe": LONG_LINK}}}))
+    (written,) = tmp_path.iterdir()
+    assert LONG_LINK in written.read_text()
+
+
+@pytest.mark.parametrize(
+    ("domain", "ascii_domain"),
+    [
+        # By IDNA 2003 it would be another domain: strasse.example.
+        ("straße.example", "xn--strae-oqa.example"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+    ],
+)
+def test_domains_are_those_of_idna_2008(
+    domain: str, ascii_domain: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    (receipt,) = send(letter_to(f"ann@{domain}"), FROM=f"Kino <kino@{domain}>")
+    assert receipt.provider_id.endswith(f"@{ascii_domain}")
+    assert server.receivers == [f"ann@{ascii_domain}"]
+    assert server.mails[0]["From"].addresses[0].addr_spec == f"kino@{ascii_domain}"
+
+
+@pytest.mark.parametrize(
+    ("given", "display_name"),
+    [
+        ('"Foo, Inc." <x@y.example>', "Foo, Inc."),
+        ("Foo, Inc. <x@y.example>", "Foo, Inc."),
+        ("Foo (Europe): News; Ltd <x@y.example>", "Foo (Europe): News; Ltd"),
+        ('Ann "The Cat" Smith <x@y.example>', "Ann The Cat Smith"),
+        (r'"A \"quoted\" name" <x@y.example>', 'A "quoted" name'),
+        ("Dr. Foo <x@y.example>", "Dr. Foo"),
+        ("Käse, Brot & Söhne <x@y.example>", "Käse, Brot & Söhne"),
+        ("<x@y.example>", ""),
+    ],
+)
+def test_a_sender_is_sent_as_the_check_reads_it(
+    given: str, display_name: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    (receipt,) = send(letter_to("ann"), FROM=given, REPLY_TO=[given])
+    assert receipt.outcome is Outcome.SENT
+    for header in ("From", "Reply-To"):
+        (sender,) = server.mails[0][header].addresses
+        assert (sender.display_name, sender.addr_spec) == (display_name, "x@y.example")
+
+
+def test_nul_and_halves_of_surrogate_pairs_are_replaced_and_the_mail_is_sent(
+    server: Any, use_smtp: Any, send: Any, letter_to: Any
+) -> None:
+    use_smtp(server.port)
+    message = letter_to("ann", subject="lone \ud800 half\0", text="a\0b \udc00", html="<p>a\0b \udc00</p>")
+    (receipt,) = send(message)
+    assert receipt.outcome is Outcome.SENT
+    (mail,) = server.mails
+    assert mail["Subject"] == "lone \ufffd half"
+    text, html = (mail.get_body((kind,)).get_content().strip() for kind in ("plain", "html"))
+    assert (text, html) == ("ab \ufffd", "<p>ab \ufffd</p>")

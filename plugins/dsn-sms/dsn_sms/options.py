@@ -82,7 +82,8 @@ def problem_with(values: Mapping[str, Any]) -> str:
     if not isinstance(name := values.get("PROVIDER"), str) or not name:
         return "PROVIDER is missing" if name in (None, "") else f"PROVIDER must be str, not {type(name).__name__}"
     try:
-        find(name)
+        # A text of the settings does not print, since it might be a secret. This one is none.
+        find(str(name))
     except ConfigurationError as error:
         return str(error).rstrip(".")
     return ""
