@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from dsn_core.contracts.codecs import BaseCodec
+from dsn_core.contracts.html import Element, Piece, read_html
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.options import Options, secret
@@ -35,9 +36,11 @@ __all__ = [
     "BaseReceiverFilter",
     "BaseReceiverResolver",
     "BaseRunner",
+    "Element",
     "Message",
     "Options",
     "Outcome",
+    "Piece",
     "Receipt",
     "Receiver",
     "SignalRegistration",
@@ -51,6 +54,7 @@ __all__ = [
     "find_users",
     "hookimpl",
     "muted",
+    "read_html",
     "record_report",
     "refresh",
     "register_signal",

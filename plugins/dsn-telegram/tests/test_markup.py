@@ -135,3 +135,15 @@ CLUSTERS = [
 def test_what_looks_like_one_sign_is_not_cut(cluster: str) -> None:
     for piece in cut(cluster * 40, 3 * units(cluster) + 1):
         assert piece.replace(cluster, "") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("<head><title>T</title><style>b{}</style><p>Hello <b>Ann</b>", "Hello <b>Ann</b>"),
+        ('<a href="tel:+4930123456">Call <i>us</i></a>', "Call <i>us</i> (+4930123456)"),
+        ("<b>" * 50 + "deep" + "</b>" * 50 + " and out", "<b>deep</b> and out"),
+    ],
+)
+def test_html_is_read_as_for_every_other_messenger(given: str, wanted: str) -> None:
+    assert converted(given) == wanted
