@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 
 from dsn_core.context import acting, muted
 from dsn_core.contracts.codecs import BaseCodec
+from dsn_core.contracts.html import Element, Piece, read_html
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.options import Options, secret
@@ -36,9 +37,11 @@ __all__ = [
     "BaseReceiverFilter",
     "BaseReceiverResolver",
     "BaseRunner",
+    "Element",
     "Message",
     "Options",
     "Outcome",
+    "Piece",
     "Receipt",
     "Receiver",
     "SignalRegistration",
@@ -53,6 +56,7 @@ __all__ = [
     "find_users",
     "hookimpl",
     "muted",
+    "read_html",
     "record_report",
     "refresh",
     "register_signal",

@@ -313,7 +313,7 @@ def test_options_under_a_wrong_name_are_not_shown(settings: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     ["text", b"bytes", 7, None, True, 1.5, {"a": ["x", ("y", {"z"})]}, ["a", b"b"], frozenset({"a"}), object()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_hidden_can_be_revealed(value: Any) -> None:
     hidden = hide(value)

@@ -30,6 +30,7 @@ ROWS = {
     "finished": "one send, with many finished deliveries in the table",
     "memory": "the memory of a large fan-out",
     "mail": "e-mail over local SMTP, against Django's one connection",
+    "html": "broken HTML as text, 60 kB and four times that",
     "workers": "one worker and four, a messenger that takes 20 ms a batch",
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from typing import Any
 
+from dsn_core.contracts.html import html_to_text
 from dsn_core.contracts.texts import clean_text
 
 
@@ -79,62 +79,6 @@ def _remake(cls: type[Message], text: str, state: dict[str, Any]) -> Message:
     message = cls(text, html=state["html"])
     message.__dict__.update(state)
     return message
-
-
-class _TextExtractor(HTMLParser):
-    """Turns HTML into readable text: blocks become lines, links keep their address."""
-
-    _HIDDEN = {"head", "script", "style", "title"}
-    _BLOCKS = {"address", "article", "blockquote", "dd", "div", "dl", "dt", "figure", "footer", "form", "h1",
-               "h2", "h3", "h4", "h5", "h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section",
-               "table", "ul"}  # fmt: skip
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-        self._links: list[tuple[str, int]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        if tag in self._HIDDEN:
-            self._hidden += 1
-        elif tag in self._BLOCKS:
-            self.parts.append("\n\n")
-        elif tag in {"br", "tr"}:
-            self.parts.append("\n")
-        elif tag == "li":
-            self.parts.append("\n- ")
-        elif tag in {"td", "th"}:
-            self.parts.append(" ")
-        elif tag == "img" and attributes.get("alt"):
-            self.handle_data(attributes["alt"] or "")
-        elif tag == "a":
-            self._links.append((attributes.get("href") or "", len(self.parts)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag in self._BLOCKS:
-            self.parts.append("\n\n")
-        elif tag == "a" and self._links:
-            href, start = self._links.pop()
-            label = "".join(self.parts[start:]).strip()
-            if href.startswith(("http://", "https://")) and href != label:
-                self.parts.append(f" ({href})")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(re.sub(r"\s+", " ", data))
-
-
-def html_to_text(html: str) -> str:
-    """The words of an HTML text, with paragraphs as blank lines and links' addresses in brackets."""
-    extractor = _TextExtractor()
-    extractor.feed(html)
-    extractor.close()
-    lines = [line.strip() for line in "".join(extractor.parts).split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def looks_like_html(source: str) -> bool:

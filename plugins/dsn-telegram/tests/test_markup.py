@@ -161,3 +161,15 @@ def test_no_cut_is_within_a_cluster(text: str) -> None:
     longest = max((units(found[0]) for found in regex.finditer(r"\X", text)), default=1)
     for start, end in pieces(text, longest + 3):
         assert {start, end} <= ends
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("<head><title>T</title><style>b{}</style><p>Hello <b>Ann</b>", "Hello <b>Ann</b>"),
+        ('<a href="tel:+4930123456">Call <i>us</i></a>', "Call <i>us</i> (+4930123456)"),
+        ("<b>" * 50 + "deep" + "</b>" * 50 + " and out", "<b>deep</b> and out"),
+    ],
+)
+def test_html_is_read_as_for_every_other_messenger(given: str, wanted: str) -> None:
+    assert converted(given) == wanted

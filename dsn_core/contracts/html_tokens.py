@@ -1,0 +1,90 @@
+"""HTML, however broken, as a stream of text, start tags and end tags.
+
+By the rules of HTML5 for what is a tag, a comment or raw text, in time that grows with the length of the source and
+no faster: the parser of the standard library needs seconds for some 60 kB of broken markup.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+#: Elements whose content is text and nothing else, none of which is shown.
+RAW: Final = frozenset({"iframe", "noembed", "noframes", "script", "style", "title"})
+
+_MARKUP: Final = re.compile(r"<(?:(?P<slash>/?)(?P<name>[a-zA-Z][^\t\n\f\r />]*)|(?P<comment>!--)|[!?/])")
+# The rest of a tag. A quote counts where a value begins. Possessive: a tag that never ends is read once.
+_REST: Final = re.compile(r"""(?:[^>=]|=[\t\n\f\r ]*(?:"[^"]*"|'[^']*'|(?!["'])))*+>""")
+_UP_TO_BRACKET: Final = re.compile(r"[^>]*+>")
+_COMMENT_END: Final = re.compile(r"--!?>")
+_RAW_END: Final = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECASE) for name in RAW}
+_ATTRIBUTE: Final = re.compile(
+    r"""([^\t\n\f\r />=]+)(?:[\t\n\f\r ]*=[\t\n\f\r ]*(?:"([^"]*)"|'([^']*)'|([^\t\n\f\r >]*)))?"""
+)
+# More digits than Python makes a number of, with what would be no character anyway.
+_ENDLESS_NUMBER: Final = re.compile(r"&#[0-9]{1000,};?")
+
+
+class Token(NamedTuple):
+    """``kind`` is ``text``, ``start`` or ``end``; ``text`` the text, or what stands in the tag behind its name."""
+
+    kind: str
+    text: str
+    name: str = ""
+
+
+def tokens(source: str) -> Iterator[Token]:
+    """What ``source`` consists of, in its order. Comments and the content of raw elements are left out."""
+    at, rest = 0, _REST
+    while (found := _MARKUP.search(source, at)) is not None:
+        if found.start() > at:
+            yield Token("text", source[at : found.start()])
+        at = found.end()
+        if found["comment"]:
+            if source.startswith((">", "->"), at):
+                at = source.index(">", at) + 1
+                continue
+            end = _COMMENT_END.search(source, at)
+            if end is None:
+                return
+            at = end.end()
+            continue
+        pattern = rest if found["name"] else _UP_TO_BRACKET
+        end = pattern.match(source, at)
+        if end is None and pattern is _REST:
+            # A value's quote is never closed: from here on, a tag ends at its bracket. Decided once, or each of
+            # many such tags would be read to the end of the source.
+            rest = _UP_TO_BRACKET
+            end = rest.match(source, at)
+        if end is None:
+            yield Token("text", source[found.start() :])
+            return
+        at = end.end()
+        if not found["name"]:
+            continue
+        name = found["name"].lower()
+        yield Token("end" if found["slash"] else "start", source[found.end() : at - 1], name)
+        if name in RAW and not found["slash"]:
+            closing = _RAW_END[name].search(source, at)
+            if closing is None:
+                return
+            at = closing.start()
+    if at < len(source):
+        yield Token("text", source[at:])
+
+
+def attributes(text: str) -> dict[str, str]:
+    """The attributes in the text of a start tag; of two with the same name the first."""
+    found: dict[str, str] = {}
+    for name, *values in _ATTRIBUTE.findall(text):
+        found.setdefault(name.lower(), unescape("".join(values)))
+    return found
+
+
+def unescape(text: str) -> str:
+    """``text`` with its character references resolved."""
+    if "&" not in text:
+        return text
+    return html.unescape(_ENDLESS_NUMBER.sub("\N{REPLACEMENT CHARACTER}", text))
