@@ -15,6 +15,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.apps import apps
 from django.core.serializers.base import DeserializedObject
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -181,6 +182,28 @@ def _codes_of_signal_handlers() -> Iterator[CodeType]:
         code = getattr(function, "__code__", None)
         if code is not None:
             yield code
+
+
+class LazyReferences:
+    """The references to models by name that no model has answered yet, as they are now.
+
+    Reason: a plugin may import its models before it turns out that its app is not installed; a reference to a model
+    that never comes is then a check *error* of Django's, at which every command stops.
+    Leans on: ``apps._pending_operations``, lists of functions by app label and model name.
+    """
+
+    def __init__(self) -> None:
+        self._known = {key: list(waiting) for key, waiting in _pending_operations().items()}
+
+    def forget_later_ones(self) -> None:
+        """Drop those that were made since."""
+        pending = _pending_operations()
+        pending.clear()
+        pending.update(self._known)
+
+
+def _pending_operations() -> Any:
+    return apps._pending_operations
 
 
 class ThreadState:

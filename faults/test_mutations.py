@@ -44,14 +44,14 @@ MUTATIONS = {
         "tests/runners/test_gate.py::test_what_outlasts_its_lease_is_handed_over_by_who_took_it[usual-cyd-drain]",
     ),
     "recording without a savepoint": Mutation(
-        "pipeline/savepoints.py",
+        "savepoints.py",
         'cursor.execute(f"{set_}; {sql}; {release}", params)',
         "cursor.execute(sql, params)",
         "tests/pipeline/test_intake.py::TestTrouble"
         "::test_a_failing_insert_is_logged_once_with_the_trigger_and_the_caller_goes_on",
     ),
     "matching without a savepoint": Mutation(
-        "pipeline/savepoints.py",
+        "_django.py",
         "if not self._is_set:",
         "if False:",
         "tests/pipeline/test_savepoints.py::TestGuarded::test_a_query_that_fails_takes_back_what_was_done_and_no_more",

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext
+from django.apps import apps
 from django.core import serializers
+from django.core.checks.model_checks import _check_lazy_references as check_lazy_references
 from django.db import connection, models, transaction
 from django.db.migrations.state import ModelState, StateApps
 from django.db.models import signals
@@ -19,6 +21,7 @@ from django.utils import timezone, translation
 
 from dsn_core._django import (
     LateAtomic,
+    LazyReferences,
     ThreadState,
     asgi_request,
     callbacks_on_commit,
@@ -191,6 +194,21 @@ def test_a_fixtures_instance_is_known_while_it_is_saved() -> None:
     finally:
         signals.post_save.disconnect(heard, sender=Country)
     assert seen == [False, True]
+
+
+def test_references_to_models_that_never_come_are_forgotten() -> None:
+    assert check_lazy_references(apps) == []
+    apps.lazy_model_operation(lambda model: None, ("elsewhere", "earlier"))
+    references = LazyReferences()
+    for name in ("earlier", "later"):
+        apps.lazy_model_operation(lambda model: None, ("elsewhere", name))
+    try:
+        assert len(check_lazy_references(apps)) == 3
+        references.forget_later_ones()
+        assert len(check_lazy_references(apps)) == 1
+    finally:
+        apps._pending_operations.clear()
+    assert check_lazy_references(apps) == []
 
 
 def test_models_of_migrations_are_known_by_their_module() -> None:

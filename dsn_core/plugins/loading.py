@@ -14,6 +14,7 @@ from django.apps import apps
 from django.db import Error as DatabaseTrouble
 
 from dsn_core import hookspecs
+from dsn_core._django import LazyReferences
 from dsn_core.conf import Settings
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ContractError, nearest
@@ -79,6 +80,17 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
         plugin.state = "not allowed"
         plugin.reason = "It is not in the list DSN['PLUGINS']; it was not imported."
         return plugin, {}
+    references = LazyReferences()
+    loaded = _import(plugin)
+    offered = _call_hooks(plugin) if loaded is not None and _hook_up(plugin, loaded) else {}
+    if plugin.state == "broken":
+        references.forget_later_ones()
+    return plugin, offered
+
+
+def _import(plugin: Plugin) -> Any:
+    """What the plugin's entry point names; None when it is broken."""
+    candidate = plugin.candidate
     try:
         loaded = candidate.load()
     except KeyboardInterrupt:
@@ -86,7 +98,7 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
     except BaseException as error:
         said = f"importing {candidate.module} raised {describe(error)}"
         plugin.broken(Fault("broken", said, _hint_of_import(candidate, error)))
-        return plugin, {}
+        return None
     try:
         faults = [*_missing_apps(loaded), *_unmarked_hooks(loaded)]
     except KeyboardInterrupt:
@@ -95,10 +107,8 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
         faults = [Fault("broken", f"looking at {candidate.module} raised {describe(error)}", _mend(candidate))]
     if faults:
         plugin.broken(*faults)
-        return plugin, {}
-    if not _hook_up(plugin, loaded):
-        return plugin, {}
-    return plugin, _call_hooks(plugin)
+        return None
+    return loaded
 
 
 def is_allowed(candidate: Candidate, settings: Settings) -> bool:

@@ -107,7 +107,7 @@ class Matcher:
 
     def match(self, call: SignalCall) -> list[Rule]:
         """The rules that a call of a signal matches, each once."""
-        found = {rule.trigger_id: rule for rule in self._candidates(call)}
+        found = {candidate.trigger_id: candidate for candidate in self._candidates(call)}
         if found and (unusual := call.unusual):
             return [rule for rule in found.values() if all(rule.is_about(name) for name in unusual)]
         return list(found.values())
