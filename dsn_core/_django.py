@@ -135,8 +135,11 @@ def asgi_request() -> ThreadSensitiveContext | None:
 
 
 def is_historical(sender: Any) -> bool:
-    """Whether ``sender`` is a model of a migration's state. Leans on the name of their module, ``__fake__``."""
-    return isinstance(sender, type) and sender.__module__ == "__fake__"
+    """Whether ``sender`` is a model of a migration's state, or the one of applied migrations.
+
+    Reason: they are no news to the project. Leans on the name of their modules.
+    """
+    return isinstance(sender, type) and sender.__module__ in ("__fake__", "django.db.migrations.recorder")
 
 
 def is_interrupt(error: BaseException) -> bool:

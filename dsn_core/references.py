@@ -7,7 +7,7 @@ nothing has to exist in another table first, and keys of any type can be stored 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -49,6 +49,11 @@ def split(subject: Any) -> tuple[str, str]:
             raise ValidationError(_("%s is not saved yet: it has no key to refer to.") % repr(subject))
         return subject._meta.label_lower, key
     raise ValidationError(_("%s is neither a model nor an instance of one.") % repr(subject))
+
+
+def is_concrete(cls: Any) -> TypeGuard[type[Model]]:
+    """Whether ``cls`` is a model class that has rows."""
+    return isinstance(cls, type) and issubclass(cls, Model) and hasattr(cls, "_meta") and not cls._meta.abstract
 
 
 def find_model(label: str) -> type[Model] | None:

@@ -14,6 +14,7 @@ from django.apps import apps
 from django.core import serializers
 from django.core.checks.model_checks import _check_lazy_references as check_lazy_references
 from django.db import connection, models, transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, StateApps
 from django.db.models import signals
 from django.test.utils import CaptureQueriesContext
@@ -214,6 +215,7 @@ def test_references_to_models_that_never_come_are_forgotten() -> None:
 def test_models_of_migrations_are_known_by_their_module() -> None:
     state = ModelState("testapp", "Old", [("id", models.AutoField(primary_key=True))])
     assert is_historical(StateApps([], {("testapp", "old"): state}).get_model("testapp", "Old"))
+    assert is_historical(MigrationRecorder(connection).Migration)
     assert not is_historical(Country)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from django.db.models import Model
 
 from dsn_core.context import acting_user
 from dsn_core.contracts.registrations import SignalRegistration
-from dsn_core.references import pk_text
+from dsn_core.references import is_concrete, key_text, pk_text
 from dsn_core.savepoints import matching_query
 
 _UNKNOWN: Final = object()
@@ -28,6 +28,7 @@ class SignalCall:
 
     __slots__ = (
         "_actor", "_pk", "_target", "action_object", "before", "registration", "sender", "signal_kwargs", "values",
+        "verb",
     )  # fmt: skip
 
     def __init__(
@@ -38,21 +39,19 @@ class SignalCall:
         before: Mapping[str, Any] | None = None,
     ) -> None:
         self.registration = registration
+        #: The registered name of the signal.
+        self.verb = registration.name
         self.sender = sender
-        keeps = registration.keeps
-        self.signal_kwargs = signal_kwargs if keeps is None else keeps(sender, signal_kwargs)
+        keeps, argument = registration.keeps, registration.action_object
+        self.signal_kwargs = kwargs = signal_kwargs if keeps is None else keeps(sender, signal_kwargs)
         self.before = before
-        self.action_object = registration.action_object_of(sender, self.signal_kwargs)
+        instance = kwargs.get(argument or "instance")
+        self.action_object: Any = sender if instance is None and argument is None else instance
         self._actor: Any = _UNKNOWN
         self._target: str | None = None
         self._pk: str | None = None
         #: What paths lead to, as far as a condition asked. The same path is read differently by different fields.
         self.values: dict[tuple[str, Any], Any] = {}
-
-    @property
-    def verb(self) -> str:
-        """The registered name of the signal."""
-        return self.registration.name
 
     @property
     def unusual(self) -> list[str]:
@@ -88,6 +87,19 @@ class SignalCall:
         if self._pk is None:
             self._pk = pk_text(self.action_object) if isinstance(self.action_object, Model) else ""
         return self._pk
+
+    def models(self) -> Iterator[tuple[type[Model], str, Model | None]]:
+        """The models that it is about, each with a key's text (or none) and the instance, where it is there."""
+        action_object, kwargs = self.action_object, self.signal_kwargs
+        if isinstance(action_object, Model):
+            yield action_object.__class__, self.pk, action_object
+        elif is_concrete(action_object):
+            yield action_object, "", None
+        if self.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
+            # The change of a relation is about both sides; here, the one that instance is not.
+            yield other, "", None
+            for key in kwargs.get("pk_set") or ():
+                yield other, key_text(key), None
 
     def root(self, name: str) -> Any:
         """The part or argument called ``name``, where a path begins. Raises KeyError."""

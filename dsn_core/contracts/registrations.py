@@ -64,8 +64,17 @@ class SignalRegistration:
     keeps: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
     #: The types of the arguments, where they are known.
     types: Mapping[str, type] = field(default_factory=dict, init=False)
+    # Made once: they are asked at every signal.
+    #: Whether a trigger on it must name a model.
+    needs_model: bool = field(default=False, init=False)
+    #: The names of the arguments that are the actor object and the target.
+    actor_argument: str = field(default="", init=False)
+    target_argument: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "needs_model", self.senders != "any")
+        object.__setattr__(self, "actor_argument", self.actor_object or "actor_object")
+        object.__setattr__(self, "target_argument", self.target or "target")
         check_name(self.name, "the name of a signal")
         if not isinstance(self.signal, Signal):
             raise ContractError(
@@ -88,31 +97,9 @@ class SignalRegistration:
         """Whether conditions can ask what its change changed."""
         return bool(self.announced_by or self.recorded_by)
 
-    @property
-    def needs_model(self) -> bool:
-        """Whether a trigger on it must name a model."""
-        return self.senders != "any"
-
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` that the signal is known not to provide."""
         if self.provides is None:
             return []
         known = {*self.provides, *PARTS_OF_ACTIVITY, "sender"}
         return [name for name in names if name not in known]
-
-    @property
-    def actor_argument(self) -> str:
-        """The name of the argument that is the actor object."""
-        return self.actor_object or "actor_object"
-
-    @property
-    def target_argument(self) -> str:
-        """The name of the argument that is the target."""
-        return self.target or "target"
-
-    def action_object_of(self, sender: Any, kwargs: Mapping[str, Any]) -> Any:
-        """The action object that a sent signal carries."""
-        if self.action_object is not None:
-            return kwargs.get(self.action_object)
-        instance = kwargs.get("instance")
-        return sender if instance is None else instance

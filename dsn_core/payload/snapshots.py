@@ -17,10 +17,8 @@ from dsn_core.payload import sensitive
 
 _rebuilding: ContextVar[bool] = ContextVar("dsn_rebuilding", default=False)
 
-
-def rebuilding() -> bool:
-    """Whether an instance is being rebuilt here and now: its ``post_init`` is no news to anybody."""
-    return _rebuilding.get()
+#: Whether an instance is being rebuilt here and now: its ``post_init`` is no news.
+rebuilding: Callable[[], bool] = _rebuilding.get
 
 
 @contextlib.contextmanager

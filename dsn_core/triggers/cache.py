@@ -55,6 +55,8 @@ class TriggerCache:
         self._edits = UncommittedEdits(self._rolled_back)
         #: Why the triggers cannot be read, since the last time that they could; empty while they can.
         self.problem = ""
+        #: Whether ``migrate`` is at work in this process: the tables are not yet what the models say.
+        self.is_migrating = False
 
     def matcher(self) -> Matcher | None:
         """The matcher that holds for this thread's connection; None while the triggers were not read."""
@@ -98,8 +100,8 @@ class TriggerCache:
 
     def _failed(self, error: Error) -> None:
         self._read_at = time.monotonic()
-        if not _has_tables(home()):
-            # Before the first migrate there are no triggers.
+        if self.is_migrating or not _has_tables(home()):
+            # Before the first migrate there are no triggers, and at the end of each they are read.
             return
         errors["read"] += 1
         if not self.problem:

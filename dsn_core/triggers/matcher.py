@@ -12,7 +12,7 @@ from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.references import pk_text
 from dsn_core.triggers.lookup import Lookup
-from dsn_core.triggers.model_inheritance import concerned, counts_as, senders, shares_key
+from dsn_core.triggers.model_inheritance import counts_as, senders, shares_key
 from dsn_core.triggers.prefilter import Prefilter
 from dsn_core.triggers.rules import Rule, prepared
 
@@ -116,7 +116,7 @@ class Matcher:
         registration = call.registration
         if not registration.needs_model and (lookup := self._lookups.get((registration.name, None))) is not None:
             yield from lookup.find("", call)
-        for cls, pk, instance in concerned(call):
+        for cls, pk, instance in call.models():
             for model, lookup in self._lookups_of(registration, cls):
                 key = pk
                 if pk and not shares_key(cls, model):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.apps import apps
 from django.db.models import ManyToManyField, ManyToManyRel, Model
 from django.db.models.signals import class_prepared
 
-from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.models.trigger import OWN_APP
-from dsn_core.references import key_text
+from dsn_core.references import is_concrete
 
 
 @functools.cache
@@ -24,7 +22,7 @@ def counts_as(model: type[Model], inherits: bool) -> tuple[type[Model], ...]:
     """
     found = []
     for ancestor in model.__mro__:
-        if not _is_concrete(ancestor):
+        if not is_concrete(ancestor):
             continue
         found.append(ancestor)
         if not inherits and not ancestor._meta.proxy:
@@ -41,10 +39,6 @@ def shares_key(cls: type[Model], model: type[Model]) -> bool:
             return False
         field = field.remote_field.model._meta.pk
     return True
-
-
-def _is_concrete(cls: type) -> TypeGuard[type[Model]]:
-    return issubclass(cls, Model) and cls is not Model and hasattr(cls, "_meta") and not cls._meta.abstract
 
 
 def senders(registration: SignalRegistration, model: type[Model]) -> frozenset[type[Model]]:
@@ -82,18 +76,3 @@ def _forget(**kwargs: object) -> None:
 
 # A model that is made late, as in a test.
 class_prepared.connect(_forget, dispatch_uid="dsn_core.model_inheritance")
-
-
-def concerned(call: SignalCall) -> Iterator[tuple[type, str, Model | None]]:
-    """The models that a sent signal is about, each with a key's text (or none) and the instance, where it is there."""
-    action_object, kwargs = call.action_object, call.signal_kwargs
-    if isinstance(action_object, type):
-        if _is_concrete(action_object):
-            yield action_object, "", None
-    elif isinstance(action_object, Model):
-        yield action_object.__class__, call.pk, action_object
-    if call.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
-        # The change of a relation is about both sides; here, the one that instance is not.
-        yield other, "", None
-        for key in kwargs.get("pk_set") or ():
-            yield other, key_text(key), None

@@ -11,7 +11,7 @@ from django.core.signals import request_started
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 from dsn_core.models import ConfigurationChange
 from dsn_core.models.trigger import OWN_APP
@@ -26,6 +26,7 @@ def install() -> None:
         (connection_created, _on_connection_created),
         (request_started, _on_open_connection),
         (about_to_claim, _on_open_connection),
+        (pre_migrate, _on_pre_migrate),
         (post_migrate, _on_post_migrate),
         (configuration_changed, _on_configuration_changed),
         (catalogue_changed, _on_catalogue_changed),
@@ -47,10 +48,16 @@ def _on_open_connection(**kwargs: Any) -> None:
         trigger_cache.refresh()
 
 
+def _on_pre_migrate(using: str, **kwargs: Any) -> None:
+    if using == home():
+        trigger_cache.is_migrating = True
+
+
 def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs: Any) -> None:
     if using != home():
         return
     if sender.label == OWN_APP:
+        trigger_cache.is_migrating = False
         with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
             ConfigurationChange.insert(using, None)
     elif not any(migration.app_label == OWN_APP for migration, _ in plan):

@@ -8,6 +8,7 @@ from django.db.models.signals import post_save
 from django.dispatch import Signal
 
 from dsn_core import SignalRegistration, register_signal
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
 from dsn_core.plugins.catalogue import Catalogue, catalogue
 from dsn_core.signals import catalogue_changed
@@ -115,6 +116,7 @@ def test_register_signal_fills_the_catalogue_of_the_process() -> None:
     try:
         made = register_signal("test_catalogue.released", signal, provides=["movie"], action_object="movie")
         assert catalogue.get("test_catalogue.released") is made
-        assert made.action_object_of("sender", {"movie": "Alien"}) == "Alien"
+        assert SignalCall(made, "sender", {"movie": "Alien"}).action_object == "Alien"
+        assert SignalCall(made, "sender", {}).action_object is None
     finally:
         catalogue.remove("test_catalogue.released")

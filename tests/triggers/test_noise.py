@@ -139,7 +139,7 @@ def test_migrating_from_zero_makes_no_event_of_any_row_and_no_error(empty_databa
     (migrations / "9999_rows.py").write_text(DATA_MIGRATION.replace("{last}", last))
     (tmp_path / "moved_settings.py").write_text(
         "from tests.settings import *\n"
-        "DSN = {'RUNNER': 'worker', 'DISABLED_PLUGINS': ['telegram']}\n"
+        "DSN = {'RUNNER': 'worker', 'REFRESH_SECONDS': 0.001, 'DISABLED_PLUGINS': ['telegram']}\n"
         "INSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes', 'dsn_core', 'tests.testapp']\n"
         "MIGRATION_MODULES = {'testapp': 'moved'}\n"
     )
