@@ -136,7 +136,7 @@ import threading
 watching = threading.Thread(target=worker.watch, daemon=True)
 watching.start()
 import time
-end = time.monotonic() + 30
+end = time.monotonic() + 120
 while time.monotonic() < end and not Delivery.objects.filter(backend__messenger="bad_hang", status="unknown").exists():
     time.sleep(0.1)
 worker.stop()

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: In this order. Those but SQLite are services.
 DATABASES = ("sqlite", "postgresql", "mariadb")
 #: Seconds after which a test counts as hanging.
-PATIENCE = 300
+PATIENCE = 600
 
 
 @dataclass

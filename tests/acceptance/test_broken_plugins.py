@@ -17,7 +17,7 @@ import pytest
 
 from tests.plugins.fakes import Site, messenger_source
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MODELS = """
 from django.db import models
@@ -97,7 +97,7 @@ class Project:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr
@@ -166,7 +166,7 @@ def test_runserver_answers(project: Project) -> None:
         text=True,
     )
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         status = None
         while status is None:
             assert process.poll() is None, process.communicate()[0]

@@ -31,7 +31,7 @@ DISTRIBUTIONS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pypr
 #: Those that the pages tell their reader to install. The others, which the tests have beside them, are hidden.
 READERS = ("dsn-core", "dsn-email")
 #: Seconds for one command.
-PATIENCE = 120
+PATIENCE = 300
 
 #: Python imports it by itself, wherever its folder is on the path.
 _HIDE = """

@@ -12,7 +12,7 @@ from tests import services
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 CINEMA: Final = ROOT / "examples" / "cinema"
-SECONDS: Final = 60
+SECONDS: Final = 200
 #: What the example finds by entry points.
 PLUGINS: Final = {"dsn_email.plugin", "dsn_telegram.plugin", "dsn_sms.plugin"}
 

@@ -25,7 +25,7 @@ from dsn_core.pipeline import run
 from dsn_core.runners.worker import Worker
 from tests.testapp.models import Movie
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 COMMAND = [sys.executable, "-m", "django", "dsn_worker"]
 
@@ -248,7 +248,7 @@ def test_once_says_what_to_do_while_the_tables_are_missing(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 1
     assert "run 'manage.py migrate' first" in done.stderr

@@ -168,7 +168,7 @@ def test_two_processes_drain_one_database_without_an_error(child_environment) ->
         subprocess.Popen(command, env=child_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=60) for process in running]
+    outputs = [process.communicate(timeout=200) for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     assert all(error == "" for _, error in outputs)
     printed = [line for out, _ in outputs for line in out.splitlines() if line.startswith("To: ")]

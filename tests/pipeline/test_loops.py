@@ -13,7 +13,7 @@ from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.testing import MemoryMessenger
 from tests.testapp.models import Movie
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 #: The app that the worker has installed. Its messenger saves a movie for each message.
 PLUGIN = """
@@ -77,7 +77,7 @@ def test_a_message_that_causes_the_next_ends_through_worker_processes(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=200,
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stderr)

@@ -21,7 +21,7 @@ from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from tests.testapp.models import Country, Movie
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 only_servers = pytest.mark.skipif(connection.vendor == "sqlite", reason="a file has no connection that dies")
 only_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL")

@@ -23,7 +23,7 @@ from dsn_core.models import Event, Trigger
 #: Seconds after which the processes must follow: their DSN["REFRESH_SECONDS"].
 REFRESH = 0.5
 #: Seconds for which a process is waited for.
-PATIENCE = 30
+PATIENCE = 120
 #: Seconds for which a page keeps its process, so that the next request goes to the other one.
 HOLD = 0.15
 

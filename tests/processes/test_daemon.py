@@ -12,7 +12,7 @@ from dsn_core.models import Event, Trigger
 from tests.processes.conftest import PATIENCE, follow
 from tests.testapp.models import Place
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 
 def test_a_daemon_follows_at_its_next_connection_or_when_it_asks(environment, listen):

@@ -12,7 +12,7 @@ from django.db import connection
 from tests.processes.conftest import PATIENCE
 from tests.testapp.models import Country, Movie
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 #: A process with threads that forks, as uvicorn's, mod_wsgi's and many a daemon's do. Each child says what it sees
 #: by its exit status, and ends itself when it waits for something that never comes.

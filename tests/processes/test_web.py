@@ -14,7 +14,7 @@ from dsn_core.models import Subscription, Trigger
 from tests.processes.conftest import REFRESH, follow
 from tests.testapp.models import Country, Movie
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300), pytest.mark.slow]
 
 WAYS = {
     "loaded by each worker": ((), {}),

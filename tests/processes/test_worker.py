@@ -17,7 +17,7 @@ from tests.processes.conftest import PATIENCE, follow
 from tests.processes.dsn_plugin import SavingMessenger
 from tests.testapp.models import Movie, Place
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 
 @pytest.fixture

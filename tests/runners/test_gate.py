@@ -18,7 +18,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import fanout, run, sending
 from dsn_core.runners.worker import Worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 LEASE = 0.8
 

@@ -30,7 +30,7 @@ from tests.testapp.models import Movie
 
 django_tasks_db = pytest.importorskip("django_tasks_db")
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 IMMEDIATE = f"{task_queue.ImmediateBackend.__module__}.ImmediateBackend"
 DUMMY = f"{task_queue.DummyBackend.__module__}.DummyBackend"

@@ -21,7 +21,7 @@ from dsn_core.runners import notices
 from dsn_core.runners.worker import Worker
 from dsn_core.testing import MemoryMessenger
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

@@ -131,7 +131,7 @@ print(json.dumps(said))
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_migrating_from_zero_makes_no_event_of_any_row_and_no_error(empty_database, tmp_path):
     migrations = tmp_path / "moved"
     shutil.copytree(Path(django_settings.BASE_DIR, "tests/testapp/migrations"), migrations)

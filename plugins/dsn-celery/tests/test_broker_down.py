@@ -32,7 +32,7 @@ from tests.testapp.models import Movie
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
     pytest.mark.urls(__name__),
 ]
 
@@ -90,7 +90,7 @@ def test_what_was_recorded_meanwhile_is_sent_by_dsn_worker(
     books.subscribe(5)
     Movie.objects.create(name="Brazil")
     command = [sys.executable, "-m", "django", "dsn_worker", "--once"]
-    subprocess.run(command, env=environment(app), check=True, capture_output=True, timeout=60)
+    subprocess.run(command, env=environment(app), check=True, capture_output=True, timeout=200)
     assert books.all_done(5)
     assert (book.lost(), book.doubled()) == (0, 0)
 

@@ -18,7 +18,7 @@ from tests.services import requires_service
 from tests.settings import DATABASE
 from tests.testapp.models import Movie
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300), pytest.mark.slow]
 
 #: About the tasks and not about the claims, which other tests try on every database.
 on_one_database = pytest.mark.skipif(DATABASE != "sqlite", reason="the same on every database: run with SQLite")

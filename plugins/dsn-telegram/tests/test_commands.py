@@ -132,7 +132,7 @@ def test_polling_waits_survives_trouble_and_ends_by_ctrl_c(api: Any, environment
         assert "https://site.example/confirm/" in api.calls[0]["text"]
         assert [row.account for row in connecting.to_confirm(ann, "telegram")] == ["A (9)"]
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=200)
     assert process.returncode == 0
     assert "Stopped." in out
     assert "canary" not in out

@@ -98,7 +98,7 @@ def test_a_connection_does_not_cross_a_fork(api: Any, telegram: dict[str, Any]) 
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
