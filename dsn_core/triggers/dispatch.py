@@ -25,7 +25,7 @@ logger = logging.getLogger("dsn_core.triggers")
 
 
 class SignalDispatcher:
-    """What the receivers of signals hand them to. See :class:`~dsn_core.triggers.connections.Dispatcher`."""
+    """What the receivers of signals hand them to. See :class:`~dsn_core.triggers.signal_receivers.Dispatcher`."""
 
     def __init__(self) -> None:
         self.cache = TriggerCache(Connections(self).connect)

@@ -1,0 +1,251 @@
+"""Receivers of signals: what hears a signal, and what it does before the dispatcher gets it.
+
+A :class:`Receiver` has a duty: the signal that it hands on, and, where conditions ask what changed, the one that comes
+before the change. A :class:`FirstReceiver` hears a signal of models from all senders until the triggers were read.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from django.db.models import Model, signals
+from django.dispatch import Signal
+
+from dsn_core._django import is_being_deserialized, is_historical
+from dsn_core.conditions.signal_call import SignalCall
+from dsn_core.context import is_muted
+from dsn_core.contracts.registrations import SignalRegistration
+from dsn_core.models.trigger import OWN_APP
+from dsn_core.payload import rebuilding
+from dsn_core.savepoints import is_matching_query
+
+#: Changes of one instance that may be under way within one another. More are ones that never came.
+MAX_UNDER_WAY = 10
+#: Sent before a change: what comes after them is connected by the time that it is sent.
+FIRST_OF_MODELS: Final = (signals.pre_save, signals.pre_delete, signals.m2m_changed)
+_NOT_TAKEN: Final = object()
+
+
+class Dispatcher(Protocol):
+    """What receivers hand signals to; see :mod:`~dsn_core.triggers.dispatch`."""
+
+    def is_known(self) -> bool: ...
+    def read_first(self) -> None: ...
+    def could_match(self, registration: SignalRegistration, instance: Model, kwargs: Mapping[str, Any]) -> bool: ...
+    def read_before(
+        self, sender: type[Model], kwargs: Mapping[str, Any], columns: frozenset[str]
+    ) -> Mapping[str, Any] | None: ...
+    def receive(self, call: SignalCall) -> None: ...
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What was said, and read, before a change."""
+
+    kwargs: Mapping[str, Any]
+    before: Mapping[str, Any] | None
+    #: Whether it came by way of a :class:`FirstReceiver`, and may come once more.
+    is_handed: bool = False
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What one receiver is there for. ``fact`` is the signal that it hands on."""
+
+    fact: Signal
+    #: The signal that comes before the change, where there is one.
+    announcing: Signal | None = None
+    #: The verbs of the fact, and those of the announcing signal, which are recorded when the fact comes.
+    verbs: tuple[SignalRegistration, ...] = ()
+    announced_verbs: tuple[SignalRegistration, ...] = ()
+    #: The columns that are read before the change.
+    compared: frozenset[str] = frozenset()
+
+    # Cached, since every signal asks.
+
+    @functools.cached_property
+    def needs_announcing(self) -> bool:
+        return bool(self.announced_verbs or self.compared)
+
+    @functools.cached_property
+    def comes_first(self) -> bool:
+        return self.fact in FIRST_OF_MODELS
+
+    @functools.cached_property
+    def prefiltered(self) -> SignalRegistration | None:
+        """The verb, if the duty is no more than to hand on one signal, whose action object is its ``instance``."""
+        if self.needs_announcing or len(self.verbs) != 1:
+            return None
+        verb = self.verbs[0]
+        return verb if verb.senders == "models" and verb.action_object is None else None
+
+
+class Receiver:
+    """Receives one signal from one sender (None: all), and where needed the one that announces it.
+
+    Its methods are plain functions to Django: the async ways of sending run them in a thread.
+    """
+
+    def __init__(self, uid: str, sender: type[Model] | None, dispatcher: Dispatcher) -> None:
+        self.uid = uid
+        self.sender = sender
+        self.duty: Duty | None = None
+        self._dispatcher = dispatcher
+        self._ignores = _is_of_migration if sender is None else _is_fixture
+
+    def take_on(self, duty: Duty) -> None:
+        """Be connected for ``duty``, and nothing else."""
+        held, self.duty = self.duty, duty
+        if held is not None and (held.fact, held.announcing) != (duty.fact, duty.announcing):
+            self._disconnect(held)
+            held = None
+        # First what announces: a fact without it would be missed.
+        if duty.needs_announcing and duty.announcing is not None:
+            duty.announcing.connect(self.announce, sender=self.sender, weak=False, dispatch_uid=f"{self.uid}:announced")
+        if held is None:
+            duty.fact.connect(self.receive, sender=self.sender, weak=False, dispatch_uid=self.uid)
+        elif held.announcing is not None and not duty.needs_announcing:
+            held.announcing.disconnect(sender=self.sender, dispatch_uid=f"{self.uid}:announced")
+
+    def retire(self) -> None:
+        """Be connected to nothing any more."""
+        if self.duty is not None:
+            self._disconnect(self.duty)
+            self.duty = None
+
+    def _disconnect(self, duty: Duty) -> None:
+        duty.fact.disconnect(sender=self.sender, dispatch_uid=self.uid)
+        if duty.announcing is not None:
+            duty.announcing.disconnect(sender=self.sender, dispatch_uid=f"{self.uid}:announced")
+
+    def announce(self, sender: Any, **kwargs: Any) -> None:
+        """A change is about to come. It waits on its instance, since changes can come within one another."""
+        self._announce(sender, kwargs, is_handed=False)
+
+    def _announce(self, sender: Any, kwargs: dict[str, Any], *, is_handed: bool) -> None:
+        duty = self.duty
+        if duty is None or not duty.needs_announcing:
+            return
+        kwargs.pop("signal", None)
+        waiting = kwargs["instance"]._state.__dict__.setdefault(self.uid, [])
+        if waiting and waiting[-1].is_handed:
+            # The same one: this receiver was connected just before the signal was sent.
+            waiting[-1] = replace(waiting[-1], is_handed=False)
+            return
+        quiet = is_muted() or self._ignores(sender, kwargs)
+        before = self._dispatcher.read_before(sender, kwargs, duty.compared) if duty.compared and not quiet else None
+        waiting.append(Announced(kwargs, before, is_handed))
+        del waiting[:-MAX_UNDER_WAY]
+
+    def receive(self, sender: Any, **kwargs: Any) -> None:
+        """The fact has come."""
+        if self.sender is None and not self._dispatcher.is_known():
+            # Only signals of other than models are connected from all senders.
+            self._dispatcher.read_first()
+        duty = self.duty
+        if duty is None or (duty.comes_first and self._was_taken_over(kwargs)):
+            return
+        verb, instance = duty.prefiltered, kwargs.get("instance")
+        if verb is not None and instance is not None and not self._dispatcher.could_match(verb, instance, kwargs):
+            return
+        announced = self._announced(kwargs) if duty.needs_announcing else None
+        # An instance that is rebuilt from an event, or read by a condition, is no news.
+        if is_muted() or rebuilding() or is_matching_query() or self._ignores(sender, kwargs):
+            return
+        del kwargs["signal"]
+        before = None if announced is None else announced.before
+        for registration in duty.verbs:
+            self._dispatcher.receive(SignalCall(registration, sender, kwargs, before))
+        if announced is not None:
+            for registration in duty.announced_verbs:
+                self._dispatcher.receive(SignalCall(registration, sender, announced.kwargs, before))
+
+    def _announced(self, kwargs: Mapping[str, Any]) -> Announced | None:
+        state = kwargs["instance"]._state.__dict__
+        waiting = state.get(self.uid)
+        if not waiting:
+            return None
+        announced: Announced = waiting.pop()
+        if not waiting:
+            del state[self.uid]
+        return announced
+
+    def is_connected_to(self, signal: Signal) -> bool:
+        """Whether ``signal`` reaches this receiver."""
+        duty = self.duty
+        return duty is not None and (signal is duty.fact or (duty.needs_announcing and signal is duty.announcing))
+
+    def take_over(self, signal: Signal, sender: Any, kwargs: Mapping[str, Any]) -> None:
+        """Take a signal that was sent before this receiver was connected to it."""
+        duty = self.duty
+        if duty is None:
+            return
+        if duty.needs_announcing and signal is duty.announcing:
+            self._announce(sender, {**kwargs}, is_handed=True)
+        elif signal is duty.fact:
+            self.receive(sender, **kwargs)
+            kwargs["instance"]._state.__dict__[f"{self.uid}:taken"] = kwargs.get("action")
+
+    def _was_taken_over(self, kwargs: Mapping[str, Any]) -> bool:
+        """Whether this is the signal that was taken over: Django may have listed this receiver in time after all."""
+        taken = kwargs["instance"]._state.__dict__.pop(f"{self.uid}:taken", _NOT_TAKEN)
+        return taken is not _NOT_TAKEN and taken == kwargs.get("action")
+
+
+def _is_fixture(sender: Any, kwargs: Mapping[str, Any]) -> bool:
+    if "pk_set" in kwargs and "raw" not in kwargs:
+        # Of a relation, Django says it from 6.1 on.
+        return is_being_deserialized(kwargs["instance"])
+    return bool(kwargs.get("raw"))
+
+
+def _is_of_migration(sender: Any, kwargs: Mapping[str, Any]) -> bool:
+    return is_historical(sender)
+
+
+def _is_own_or_historical(sender: Any) -> bool:
+    return is_historical(sender) or getattr(getattr(sender, "_meta", None), "app_label", OWN_APP) == OWN_APP
+
+
+class FirstReceiver:
+    """Receives one signal of models from all senders, until the triggers were read.
+
+    It has them read, and hands its signal to what is connected since: that does not get it from Django any more.
+    """
+
+    def __init__(self, signal: Signal, dispatcher: Dispatcher, receivers: Callable[[Any], list[Receiver]]) -> None:
+        self._signal = signal
+        self._dispatcher = dispatcher
+        self._receivers = receivers
+        self._uid = f"dsn_core:first:{id(signal)}"
+        self.is_connected = False
+
+    def connect(self) -> None:
+        if not self.is_connected:
+            self.is_connected = True
+            self._signal.connect(self.receive, weak=False, dispatch_uid=self._uid)
+
+    def disconnect(self) -> None:
+        if self.is_connected:
+            self._signal.disconnect(dispatch_uid=self._uid)
+            self.is_connected = False
+
+    def receive(self, sender: Any, **kwargs: Any) -> None:
+        """Called for each signal until the triggers were read."""
+        if is_muted() or _is_own_or_historical(sender) or _is_fixture(sender, kwargs):
+            return
+        connected: list[Receiver] = []
+        if not self._dispatcher.is_known():
+            # What another transaction had connected gets the signal from Django.
+            connected = [receiver for receiver in self._receivers(sender) if receiver.is_connected_to(self._signal)]
+            self._dispatcher.read_first()
+        elif self.is_connected:
+            # Its own transaction had it connected.
+            return
+        # Else another thread read the triggers after Django had listed the receivers of this signal.
+        for receiver in self._receivers(sender):
+            if receiver not in connected:
+                receiver.take_over(self._signal, sender, kwargs)
