@@ -109,8 +109,8 @@ class Repair:
         if not number:
             return []
         text = ngettext(
-            "%s is refused, because what its signal said was purged: nothing is left to send.",
-            "%s are refused, because what their signals said was purged: nothing is left to send.",
+            "%s is refused: its payload was purged, and nothing is left to send.",
+            "%s are refused: their payload was purged, and nothing is left to send.",
             number,
         )
         return [text % _grouped(number)]

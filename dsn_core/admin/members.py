@@ -223,7 +223,8 @@ class Addresses(Members):
         longest: Any = SubscriptionAddress._meta.get_field("address").max_length
         _refuse(
             [line for line in lines if len(line) > longest],
-            _("An address has %(longest)d letters at most: %%(lines)s") % {"longest": longest},
+            _("An address has %(longest)d letters at most: %(lines)s"),
+            longest=longest,
         )
         for some in _parts(lines):
             SubscriptionAddress.objects.bulk_create(
@@ -244,9 +245,9 @@ def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield rows[begin : begin + SIZE]
 
 
-def _refuse(lines: Sequence[str], text: str) -> None:
+def _refuse(lines: Sequence[str], text: str, **more: Any) -> None:
     if lines:
         named = ", ".join(line[:60] for line in lines[:MAX_REFUSED])
         if len(lines) > MAX_REFUSED:
             named = f"{named}, {_('… and %(number)d more') % {'number': len(lines) - MAX_REFUSED}}"
-        raise ValidationError(text % {"lines": named})
+        raise ValidationError(text % {"lines": named, **more})

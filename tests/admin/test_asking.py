@@ -129,7 +129,7 @@ def test_purged_payloads_are_refused_before_anything_is_changed(
     Event.objects.filter(pk=gone.pk)._raw_delete(using="default")
     before = list(Delivery.objects.order_by("pk").values())
     page = client.post(LIST, {"action": "retry", **ALL})
-    assert "failed 3 0 3 are refused, because what their signals said was purged" in text(page)
+    assert "failed 3 0 3 are refused: their payload was purged" in text(page)
     assert "There is none that this can be done for." in text(page)
     refused = client.post(LIST, {"action": "retry", **ALL, "post": "yes", "status": statuses}, follow=True)
     assert "0 deliveries are sent again." in text(refused)
@@ -176,7 +176,7 @@ def test_expanding_asks_too(client: Client, make: Callable[..., Event]) -> None:
     assert "expanded 1 0" in text(page)
     assert "failed 2 1" in text(page)
     page = answer(client, url(Event, "changelist"), {"action": "retry", **ALL})
-    assert "1 event is expanded again. 1 is refused, because what its signal said was purged" in text(page)
+    assert "1 event is expanded again. 1 is refused: its payload was purged" in text(page)
     assert [event.pk for event in Event.objects.filter(status="failed")] == [purged.pk]
     (entry,) = LogEntry.objects.all()
     assert (entry.content_type.model_class(), entry.object_id) == (Event, None)
