@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin import choices
-from dsn_core.admin.base import ConfigurationAdmin
-from dsn_core.admin.display import badge, changelist_url, installed_name, link
+from dsn_core.admin.base import MAX_LISTED, ConfigurationAdmin
+from dsn_core.admin.display import badge, change_link, changelist_url, excerpt, installed_name, link
 from dsn_core.admin.forms import BackendForm
 from dsn_core.models import Backend, Subscription
 
@@ -43,6 +44,41 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
     def get_fields(self, request: HttpRequest, obj: Backend | None = None) -> Any:
         shown = ["messenger", "message_template"]
         return shown if obj is None else [*shown, "readiness_shown"]
+
+    def deletion_notes(self, request: HttpRequest, rows: Sequence[Backend] | QuerySet[Backend]) -> list[str]:
+        """The subscriptions that use them stay, and send less."""
+        using = Subscription.objects.filter(backends__in=rows).distinct()
+        number = using.count()
+        if not number:
+            return []
+        left = Subscription.backends.through._default_manager.exclude(backend__in=rows)
+        lonely = using.filter(~Exists(left.filter(subscription=OuterRef("pk")))).count()
+        text = ngettext(
+            "%d subscription uses it, and sends nothing by it any more:",
+            "%d subscriptions use it, and send nothing by it any more:",
+            number,
+        )
+        names: list[str] = []
+        if self._may_see_subscriptions(request):
+            shown = using.select_related("trigger").order_by("pk")[:MAX_LISTED]
+            names = [change_link(self.admin_site, row, excerpt(str(row), 120)) for row in shown]
+            if number > MAX_LISTED:
+                names.append(_("… and %(number)d more") % {"number": number - MAX_LISTED})
+        lines = format_html_join("", "<li>{}</li>", ([name] for name in names))
+        note = format_html('{}<ul class="dsn-uses">{}</ul>', text % number, lines)
+        if not lonely:
+            return [note]
+        warning = ngettext(
+            "%d of them has no other backend: nobody gets anything from it any more.",
+            "%d of them have no other backend: nobody gets anything from them any more.",
+            lonely,
+        )
+        return [note, warning % lonely]
+
+    def _may_see_subscriptions(self, request: HttpRequest) -> bool:
+        if not self.admin_site.is_registered(Subscription):
+            return False
+        return self.admin_site.get_model_admin(Subscription).has_view_permission(request)
 
     @admin.display(description=gettext_lazy("message template"), ordering="message_template")
     def message_template_shown(self, backend: Backend) -> str:

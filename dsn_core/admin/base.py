@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dsn_core.admin import deleting
 from dsn_core.admin.display import change_link, excerpt
 from dsn_core.admin.generic import ModelAdmin
 from dsn_core.intake.record import outbox, wake
@@ -32,8 +33,23 @@ class BaseAdmin(ModelAdmin[ModelT]):
     #: Models whose rows are deleted with ours, and the lookup that finds them.
     deleted_with: ClassVar[Sequence[tuple[type[Model], str]]] = ()
 
+    actions: Sequence[str] = ["delete_selected"]
+    delete_confirmation_template = "dsn_core/admin/delete.html"
+
     class Media:
         css = {"all": ["dsn_core/admin.css"]}
+
+    @admin.action(description=gettext_lazy("Delete selected %(verbose_name_plural)s"), permissions=["delete_selected"])
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[ModelT]) -> HttpResponse | None:
+        return deleting.delete_selected(self, request, queryset)
+
+    def has_delete_selected_permission(self, request: HttpRequest) -> bool:
+        """For the action: the site may offer none."""
+        return deleting.is_offered(self) and self.has_delete_permission(request)
+
+    def deletion_notes(self, request: HttpRequest, rows: Sequence[ModelT] | QuerySet[ModelT]) -> Sequence[str]:
+        """What the confirmation says of rows that stay, and change."""
+        return []
 
     def get_deleted_objects(
         self, objs: Sequence[ModelT] | QuerySet[ModelT], request: HttpRequest
@@ -60,6 +76,10 @@ class BaseAdmin(ModelAdmin[ModelT]):
         # A trigger names all its conditions, which the heading has no room for.
         context["subtitle"] = excerpt(context.get("subtitle") or "")
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        notes = self.deletion_notes(request, [context["object"]])
+        return super().render_delete_form(request, {**context, "notes": notes})
 
     def can_search(self, request: HttpRequest, name: str) -> bool:
         """Whether the rows that ``name`` leads to can be searched.
@@ -103,7 +123,7 @@ class ConfigurationAdmin(BaseAdmin[ModelT]):
 class SwitchableAdmin(ConfigurationAdmin[ModelT]):
     """For rows that can be switched off. By actions, which work for rows whose plugin is gone, too."""
 
-    actions = ["enable", "disable"]
+    actions = ["delete_selected", "enable", "disable"]
 
     @admin.action(description=gettext_lazy("Enable selected %(verbose_name_plural)s"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[ModelT]) -> None:

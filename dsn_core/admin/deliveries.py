@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Prefetch, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dsn_core.admin.asking import Repair
 from dsn_core.admin.base import HistoryAdmin
 from dsn_core.admin.display import NOTHING, block, delivery_badges, excerpt, receiver, reference, report_badge
 from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.admin.filters import MessengerFilter
 from dsn_core.admin.searching import by_key
 from dsn_core.models import Delivery, Event
-from dsn_core.models.delivery import DeliveryQuerySet
+from dsn_core.models.delivery import CANCELLABLE, DeliveryQuerySet, Status
+
+RETRY = Repair(
+    name="retry",
+    title=gettext_lazy("Send deliveries again"),
+    button=gettext_lazy("Send them again"),
+    statuses={
+        Status.FAILED: "",
+        Status.UNKNOWN: gettext_lazy("They may have arrived, and may arrive a second time."),
+        Status.CANCELLED: gettext_lazy("Somebody decided that they are not sent."),
+        Status.SKIPPED: gettext_lazy("A filter decided that they are not sent, or there was no address."),
+    },
+    preset=[Status.FAILED],
+    able=DeliveryQuerySet.retriable,
+    purged=DeliveryQuerySet.purged,
+    perform=DeliveryQuerySet.retry,
+    done=lambda number: ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number,
+)
+CANCEL = Repair(
+    name="cancel",
+    title=gettext_lazy("Cancel deliveries"),
+    button=gettext_lazy("Cancel them"),
+    statuses=dict.fromkeys([status for status in Status if status in CANCELLABLE], ""),
+    preset=CANCELLABLE,
+    able=DeliveryQuerySet.cancellable,
+    perform=DeliveryQuerySet.cancel,
+    done=lambda number: ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number,
+)
 
 
 @admin.register(Delivery)
@@ -44,21 +72,18 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
     ]
 
-    actions = ["retry", "cancel"]
+    actions = ["delete_selected", "retry", "cancel"]
 
     @admin.action(description=gettext_lazy("Send selected deliveries again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: DeliveryQuerySet) -> None:
-        number = queryset.retry()
-        self.wake_runner()
-        text = ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number
-        hint = _("Those that were sent, or still wait, are left as they are.")
-        self.message_user(request, f"{text} {hint}", messages.SUCCESS)
+    def retry(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
+        response = RETRY.run(self, request, queryset)
+        if response is None:
+            self.wake_runner()
+        return response
 
     @admin.action(description=gettext_lazy("Cancel selected deliveries"), permissions=["operate"])
-    def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> None:
-        number = queryset.cancel()
-        text = ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number
-        self.message_user(request, text, messages.SUCCESS)
+    def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
+        return CANCEL.run(self, request, queryset)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         # Prefetched, not joined: a join would hide the deliveries whose event, backend or user is deleted.

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin import progress
+from dsn_core.admin.asking import Repair
 from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
 from dsn_core.admin.display import (
     NOTHING,
@@ -36,6 +37,19 @@ from dsn_core.models.event import EventQuerySet
 #: Characters that a page shows of a payload or an error. A larger payload is not even decoded.
 MAX_SHOWN = 20_000
 MAX_DECODED = 1_000_000
+
+
+EXPAND = Repair(
+    name="retry",
+    title=gettext_lazy("Expand failed events again"),
+    button=gettext_lazy("Expand them again"),
+    statuses={Event.Status.FAILED: gettext_lazy("Receivers that have their delivery already get no second one.")},
+    preset=[Event.Status.FAILED],
+    able=EventQuerySet.retriable,
+    purged=EventQuerySet.purged,
+    perform=EventQuerySet.retry,
+    done=lambda number: ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number,
+)
 
 
 @admin.register(Event)
@@ -61,14 +75,14 @@ class EventAdmin(HistoryAdmin[Event]):
         (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
     ]
 
-    actions = ["retry"]
+    actions = ["delete_selected", "retry"]
 
     @admin.action(description=gettext_lazy("Expand selected failed events again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: EventQuerySet) -> None:
-        number = queryset.retry()
-        self.wake_runner()
-        text = ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number
-        self.message_user(request, text, messages.SUCCESS)
+    def retry(self, request: HttpRequest, queryset: EventQuerySet) -> HttpResponse | None:
+        response = EXPAND.run(self, request, queryset)
+        if response is None:
+            self.wake_runner()
+        return response
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         # Prefetched, not joined: a join would hide the events whose trigger is deleted.

@@ -22,8 +22,8 @@ from dsn_core.models.trigger import IDENTITY
 
 ModelT = TypeVar("ModelT", bound=Model)
 
-#: More than these are shown as a number, and edited by code or through a group: Django accepts a thousand
-#: form fields at most, and a page of a million users helps nobody.
+#: More than these are shown as a number, and edited on pages of their own: Django accepts a thousand form fields
+#: at most, and a page of a million users helps nobody.
 MAX_USERS = 400
 MAX_ADDRESSES = 100
 
@@ -176,7 +176,7 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
                 wanted.check_backends([backend])
             except ValidationError as error:
                 self.add_error("backends", error)
-        if has_many_addresses(self.instance):
+        if "addresses_elsewhere" in self.data or has_many_addresses(self.instance):
             # They are not on the page: nothing else looks at them.
             messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
             try:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.db.models import Exists, ForeignKey, ManyToManyField, OuterRef, QuerySet
 from django.forms import ModelChoiceField, ModelMultipleChoiceField
-from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils.formats import number_format
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin import choices
+from dsn_core.admin import choices, member_pages, members
 from dsn_core.admin.base import SwitchableAdmin
-from dsn_core.admin.display import NOTHING, badge, installed_name, reference
+from dsn_core.admin.display import NOTHING, badge, installed_name, link, reference
 from dsn_core.admin.forms import (
     MAX_ADDRESSES,
     AddressForm,
@@ -84,10 +88,26 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
 
     # The page
 
+    def get_urls(self) -> list[Any]:
+        pages = [
+            path(
+                f"<path:object_id>/{kind.name}/",
+                self.admin_site.admin_view(functools.partial(self._members_view, kind=kind)),
+                name=f"dsn_core_subscription_{kind.name}",
+            )
+            for kind in members.KINDS
+        ]
+        return [*pages, *super().get_urls()]
+
+    def _members_view(self, request: HttpRequest, object_id: str, *, kind: type[members.Members]) -> HttpResponse:
+        return member_pages.show(self, request, unquote(object_id), kind)
+
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
         groups = ["groups"] if users_have_groups() else []
-        receivers = ["users_counted" if has_many_users(obj) else "users", *groups, "resolver", "argument"]
-        if has_many_addresses(obj):
+        counted = [] if obj is None else ["users_counted"]
+        users = [] if _is_elsewhere(request, obj, members.Users) else ["users"]
+        receivers = [*users, *counted, *groups, "resolver", "argument"]
+        if obj is not None:
             receivers.append("addresses_counted")
         fieldsets = [
             (None, {"fields": ["trigger", "name", "enabled"]}),
@@ -97,7 +117,14 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         return fieldsets if obj is None else [*fieldsets, (_("History"), {"fields": ["created_at", "updated_at"]})]
 
     def get_inlines(self, request: HttpRequest, obj: Subscription | None) -> Any:
-        return [] if has_many_addresses(obj) else super().get_inlines(request, obj)
+        return [] if _is_elsewhere(request, obj, members.Addresses) else super().get_inlines(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for kind, posted in ((members.Users, "users"), (members.Addresses, "addresses-TOTAL_FORMS")):
+            if change and posted in request.POST and _is_elsewhere(request, obj, kind):
+                text = _("The %(kind)s are as they were: meanwhile there are too many for this page.")
+                self.message_user(request, text % {"kind": kind.plural}, messages.WARNING)
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
@@ -118,18 +145,23 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
             )
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
-    @admin.display(description=gettext_lazy("users"))
+    @admin.display(description=gettext_lazy("all users"))
     def users_counted(self, subscription: Subscription) -> str:
         through: Any = Subscription.users.through
         number: int = through._default_manager.filter(subscription=subscription).count()
-        text = _("%d users: too many to edit here. Use a group, a resolver, or Trigger.subscribe() in code.")
-        return text % number
+        return self._counted(subscription, members.Users, number, has_many_users(subscription))
 
-    @admin.display(description=gettext_lazy("bare addresses"))
+    @admin.display(description=gettext_lazy("all bare addresses"))
     def addresses_counted(self, subscription: Subscription) -> str:
         number = subscription.addresses.count()
-        text = _("%d addresses: too many to edit here. Use a resolver, or Trigger.subscribe() in code.")
-        return text % number
+        return self._counted(subscription, members.Addresses, number, has_many_addresses(subscription))
+
+    def _counted(self, subscription: Subscription, kind: type[members.Members], number: int, are_many: bool) -> str:
+        """How many there are, and the way to their page. What is on that page only is not missing in this form."""
+        url = member_pages.address(self, kind, subscription)
+        mark = format_html('<input type="hidden" name="{}" value="1">', _mark(kind)) if are_many else ""
+        shown = number_format(number, force_grouping=True)
+        return format_html("{} · {}{}", shown, link(url, _("Search, add and remove on a page of their own")), mark)
 
     # The list
 
@@ -159,3 +191,14 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         if getattr(subscription, "has_addresses", False):
             parts.append(_("addresses"))
         return format_html_join(", ", "{}", ([part] for part in parts)) or badge(_("nobody"), "warning")
+
+
+def _mark(kind: type[members.Members]) -> str:
+    return f"{kind.name}_elsewhere"
+
+
+def _is_elsewhere(request: HttpRequest, subscription: Subscription | None, kind: type[members.Members]) -> bool:
+    """Whether the form leaves them to their page: there are many, or there were when the form was made."""
+    if _mark(kind) in request.POST:
+        return True
+    return has_many_users(subscription) if kind is members.Users else has_many_addresses(subscription)

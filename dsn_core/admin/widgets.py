@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
 from django.core.exceptions import ValidationError
-from django.db.models import Field
+from django.db.models import Field, Model
 
 
 class SearchSelect(AutocompleteSelect):
@@ -24,14 +24,18 @@ class SearchSelectMultiple(AutocompleteSelectMultiple):
         return super().optgroups(name, _keys(self.field, value), attr)
 
 
-def _keys(relation: Any, texts: Sequence[str]) -> list[str]:
-    """Those of ``texts`` that could be a key on the other side of ``relation``."""
-    key: Field[Any, Any] = relation.remote_field.model._meta.pk
+def possible_keys(model: type[Model], texts: Iterable[str]) -> list[str]:
+    """Those of ``texts`` that could be a key of ``model``."""
+    key: Field[Any, Any] = model._meta.pk
     found = []
     for text in texts:
         try:
-            key.to_python(text)
+            key.run_validators(key.to_python(text))
         except ValidationError:
             continue
         found.append(text)
     return found
+
+
+def _keys(relation: Any, texts: Sequence[str]) -> list[str]:
+    return possible_keys(relation.remote_field.model, texts)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.base import ModelState
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -79,6 +79,10 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.CANCELLED: frozenset(),
 }
 FINAL: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
+#: What can be sent again: all that ended without being sent.
+RETRIABLE: Final = FINAL - {Status.SENT}
+#: What can be cancelled.
+CANCELLABLE: Final = frozenset(status for status, following in TRANSITIONS.items() if Status.CANCELLED in following)
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -86,11 +90,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Send those that ended without being sent once more, now, with all attempts before them; return how many.
 
         Goes by what their backends say today, so that a mended backend is used. One whose outcome
-        is unknown may arrive a second time.
+        is unknown may arrive a second time. Those whose event's payload was purged stay as they are:
+        nothing is left to send.
         """
-        # One that carried a call to the end is done: the users whom the messenger chose have their own.
-        carried = Q(status=Status.SKIPPED, address_key=address_key(NOBODY))
-        chosen = self.filter(~carried, status__in=FINAL - {Status.SENT})
+        chosen = self.retriable()
         backend = Backend.objects.using(self.db).filter(pk=OuterRef("backend_id")).values("messenger")
         with transaction.atomic(using=self.db):
             MessengerState.objects.using(self.db).make_known(
@@ -112,6 +115,22 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 reported_at=None,
             )
 
+    def retriable(self) -> DeliveryQuerySet:
+        """Those that :meth:`retry` sends again."""
+        return self._ended().filter(self._has_payload())
+
+    def purged(self) -> DeliveryQuerySet:
+        """Those that could be sent again if what the signal said were still there."""
+        return self._ended().filter(~self._has_payload())
+
+    def _ended(self) -> DeliveryQuerySet:
+        # One that carried a call to the end is done: the users whom the messenger chose have their own.
+        carried = Q(status=Status.SKIPPED, address_key=address_key(NOBODY))
+        return self.filter(~carried, status__in=RETRIABLE)
+
+    def _has_payload(self) -> Exists:
+        return Exists(Event.objects.using(self.db).filter(pk=OuterRef("event_id")).exclude(payload=""))
+
     def of_message(self, message_id: str) -> DeliveryQuerySet:
         """The delivery whose :attr:`Delivery.message_id` this is; none when it is no such id."""
         occurrence, _dot, key = message_id.partition(".")
@@ -120,10 +139,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         except ValueError:
             return self.none()
 
+    def cancellable(self) -> DeliveryQuerySet:
+        """Those that :meth:`cancel` cancels."""
+        return self.filter(status__in=CANCELLABLE)
+
     def cancel(self) -> int:
         """Send those that wait no more; return how many. One that is being sent just now is left alone."""
-        waiting = [status for status, following in TRANSITIONS.items() if Status.CANCELLED in following]
-        return self.filter(status__in=waiting).update(
+        return self.cancellable().update(
             status=Status.CANCELLED, not_before=None, lease_token=None, finished_at=DatabaseNow()
         )
 

@@ -22,11 +22,20 @@ class EventQuerySet(models.QuerySet["Event"]):
     def retry(self) -> int:
         """Expand those that failed once more, after what failed them was mended; return how many.
 
-        Receivers that have their delivery already get no second one.
+        Receivers that have their delivery already get no second one. Those whose payload was purged
+        stay as they are: nothing is left to send.
         """
-        return self.filter(status=Event.Status.FAILED).update(
+        return self.retriable().update(
             status=Event.Status.PENDING, not_before=DatabaseNow(), attempts=0, lease_token=None
         )
+
+    def retriable(self) -> EventQuerySet:
+        """Those that :meth:`retry` expands again."""
+        return self.filter(status=Event.Status.FAILED).exclude(payload="")
+
+    def purged(self) -> EventQuerySet:
+        """Those that could be expanded again if what the signal said were still there."""
+        return self.filter(status=Event.Status.FAILED, payload="")
 
 
 class Event(Claimable):

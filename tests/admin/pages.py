@@ -84,3 +84,20 @@ def addresses(*rows: tuple[str, str], stored: int = 0, **more: Any) -> dict[str,
     for number, (messenger, address) in enumerate(rows):
         data |= {f"addresses-{number}-messenger": messenger, f"addresses-{number}-address": address}
     return data | more
+
+
+def asked(response: Any) -> dict[str, list[str]]:
+    """What the page that asks sends back when its button is pressed and nothing was ticked or unticked."""
+    assert response.status_code == 200, f"it did not ask: {response.status_code}"
+    found: dict[str, list[str]] = {}
+    form = response.content.decode().partition('<div id="content-main">')[2]
+    for tag in re.findall(r"<input [^>]*>", form):
+        attributes = dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        if attributes["type"] == "hidden" or (attributes["type"] == "checkbox" and " checked" in tag):
+            found.setdefault(attributes["name"], []).append(html.unescape(attributes["value"]))
+    return found
+
+
+def answer(client: Any, address: str, data: Mapping[str, Any], **changed: Any) -> Any:
+    """Call an action, answer what it asks, but for what is ``changed``, and follow."""
+    return client.post(address, {**asked(client.post(address, data)), **changed}, follow=True)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from dsn_core.admin.filters import MessengerFilter
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
 from dsn_core.models.clock import DatabaseNow
-from tests.admin.pages import text, url
+from tests.admin.pages import answer, text, url
 from tests.testapp.models import Movie
 
 
@@ -246,9 +246,9 @@ def test_deliveries_are_sent_again_and_cancelled_by_actions(client: Client, fill
         Delivery.objects.filter(pk=row.pk).update(status=status, not_before=None)
     chosen = {"_selected_action": [failed.pk, waiting.pk, sent.pk]}
 
-    page = client.post(url(Delivery, "changelist"), {"action": "retry", **chosen}, follow=True)
+    page = answer(client, url(Delivery, "changelist"), {"action": "retry", **chosen})
     assert "1 delivery is sent again" in text(page)
-    page = client.post(url(Delivery, "changelist"), {"action": "cancel", "_selected_action": [waiting.pk]}, follow=True)
+    page = answer(client, url(Delivery, "changelist"), {"action": "cancel", "_selected_action": [waiting.pk]})
     assert "1 delivery was cancelled" in text(page)
 
     assert [row.status for row in Delivery.objects.order_by("pk")] == ["retry", "cancelled", "sent"]
@@ -259,7 +259,7 @@ def test_deliveries_are_sent_again_and_cancelled_by_actions(client: Client, fill
 def test_failed_events_are_expanded_again_by_an_action(client: Client, fill: Callable[..., Event]) -> None:
     event = fill(1)
     Event.objects.update(status="failed", not_before=None)
-    page = client.post(url(Event, "changelist"), {"action": "retry", "_selected_action": [event.pk]}, follow=True)
+    page = answer(client, url(Event, "changelist"), {"action": "retry", "_selected_action": [event.pk]})
     assert "1 event is expanded again" in text(page)
     event.refresh_from_db()
     assert (event.status, event.not_before is not None) == ("pending", True)

@@ -66,7 +66,8 @@ def test_more_users_than_fit_are_a_number_and_stay(
 ) -> None:
     subscription.users.set(crowd)
     page = client.get(url(Subscription, "change", subscription.pk))
-    assert f"{MAX_USERS + 1} users: too many to edit here" in text(page)
+    assert f"{MAX_USERS + 1} · Search, add and remove on a page of their own" in text(page)
+    assert url(Subscription, "users", subscription.pk) in page.content.decode()
     assert "user7" not in page.content.decode()
     data = {"trigger": subscription.trigger_id, "name": "renamed", "priority": "1", **addresses()}
     assert client.post(url(Subscription, "change", subscription.pk), data).status_code == 302
@@ -102,7 +103,8 @@ def test_more_addresses_than_fit_are_a_number_and_still_checked(client: Client, 
         for number in range(MAX_ADDRESSES + 1)
     )
     page = client.get(url(Subscription, "change", subscription.pk))
-    assert f"{MAX_ADDRESSES + 1} addresses: too many to edit here" in text(page)
+    assert f"{MAX_ADDRESSES + 1} · Search, add and remove on a page of their own" in text(page)
+    assert url(Subscription, "addresses", subscription.pk) in page.content.decode()
     assert "addresses-0-address" not in page.content.decode()
     other = Backend.objects.define("console", "simple")
     data = {"trigger": subscription.trigger_id, "name": "x", "backends": [other.pk], "priority": "1"}
@@ -111,6 +113,47 @@ def test_more_addresses_than_fit_are_a_number_and_still_checked(client: Client, 
     data["backends"] = [backend.pk for backend in subscription.backends.all()]
     assert client.post(url(Subscription, "change", subscription.pk), data).status_code == 302
     assert subscription.addresses.count() == MAX_ADDRESSES + 1
+
+
+def form_of(subscription: Subscription, **more: Any) -> dict[str, Any]:
+    backends = [backend.pk for backend in subscription.backends.all()]
+    return {"trigger": subscription.trigger_id, "name": "x", "backends": backends, "priority": "1", **more}
+
+
+def test_a_form_that_left_them_to_their_page_removes_none_when_they_fit_again(
+    client: Client, subscription: Subscription, crowd: list[User]
+) -> None:
+    """Between the form and its saving, somebody else removed most of them."""
+    subscription.users.set(crowd)
+    SubscriptionAddress.objects.bulk_create(
+        SubscriptionAddress(subscription=subscription, messenger="pager", address=str(number))
+        for number in range(MAX_ADDRESSES + 1)
+    )
+    page = client.get(url(Subscription, "change", subscription.pk)).content.decode()
+    marks = {f"{kind}_elsewhere": "1" for kind in ("users", "addresses")}
+    assert all(f'type="hidden" name="{mark}" value="1"' in page for mark in marks)
+    subscription.users.set(crowd[:5])
+    SubscriptionAddress.objects.filter(address__gt="1").delete()
+    left = subscription.addresses.count()
+    assert 0 < left < MAX_ADDRESSES
+    other = Backend.objects.define("console", "simple")
+    refused = client.post(
+        url(Subscription, "change", subscription.pk), {**form_of(subscription), **marks, "backends": [other.pk]}
+    )
+    assert "no backend of the subscription sends by it" in errors(refused)["backends"]
+    assert client.post(url(Subscription, "change", subscription.pk), form_of(subscription, **marks)).status_code == 302
+    assert (subscription.users.count(), subscription.addresses.count()) == (5, left)
+
+
+def test_a_form_whose_users_became_too_many_says_that_it_left_them_alone(
+    client: Client, subscription: Subscription, crowd: list[User]
+) -> None:
+    subscription.users.set(crowd)
+    data = form_of(subscription, users=[crowd[0].pk], name="renamed", **addresses())
+    page = client.post(url(Subscription, "change", subscription.pk), data, follow=True)
+    assert "The users are as they were: meanwhile there are too many for this page." in text(page)
+    subscription.refresh_from_db()
+    assert (subscription.name, subscription.users.count()) == ("renamed", MAX_USERS + 1)
 
 
 def test_deleting_a_large_subscription_loads_none_of_its_users(

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from dsn_core.models import Delivery, Event, Trigger
+from dsn_core.models.clock import DatabaseNow
 from tests.testapp.models import Movie
 
 pytestmark = pytest.mark.django_db
@@ -68,8 +69,14 @@ def test_the_payload_goes_before_the_statuses(dsn):
     assert purge("--payloads-older-than", "7d") == "0 payloads emptied."
     event.refresh_from_db()
     assert (event.payload, event.deliveries.count()) == ("", 3)
-    Delivery.objects.update(status="failed")
-    Delivery.objects.retry()
+    for status in ("failed", "unknown", "skipped", "cancelled"):
+        Delivery.objects.update(status=status)
+        assert Delivery.objects.retry() == 0, "nothing is left to send: what became of them stays known"
+        assert set(Delivery.objects.values_list("status", "not_before")) == {(status, None)}
+    Event.objects.update(status="failed")
+    assert Event.objects.retry() == 0
+    # One that went out again in the very moment in which its payload was purged.
+    Delivery.objects.update(status="retry", not_before=DatabaseNow())
     dsn.run()
     assert set(Delivery.objects.values_list("status", "last_error")) == {
         ("failed", "What the signal said was purged ('manage.py dsn_purge'): nothing is left to send.")

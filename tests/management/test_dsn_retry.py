@@ -86,6 +86,65 @@ def test_failed_events_are_expanded_again(dsn, django_user_model):
     assert Delivery.objects.filter(status="sent").count() == 7
 
 
+def test_only_failed_ones_unless_others_are_named(failed):
+    for row, status in zip(Delivery.objects.order_by("pk"), ("unknown", "cancelled", "skipped"), strict=False):
+        Delivery.objects.filter(pk=row.pk).update(status=status)
+    assert retry("--dry-run")[-1] == "Would be: 3 deliveries."
+    assert retry("--status", "unknown", "--status", "skipped")[-1] == "2 deliveries are tried again."
+    assert Delivery.objects.filter(status="cancelled").count() == 1
+
+
+def test_purged_payloads_are_refused_before_anything_is_changed(failed):
+    Event.objects.update(payload="")
+    before = list(Delivery.objects.order_by("pk").values())
+    for arguments in ([], ["--dry-run"]):
+        with pytest.raises(CommandError, match="6 deliveries are refused: what their signals said was purged"):
+            retry(*arguments)
+    Event.objects.update(status="failed")
+    with pytest.raises(CommandError, match="1 events are refused"):
+        retry("--events")
+    assert list(Delivery.objects.order_by("pk").values()) == before
+    assert Event.objects.get().status == "failed"
+
+
+def test_the_others_of_purged_ones_are_tried_again(failed, dsn):
+    Event.objects.update(payload="")
+    Movie.objects.create(name="Brazil")
+    dsn.run()
+    Delivery.objects.filter(status="sent").update(status="failed")
+    lines = retry()
+    assert lines[:2] == ["memory failed 3", "other failed 3"]
+    assert "6 deliveries are refused" in lines[2]
+    assert lines[3:] == ["6 deliveries are tried again."]
+
+
+@pytest.mark.parametrize(("answer", "tried"), [("y", 6), ("yes", 6), ("", 0), ("n", 0)])
+def test_at_a_terminal_it_asks(failed, monkeypatch, answer, tried):
+    asked = []
+
+    def read(question):
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("builtins.input", read)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    said = "6 deliveries are tried again." if tried else "Nothing was changed."
+    assert retry()[-1] == said
+    assert asked == ["Try 6 deliveries again? [y/N] "]
+    assert Delivery.objects.filter(status="retry").count() == tried
+
+
+def test_a_script_is_not_asked(failed, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert retry("--no-input")[-1] == "6 deliveries are tried again."
+    assert retry()[-1] == "0 deliveries are tried again."
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     "arguments", [["--status", "sent"], ["--since", "yesterday"], ["--events", "--messenger", "x"]]
 )

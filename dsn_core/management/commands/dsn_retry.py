@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,10 +12,9 @@ from django.utils import timezone
 from dsn_core.intake.record import outbox, wake
 from dsn_core.management.arguments import span
 from dsn_core.models import Delivery, Event
-from dsn_core.models.delivery import FINAL
+from dsn_core.models.delivery import RETRIABLE, DeliveryQuerySet
+from dsn_core.models.event import EventQuerySet
 
-#: What can be sent again.
-RETRIABLE = sorted(FINAL - {Delivery.Status.SENT})
 #: Rows of one statement.
 SIZE = 1_000
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--status",
             action="append",
-            choices=list(map(str, RETRIABLE)),
+            choices=sorted(map(str, RETRIABLE)),
             help="Those of this status; may be given several times. Default: failed.",
         )
         parser.add_argument("--messenger", action="append", metavar="NAME", help="Those of this messenger or account.")
@@ -37,33 +37,58 @@ class Command(BaseCommand):
             "--events", action="store_true", help="Expand failed events again, instead of sending deliveries."
         )
         parser.add_argument("--dry-run", action="store_true", help="Only say how many it would be.")
+        parser.add_argument(
+            *("--no-input", "--noinput"),
+            action="store_false",
+            dest="interactive",
+            help="Do not ask. Without a terminal nothing is asked either.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = outbox()
+        found: DeliveryQuerySet | EventQuerySet
         if options["events"]:
             if options["status"] or options["messenger"]:
                 raise CommandError(
                     "--events takes --event and --since: an event has no messenger, and failed is meant."
                 )
-            found: QuerySet[Any] = self._events(using, options)
-            what = "events"
+            found, what = self._events(using, options), "events"
         else:
-            found = self._deliveries(using, options)
-            what = "deliveries"
-            for messenger, status, number in (
-                found.order_by("messenger", "status").values_list("messenger", "status").annotate(number=Count("pk"))
-            ):
-                self.stdout.write(f"{messenger:<30} {status:<10} {number:>12,}")
+            found, what = self._deliveries(using, options), "deliveries"
+        number, purged = found.retriable().count(), found.purged().count()
+        if isinstance(found, DeliveryQuerySet):
+            self._list(found.retriable())
+        if purged:
+            refused = (
+                f"{purged:,} {what} are refused: what their signals said was purged ('manage.py dsn_purge'), and "
+                "nothing is left to send."
+            )
+            if not number:
+                raise CommandError(refused)
+            self.stdout.write(self.style.WARNING(refused))
         if options["dry_run"]:
-            self.stdout.write(f"Would be: {found.count():,} {what}.")
+            self.stdout.write(f"Would be: {number:,} {what}.")
             return
-        number = sum(found.model.objects.using(using).filter(pk__in=keys).retry() for keys in _pages(found))
+        if number and options["interactive"] and sys.stdin.isatty() and not self._is_meant(number, what):
+            self.stdout.write("Nothing was changed.")
+            return
+        number = sum(found.model._default_manager.using(using).filter(pk__in=keys).retry() for keys in _pages(found))
         if number:
             wake(using)
         self.stdout.write(self.style.SUCCESS(f"{number:,} {what} are tried again."))
 
+    def _list(self, found: DeliveryQuerySet) -> None:
+        """How many of which messenger and status."""
+        numbers = found.order_by("messenger", "status").values_list("messenger", "status").annotate(number=Count("pk"))
+        for messenger, status, number in numbers:
+            self.stdout.write(f"{messenger:<30} {status:<10} {number:>12,}")
+
     @staticmethod
-    def _deliveries(using: str, options: dict[str, Any]) -> QuerySet[Delivery]:
+    def _is_meant(number: int, what: str) -> bool:
+        return input(f"Try {number:,} {what} again? [y/N] ").strip().lower() in ("y", "yes")
+
+    @staticmethod
+    def _deliveries(using: str, options: dict[str, Any]) -> DeliveryQuerySet:
         found = Delivery.objects.using(using).filter(status__in=options["status"] or [Delivery.Status.FAILED])
         if options["messenger"]:
             found = found.filter(messenger__in=options["messenger"])
@@ -74,7 +99,7 @@ class Command(BaseCommand):
         return found
 
     @staticmethod
-    def _events(using: str, options: dict[str, Any]) -> QuerySet[Event]:
+    def _events(using: str, options: dict[str, Any]) -> EventQuerySet:
         found = Event.objects.using(using).filter(status=Event.Status.FAILED)
         if options["event"]:
             found = found.filter(pk__in=options["event"])
