@@ -106,6 +106,24 @@ def callbacks_on_commit(connection: BaseDatabaseWrapper) -> list[Any]:
     return [entry[1] for entry in connection.run_on_commit]
 
 
+def after_commit_first(connection: BaseDatabaseWrapper, mark: Callable[[], None], finish: Callable[[], None]) -> None:
+    """After the commit of the open transaction, have ``mark`` called, then ``finish``, before what others wait for.
+
+    A rollback of the savepoint that is open now takes ``mark`` along. ``finish`` is called once for all marks, whatever
+    savepoints were rolled back. Both are methods, and raise nothing.
+    Reason: one that was registered earlier, is not robust and raises keeps Django from calling those after it; and the
+    first that is called cannot know which of the others are still to come.
+    Leans on: ``run_on_commit``, tuples of savepoint ids, function and whether it is robust, called in their order; a
+    rollback to a savepoint drops those that have its id, and none other.
+    """
+    entries: list[Any] = connection.run_on_commit
+    place = next((number for number, entry in enumerate(entries) if entry[1] == finish), None)
+    if place is None:
+        place = 0
+        entries.insert(0, (set(), finish, True))
+    entries.insert(place, (set(connection.savepoint_ids), mark, True))
+
+
 #: Calls that may lie between a fixture's relation being set and the receiver of ``m2m_changed``; there are eight.
 _NEAR: Final = 16
 

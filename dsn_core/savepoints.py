@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
-from django.db import DatabaseError, Error, connections, transaction
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from dsn_core._django import LateAtomic
+from dsn_core.database_errors import is_conflict, may_have_rolled_back
 
 
 @contextlib.contextmanager
@@ -58,25 +59,23 @@ def matching_query() -> Iterator[None]:
         _matching.reset(token)
 
 
-#: After these errors MySQL and MariaDB may have rolled back the whole transaction, and say nothing of it later:
-#: a lock waited for in vain, a deadlock, a row that has changed since it was read.
-_ROLLED_BACK: Final = frozenset({1205, 1213, 1020})
+def is_callers(error: BaseException, *, met_savepoint: bool = False) -> bool:
+    """Whether the code that fired the signal must hear of ``error``, which came where a transaction may be open.
 
-
-def has_lost_a_transaction(error: BaseException) -> bool:
-    """Whether ``error``, which no savepoint of ours has met, cost this thread a transaction on whichever database."""
-    return any_is_lost() or (
-        _is_rolled_back_by_server(error)
-        and any(item.vendor == "mysql" and item.in_atomic_block for item in connections.all(initialized_only=True))
+    It cost the transaction, on whichever database, or it is one for which the transaction must be run again.
+    ``met_savepoint``: what failed had a savepoint of ours, whose end told whether there still is a transaction.
+    """
+    if any_is_lost():
+        return True
+    open_ones = [item for item in connections.all(initialized_only=True) if is_in_transaction(item)]
+    return (bool(open_ones) and is_conflict(error)) or (
+        not met_savepoint and may_have_rolled_back(error) and any(item.vendor == "mysql" for item in open_ones)
     )
 
 
-def _is_rolled_back_by_server(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, DatabaseError) and error.args and error.args[0] in _ROLLED_BACK:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction may be open: in a block of ``atomic()``, or where the project manages them itself."""
+    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
 
 
 def any_is_lost() -> bool:
@@ -87,7 +86,7 @@ def any_is_lost() -> bool:
 
 def _is_lost(connection: BaseDatabaseWrapper) -> bool:
     """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
-    if not connection.in_atomic_block and (connection.autocommit or connection.connection is None):
+    if not is_in_transaction(connection):
         return False
     if connection.needs_rollback or connection.connection is None or not connection.is_usable():
         return True
@@ -130,3 +129,46 @@ def _execute_at_once(connection: BaseDatabaseWrapper, cursor: CursorWrapper, sql
             except Error:
                 connection.needs_rollback = True
         raise
+
+
+def can_limit(connection: BaseDatabaseWrapper) -> bool:
+    """Whether :func:`limited` works there. MySQL bounds only the waiting for a lock, in whole seconds."""
+    return connection.vendor in ("postgresql", "sqlite") or getattr(connection, "mysql_is_mariadb", False)
+
+
+@contextlib.contextmanager
+def limited(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
+    """Outside of a transaction: no statement within takes longer than ``seconds``, where that can be had.
+
+    On PostgreSQL the block is a transaction.
+    """
+    milliseconds = max(1, int(seconds * 1000))
+    if connection.vendor == "postgresql":
+        with transaction.atomic(using=connection.alias):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+            yield
+    elif connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout")
+            (before,) = cursor.fetchone()
+        with _between(connection, f"PRAGMA busy_timeout = {milliseconds}", f"PRAGMA busy_timeout = {int(before)}"):
+            yield
+    elif can_limit(connection):
+        begin = f"SET @dsn_limit = @@SESSION.max_statement_time, SESSION max_statement_time = {milliseconds / 1000}"
+        with _between(connection, begin, "SET SESSION max_statement_time = @dsn_limit"):
+            yield
+    else:
+        yield
+
+
+@contextlib.contextmanager
+def _between(connection: BaseDatabaseWrapper, begin: str, end: str) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+    try:
+        yield
+    finally:
+        # A connection that is gone has taken its settings along.
+        with contextlib.suppress(Error), connection.cursor() as cursor:
+            cursor.execute(end)

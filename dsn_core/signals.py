@@ -11,6 +11,10 @@ from django.dispatch import Signal
 #: Arguments: ``events`` (list of ``Event``), ``using`` (database alias). Sender: ``Event``.
 event_recorded = Signal()
 
+#: Events could not be recorded for so long that they were given up: there are no rows of them. Arguments: ``events``
+#: (list of ``Event``, not saved), ``using`` (database alias), ``reason``. Sender: ``Event``. Sent in any thread.
+events_dropped = Signal()
+
 #: A worker brought a delivery to a final status. Arguments: ``delivery``. Sender: ``Delivery``.
 delivery_finished = Signal()
 

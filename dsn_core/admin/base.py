@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from dsn_core.admin import deleting
 from dsn_core.admin.display import change_link, excerpt
 from dsn_core.admin.generic import ModelAdmin
-from dsn_core.intake.record import outbox, wake
+from dsn_core.intake.record import outbox
+from dsn_core.intake.storing import wake
 
 ModelT = TypeVar("ModelT", bound=Model)
 

@@ -87,7 +87,7 @@ class Test:
                 raise
             except Exception as error:
                 # A property that raised, a query that failed. Other triggers of the signal are none the worse.
-                if conf.current().STRICT or savepoints.has_lost_a_transaction(error):
+                if conf.current().STRICT or savepoints.is_callers(error):
                     raise
                 raise PathMissing(self.path, describe(error)) from error
             call.values[key] = self._comparable(actual)

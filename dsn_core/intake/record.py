@@ -1,46 +1,34 @@
 """Intake: matched triggers become event rows, in the caller's transaction.
 
 The one step that runs in the code that fired the signal. It may fail, but only without harm: what
-it did is taken back and the error is logged, or, when the caller's transaction could not be saved,
-the error is raised, since ``atomic()`` would otherwise end without an error and without the
-caller's data.
+it did is taken back, and what the database would not take just now is kept until it does. An error
+is raised in two cases. Where the caller's transaction could not be saved: ``atomic()`` would
+otherwise end without an error and without the caller's data. Where only the whole transaction, run
+again, can succeed: then it saves both.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import itertools
 import logging
 import uuid
-import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError, connections, router, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.transaction import TransactionManagementError
+from django.db import connections, router, transaction
 
 from dsn_core import conf, context, payload, savepoints
 from dsn_core.conditions.signal_call import SignalCall
-from dsn_core.intake import insert
 from dsn_core.intake.insert import NewEvent
+from dsn_core.intake.trouble import errors, named
+from dsn_core.intake.waiting import Prepare, store_alone, store_in_transaction
 from dsn_core.models import Event
 from dsn_core.models.clock import uuid7
-from dsn_core.plugins.registry import registry
-from dsn_core.signals import event_recorded
 
 logger = logging.getLogger("dsn_core.intake")
 
 T = TypeVar("T")
-
-#: Triggers that one line of the log names.
-MAX_NAMED = 5
-
-#: What went wrong in this process, by kind; for tests and health pages.
-errors: Counter[str] = Counter()
 
 
 class MatchedTrigger(Protocol):
@@ -78,36 +66,47 @@ def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.
     if not triggers or _is_too_deep(depth, triggers):
         return nothing
 
-    def prepare() -> tuple[list[uuid.UUID | None], list[NewEvent]]:
-        occurrences, events = list(nothing), []
+    occurrences: list[uuid.UUID | None] = list(nothing)
+
+    def prepare() -> list[NewEvent]:
+        events = []
         with savepoints.guarded():
             for number, (call, found) in enumerate(matches):
                 if found:
                     occurrences[number] = occurrence = uuid7()
                     text = payload.dump(call)
                     events += [NewEvent(trigger.trigger_id, occurrence, call.verb, text, depth) for trigger in found]
-        return occurrences, events
-
-    def write() -> list[uuid.UUID | None]:
-        occurrences, events = prepare()
-        _insert(events, using)
-        return occurrences
+        return events
 
     if source is None or source == using or source not in connections or not connections[source].in_atomic_block:
-        return shielded(write, triggers, using=using) or nothing
+        is_kept = shielded(functools.partial(_keep, prepare, using), triggers, using=using)
+        return occurrences if is_kept else nothing
     # The instance may be changed until that commit comes: what it is now is what counts.
-    prepared = shielded(prepare, triggers, using=source)
-    if prepared is None:
+    events = shielded(prepare, triggers, using=source)
+    if events is None:
         return nothing
-    occurrences, events = prepared
 
     def later() -> None:
         # A function, not a partial: where one raises, Django asks for its name.
-        shielded(functools.partial(_insert, events, using), triggers, using=using)
+        work = functools.partial(_keep, lambda: events, using, is_heard=False)
+        shielded(work, triggers, using=using)
 
     # Strict, it raises like the rest; otherwise not even what only Django could swallow reaches the caller.
     transaction.on_commit(later, using=source, robust=not conf.current().STRICT)
     return occurrences
+
+
+def _keep(prepare: Prepare, using: str, *, is_heard: bool = True) -> bool:
+    """Have what ``prepare()`` returns recorded: now, or as soon as the database takes it.
+
+    ``is_heard``: what is raised here reaches the code whose transaction is open.
+    """
+    connection = connections[using]
+    if connection.in_atomic_block or not connection.get_autocommit():
+        store_in_transaction(prepare(), using, may_raise=is_heard)
+    else:
+        store_alone(prepare, using)
+    return True
 
 
 def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:
@@ -121,13 +120,6 @@ def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:
         depth,
     )
     return True
-
-
-def named(labels: Iterable[str]) -> str:
-    """Triggers' names as a log shows them."""
-    distinct = list(dict.fromkeys(labels))
-    more = f" and {len(distinct) - MAX_NAMED} more" if len(distinct) > MAX_NAMED else ""
-    return ", ".join(distinct[:MAX_NAMED]) + more
 
 
 def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using: str) -> T | None:
@@ -150,7 +142,7 @@ def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using
         )
     except Exception as error:
         errors["intake"] += 1
-        if conf.current().STRICT or savepoints.any_is_lost():
+        if conf.current().STRICT or savepoints.is_callers(error, met_savepoint=True):
             raise
         logger.error(
             "Trigger %s: its event is not recorded; the code that fired the signal goes on.",
@@ -158,49 +150,3 @@ def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using
             exc_info=error,
         )
     return None
-
-
-def _insert(events: Sequence[NewEvent], using: str) -> None:
-    is_heard = event_recorded.has_listeners(Event)
-    with transaction.atomic(using=using) if is_heard or _is_by_hand(connections[using]) else contextlib.nullcontext():
-        insert.write(events, using)
-        if is_heard:
-            _tell(events, using)
-        transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
-
-
-def _is_by_hand(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the project manages its transactions itself, and ``on_commit()`` takes nothing outside of a block."""
-    return not connection.in_atomic_block and not connection.get_autocommit()
-
-
-def _tell(events: Sequence[NewEvent], using: str) -> None:
-    """Tell who listens, whose failing query must not take the events along."""
-    with contextlib.suppress(DatabaseError), context.deeper(), transaction.atomic(using=using):
-        occurrences = {event.occurrence for event in events}
-        rows = Event.objects.using(using).filter(occurrence__in=occurrences).order_by("id")
-        event_recorded.send_robust(sender=Event, events=list(rows), using=using)
-    if connections[using].needs_rollback:
-        # Without an error of ours, atomic() would roll back and say nothing.
-        raise TransactionManagementError("The transaction was lost while receivers of event_recorded were told.")
-
-
-_numbers = itertools.count()
-#: By connection, the number up to which its events have had their wake-up.
-_woken: weakref.WeakKeyDictionary[BaseDatabaseWrapper, int] = weakref.WeakKeyDictionary()
-
-
-def _wake_once(using: str, number: int) -> None:
-    """Wake the runner once for all events of a transaction: the first of their calls does it."""
-    connection = connections[using]
-    if number > _woken.get(connection, -1):
-        _woken[connection] = next(_numbers)
-        wake(using)
-
-
-def wake(using: str) -> None:
-    """Wake the runner of the settings. Whatever it raises stays here: the deliveries are safe in their table."""
-    try:
-        registry.runner(conf.current().RUNNER).wake(using)
-    except Exception:
-        logger.exception("The runner %r could not be woken; a worker will find the work.", conf.current().RUNNER)

@@ -17,7 +17,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error, connections, router, transaction
 
 from dsn_core import conf, savepoints
-from dsn_core.intake.record import errors
+from dsn_core.intake.trouble import errors
 from dsn_core.models import ConfigurationChange, Trigger
 from dsn_core.models.changes import ChangeLog
 from dsn_core.plugins.loading import describe
@@ -88,7 +88,7 @@ class TriggerCache:
         try:
             work()
         except Error as error:
-            if savepoints.has_lost_a_transaction(error):
+            if savepoints.is_callers(error):
                 raise
             self._failed(error)
             return False

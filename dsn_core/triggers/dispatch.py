@@ -15,6 +15,7 @@ from dsn_core.context import is_muted
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
 from dsn_core.intake import record as intake
+from dsn_core.intake.trouble import errors
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe
 from dsn_core.references import pk_text
@@ -68,8 +69,8 @@ class SignalDispatcher:
         try:
             return intake.Match(call, matcher.match(call))
         except Exception as error:
-            intake.errors["match"] += 1
-            if conf.current().STRICT or savepoints.has_lost_a_transaction(error):
+            errors["match"] += 1
+            if conf.current().STRICT or savepoints.is_callers(error):
                 raise
             logger.error("Signal %s could not be matched: %s", call.verb, describe(error), exc_info=error)
             return intake.Match(call, ())
@@ -92,8 +93,8 @@ class SignalDispatcher:
                 rows = sender._base_manager.using(kwargs["using"]).filter(pk=instance.pk).values(*sorted(columns))
                 found: list[dict[str, Any]] = list(rows[:1])
         except Exception as error:
-            intake.errors["match"] += 1
-            if conf.current().STRICT or savepoints.has_lost_a_transaction(error):
+            errors["match"] += 1
+            if conf.current().STRICT or savepoints.is_callers(error):
                 raise
             logger.error(
                 "What %s %s was before cannot be read: %s",

@@ -15,7 +15,7 @@ from dsn_core.conditions.operators import Condition
 from dsn_core.conditions.path_types import Roots
 from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.intake.record import errors, named
+from dsn_core.intake.trouble import errors, named
 from dsn_core.models import Subscription, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.loading import describe

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 import dsn_core
 from dsn_core import muted
-from dsn_core.intake.record import errors
+from dsn_core.intake.trouble import errors
 from dsn_core.models import ConfigurationChange, Event, Subscription, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests.services import SERVICES

@@ -15,7 +15,7 @@ from django.db.models import signals
 from django.dispatch import Signal
 
 from dsn_core import register_signal
-from dsn_core.intake.record import errors
+from dsn_core.intake.trouble import errors
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.triggers.dispatch import SignalDispatcher, trigger_cache

@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from dsn_core.intake.record import outbox, wake
+from dsn_core.intake.record import outbox
+from dsn_core.intake.storing import wake
 from dsn_core.management.arguments import span
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import RETRIABLE, DeliveryQuerySet

@@ -1,0 +1,189 @@
+"""Events that the database did not take in time: a thread of this process keeps trying, within bounds.
+
+They are in no table yet: a process that is killed takes them along. So it is the last resort, and small.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.db import Error, connections
+
+from dsn_core import savepoints
+from dsn_core._django import drop as drop_connection
+from dsn_core.database_errors import will_pass
+from dsn_core.intake.insert import NewEvent
+from dsn_core.intake.storing import store
+from dsn_core.intake.trouble import drop
+from dsn_core.models import Event
+from dsn_core.plugins.loading import describe
+
+logger = logging.getLogger("dsn_core.intake")
+
+#: Events, and characters of their payloads, that may wait at the same time.
+MAX_EVENTS: Final = 10_000
+MAX_CHARACTERS: Final = 64_000_000
+#: Seconds after which what waits is given up.
+MAX_SECONDS: Final = 900.0
+#: Seconds between two attempts: at first, and at most.
+FIRST_PAUSE: Final = 0.1
+LAST_PAUSE: Final = 5.0
+#: Seconds that one attempt may take, and that a process which ends leaves for all that waits.
+ATTEMPT_SECONDS: Final = 2.0
+EXIT_SECONDS: Final = 5.0
+
+
+@dataclass(eq=False)
+class Lot:
+    """Events that are recorded together, all or none; and why they were not yet."""
+
+    events: Sequence[NewEvent]
+    using: str
+    reason: str
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def characters(self) -> int:
+        return sum(len(event.payload) for event in self.events)
+
+
+class Backlog:
+    """A queue of lots, and the thread that works it off. There is a thread only while something waits."""
+
+    def __init__(self) -> None:
+        self._lots: deque[Lot] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._events = self._characters = 0
+        self._is_ending = False
+
+    def is_busy(self) -> bool:
+        """Whether something waits."""
+        return bool(self._lots)
+
+    def put(self, lot: Lot) -> None:
+        """Have the thread record ``lot``; where there is no room for it, it is dropped."""
+        if not lot.events:
+            return
+        events, characters = len(lot.events), lot.characters
+        with self._changed:
+            is_taken = self._events + events <= MAX_EVENTS and self._characters + characters <= MAX_CHARACTERS
+            if is_taken and (is_taken := self._has_thread()):
+                self._lots.append(lot)
+                self._events += events
+                self._characters += characters
+                self._changed.notify_all()
+        if not is_taken:
+            drop(lot.events, lot.using, f"no room is left to wait: {lot.reason}")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until nothing waits any more; whether that came within ``seconds``."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thread is None and not self._lots, seconds)
+
+    def _has_thread(self) -> bool:
+        """Whether there is a thread, after one was started if there was none."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="dsn backlog", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The interpreter ends, or there are too many.
+                return False
+            self._thread = thread
+            logger.warning("Events that the database would not take are kept in this process, and tried again.")
+        return True
+
+    def _run(self) -> None:
+        try:
+            while not self._is_over():
+                self._work_off()
+                with contextlib.suppress(Error):
+                    connections.close_all()
+        finally:
+            with self._changed:
+                # What is left, should something have ended this thread, is the next one's.
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _is_over(self) -> bool:
+        """Whether nothing waits; this thread is no more then."""
+        with self._changed:
+            if self._lots:
+                return False
+            self._thread = None
+            self._changed.notify_all()
+            return True
+
+    def _work_off(self) -> None:
+        pause = FIRST_PAUSE
+        while self._lots:
+            lot = self._lots[0]
+            error = _attempt(lot)
+            if error is not None:
+                lot.reason = describe(error)
+                if will_pass(error) and time.monotonic() - lot.since < MAX_SECONDS:
+                    self._sleep(pause)
+                    pause = min(pause * 2, LAST_PAUSE)
+                    continue
+            pause = FIRST_PAUSE
+            if self._remove(lot) and error is not None:
+                drop(lot.events, lot.using, lot.reason)
+
+    def _sleep(self, seconds: float) -> None:
+        """Until the next attempt, which comes soon when the process ends."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_ending, seconds)
+        if self._is_ending:
+            time.sleep(FIRST_PAUSE)
+
+    def _remove(self, lot: Lot) -> bool:
+        """Take ``lot`` off the queue; False where the process, ending, has taken it already."""
+        with self._changed:
+            if not self._lots or self._lots[0] is not lot:
+                return False
+            self._lots.popleft()
+            self._events -= len(lot.events)
+            self._characters -= lot.characters
+            return True
+
+    def end(self) -> None:
+        """The process ends: leave a bounded time to what waits, and drop the rest."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+        self.wait(EXIT_SECONDS)
+        with self._changed:
+            left, self._lots = self._lots, deque()
+        for lot in left:
+            drop(lot.events, lot.using, f"the process ends: {lot.reason}")
+
+
+def _attempt(lot: Lot) -> Exception | None:
+    """Record ``lot``; return why that failed."""
+    connection = connections[lot.using]
+    try:
+        # An attempt whose answer was lost may have recorded them.
+        if not Event.objects.using(lot.using).filter(occurrence=lot.events[0].occurrence).exists():
+            with savepoints.limited(connection, ATTEMPT_SECONDS):
+                store(lot.events, lot.using)
+    except Exception as error:
+        drop_connection(connection)
+        return error
+    return None
+
+
+backlog = Backlog()
+atexit.register(backlog.end)
+if hasattr(os, "register_at_fork"):
+    # A child has none of the parent's threads, and what waits is recorded by the parent. Its locks may be held.
+    os.register_at_fork(after_in_child=backlog.__init__)  # type: ignore[misc]

@@ -1,0 +1,161 @@
+"""Events that the database would not take just now: a lock or a statement that took too long, a refusal that passes.
+
+In a transaction they wait for its commit, and are one INSERT then. Outside of one they are tried again in place, for a
+short time of the caller, and then by a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from dsn_core import conf, savepoints
+from dsn_core._django import after_commit_first, callbacks_on_commit
+from dsn_core.database_errors import is_conflict, is_without_connection, will_pass
+from dsn_core.intake.backlog import Lot, backlog
+from dsn_core.intake.insert import NewEvent
+from dsn_core.intake.storing import store
+from dsn_core.intake.trouble import drop
+from dsn_core.plugins.loading import describe
+
+logger = logging.getLogger("dsn_core.intake")
+
+#: Seconds of the caller's time that trying again may take.
+PATIENCE: Final = 1.0
+#: Seconds until the first retry in place, each following one twice as long after the one before; and the least that
+#: an attempt is made in.
+FIRST_PAUSE: Final = 0.02
+LEAST: Final = 0.02
+
+Prepare = Callable[[], Sequence[NewEvent]]
+
+
+def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: bool) -> None:
+    """Store ``events`` in the transaction that is open, or have them wait for its commit.
+
+    Raises what cost the transaction, what no waiting mends and, where ``may_raise`` says that it reaches the code whose
+    transaction this is, that it must be run again.
+    """
+    connection = connections[using]
+    held = AfterCommit.of(connection)
+    if held is not None:
+        # Its statement has waited in vain once already. The next would, too.
+        held.add(events)
+        return
+    try:
+        store(events, using)
+    except Exception as error:
+        if conf.current().STRICT or savepoints.any_is_lost() or not will_pass(error):
+            raise
+        if may_raise and is_conflict(error):
+            raise
+        reason = describe(error)
+        if not connection.in_atomic_block:
+            # Nobody tells of the commit of a transaction that a project manages itself.
+            drop(events, using, reason)
+            return
+        logger.warning("Events are recorded after the commit, since the database would not take them: %s", reason)
+        AfterCommit(connection).add(events)
+
+
+def store_alone(prepare: Prepare, using: str) -> None:
+    """Store what ``prepare()`` returns, outside of a transaction: now, soon, or by the thread.
+
+    Raises what no waiting mends.
+    """
+    if backlog.is_busy():
+        # They would wait here for what the others wait for.
+        backlog.put(Lot(prepare(), using, "others are waiting"))
+        return
+    lot = Lot((), using, "")
+    try:
+        # As long as the database's own time-outs let it.
+        lot.events = prepare()
+        store(lot.events, using)
+    except Exception as error:
+        if conf.current().STRICT or not will_pass(error):
+            raise
+        lot.reason = describe(error)
+        _try_again(lot, prepare, is_lost=is_without_connection(error))
+
+
+def _try_again(lot: Lot, prepare: Prepare, *, is_lost: bool = False) -> None:
+    """Store ``lot`` within the caller's patience, or leave it to the thread."""
+    connection, pause = connections[lot.using], FIRST_PAUSE
+    until = time.monotonic() + PATIENCE
+    # A connection that is gone is the caller's to open again: it may have held more than a transaction.
+    while not is_lost and savepoints.can_limit(connection) and (left := until - time.monotonic()) > LEAST:
+        try:
+            with savepoints.limited(connection, left):
+                lot.events = lot.events or prepare()
+                store(lot.events, lot.using)
+            return
+        except Exception as error:
+            if not will_pass(error):
+                raise
+            lot.reason, is_lost = describe(error), is_without_connection(error)
+        time.sleep(max(0.0, min(pause, until - time.monotonic())))
+        pause *= 2
+    lot.events = lot.events or prepare()
+    backlog.put(lot)
+
+
+class AfterCommit:
+    """What waits for the commit of one transaction. It stands in that transaction's list, and shares its fate."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._using = connection.alias
+        self._events: list[NewEvent] = []
+        _held[connection] = self
+
+    @staticmethod
+    def of(connection: BaseDatabaseWrapper) -> AfterCommit | None:
+        """What waits for the commit of the transaction that is open on ``connection``, if anything does."""
+        held = _held.get(connection) if _held else None
+        if held is not None and held.finish not in callbacks_on_commit(connection):
+            # It was rolled back.
+            del _held[connection]
+            return None
+        return held
+
+    def add(self, events: Sequence[NewEvent]) -> None:
+        """Record ``events`` after the commit, if no savepoint that is open now is rolled back."""
+        after_commit_first(connections[self._using], _Mark(self._events, events).survived, self.finish)
+
+    def finish(self) -> None:
+        """The transaction is committed, and all its marks have been called."""
+        connection = connections[self._using]
+        _held.pop(connection, None)
+        if not self._events:
+            return
+        lot = Lot(self._events, self._using, "the transaction had to be committed first")
+        try:
+            if connection.in_atomic_block:
+                # A test runs what is to be done on commit, in a transaction that goes on.
+                store(lot.events, self._using)
+            elif backlog.is_busy():
+                backlog.put(lot)
+            else:
+                _try_again(lot, lambda: lot.events)
+        except Exception as error:
+            drop(lot.events, self._using, describe(error))
+
+
+class _Mark:
+    """Events that are called for when the savepoint was not rolled back in which they were recorded."""
+
+    def __init__(self, survivors: list[NewEvent], events: Sequence[NewEvent]) -> None:
+        self._survivors = survivors
+        self._events = events
+
+    def survived(self) -> None:
+        self._survivors += self._events
+
+
+_held: weakref.WeakKeyDictionary[BaseDatabaseWrapper, AfterCommit] = weakref.WeakKeyDictionary()
