@@ -65,6 +65,8 @@ class Batch:
         #: Whether the last try to settle failed.
         self.is_stuck = False
         self.retry_unknown = False
+        #: Whether its messenger asked for a pause, and nothing is known to have been sent by it since then.
+        self.is_doubted = False
         #: When it last showed that it goes on, by this process's own clock.
         self.alive_at = time.monotonic()
 
@@ -252,7 +254,8 @@ def _attach(row: Delivery, name: str, value: Model) -> None:
 
 def _given_back(row: Delivery) -> Verdict:
     status = Status.RETRY if row.attempts > 1 else Status.PENDING
-    return Verdict(status, row.last_error, after=0.0, counts=False)
+    # In its old place: what was put behind it stays behind it.
+    return Verdict(status, row.last_error, not_before=row.due_at, after=0.0, counts=False)
 
 
 def relations_of(model: type[Model], path: str) -> str:

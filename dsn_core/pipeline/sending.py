@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import Error
@@ -14,23 +13,20 @@ from django.db.models import QuerySet
 
 from dsn_core import context
 from dsn_core._django import is_interrupt
-from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
-from dsn_core.contracts.overriding import overrides
-from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import ConfigurationError, ContractError
-from dsn_core.models import Delivery, MessengerState
+from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
 from dsn_core.pipeline import due, itself, pacing
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt, tidied
+from dsn_core.pipeline.delivering import deliver
+from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import apply_filters, find_addresses, render
-from dsn_core.pipeline.settling import Verdict, verdict_of
+from dsn_core.pipeline.settling import Verdict
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
-from dsn_core.signals import messenger_paused
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -43,7 +39,7 @@ MOST_BATCHES = 10
 #: less than asking does.
 LOOK_SECONDS = 0.05
 #: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
-UNREAD = ("not_before", "created_at", "finished_at", "report", "report_reason", "reported_at")
+UNREAD = ("created_at", "finished_at", "report", "report_reason", "reported_at")
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,8 @@ class Sender:
 
     def work(self) -> Work:
         """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
-        if not due.has_work(self.alias, self.using):
+        look = due.look(self.alias, self.using)
+        if not look.has_work:
             return Work()
         messenger = made(self.alias)
         limit = self._batches * (DEFAULT_BATCH if isinstance(messenger, Verdict) else messenger.batch_size)
@@ -91,6 +88,7 @@ class Sender:
             return Work(rest=rest)
         started = time.monotonic()
         batch = self.batch = Batch(claimed, self.using, self._stop, is_stubborn=self._is_stubborn)
+        batch.is_doubted = look.is_doubted
         try:
             self._send(batch, messenger)
         finally:
@@ -217,86 +215,3 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
                 # Another worker was told so: what is left would only hear the same.
                 batch.is_broken_off = True
                 return
-
-
-def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
-    """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
-    if not messages:
-        return
-    if not batch.hand_over([batch.in_hand[message.id] for message in messages]):
-        return
-    receipts = batch.receipts
-    try:
-        with tidied(f"messenger {messenger.alias!r}"):
-            error = collect(messenger, messages, batch.go_on, receipts)
-    except BaseException as ending:
-        reraise_interrupt(ending)
-        error = messenger.options.mask(describe(ending))
-        logger.error("The messenger %s raised %s, which ends its batch and nothing else.", messenger.alias, error)
-        # It says nothing of the messages that the messenger had: SystemExit may come after the last was sent.
-        for message in messages:
-            receipts.setdefault(message.id, Receipt.unknown(error))
-        batch.is_broken_off = True
-    pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
-    pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
-    for message in messages:
-        receipt = receipts.get(message.id)
-        if receipt is None and pause is None and batch.is_broken_off:
-            continue
-        if receipt is None:
-            receipt = pause or Receipt.retry(reason=error or "The messenger gave no answer about this message.")
-        batch.verdicts[batch.in_hand[message.id].id] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
-    if pause is not None:
-        seconds, reason = pacing.pause(messenger.alias, pause, batch.clock, batch.using)
-        logger.warning("The messenger %s pauses for %g s: %s", messenger.alias, seconds, reason)
-        announce(messenger_paused, MessengerState, messenger=messenger.alias, seconds=seconds, reason=reason)
-        # The rest of the claim would only hear the same.
-        batch.is_broken_off = True
-
-
-def collect(
-    messenger: BaseMessenger,
-    messages: Sequence[Message],
-    go_on: Callable[[], bool],
-    receipts: dict[str, Receipt],
-) -> str:
-    """Put the receipts by message id into ``receipts``, one by one; return what the messenger raised, if it did.
-
-    A receipt that names its message is that one's; others are taken in the order of the messages
-    that have none yet. ``go_on()`` is asked after each; when it says no, a messenger that yields its
-    receipts is not asked for more, but for those of what it has under way. Raises what is no ``Exception``, and
-    interrupts.
-    """
-    waiting = iter(messages)
-    try:
-        answers: Iterable[Receipt] | None = messenger.send_messages(messages)
-        for receipt in answers or ():
-            if not isinstance(receipt, Receipt):
-                raise TypeError(
-                    f"send_messages() answered with {type(receipt).__name__}; it answers with Receipt objects."
-                )
-            about = receipt.message
-            if about is None:
-                about = next((message for message in waiting if message.id not in receipts), None)
-            if about is not None:
-                # The first answer about a message counts: what was sent is not to be sent again.
-                receipts.setdefault(about.id, _masked(receipt, messenger))
-            if len(receipts) < len(messages) and not go_on():
-                if overrides(type(messenger), BaseMessenger, "stop"):
-                    messenger.stop()
-                elif isinstance(answers, Generator):
-                    # Closed, so that it can close its connection.
-                    answers.close()
-                    break
-    except Exception as error:
-        reraise_interrupt(error)
-        text: str = messenger.options.mask(describe(error))
-        logger.warning("The messenger %s raised %s", messenger.alias, text)
-        return text
-    return ""
-
-
-def _masked(receipt: Receipt, messenger: BaseMessenger) -> Receipt:
-    if not receipt.reason:
-        return receipt
-    return dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))

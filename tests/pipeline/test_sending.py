@@ -279,17 +279,18 @@ def test_a_pause_rests_the_whole_messenger_uses_up_no_attempt_and_stops_no_other
     assert [(row.status, row.attempts) for row in rows() if row.messenger == "scripted"] == [("sent", 1)] * 3
 
 
-def test_a_pause_also_holds_back_what_was_not_answered_and_the_longest_counts(signals, scripted, fire) -> None:
+def test_a_pause_gives_back_what_was_not_answered_and_the_longest_counts(signals, scripted, fire) -> None:
     scripted.script = staticmethod(
         lambda messages: [Receipt.pause(after=5, reason="a"), Receipt.pause(after=60, reason="b")]
     )
     fire()
     signals.run()
     assert [(row.status, row.attempts, row.last_error) for row in rows()] == [
-        ("retry", 0, "a"), ("retry", 0, "b"), ("retry", 0, "b"),
+        ("retry", 0, "a"), ("retry", 0, "b"), ("pending", 0, ""),
     ]  # fmt: skip
     until = MessengerState.objects.get(messenger="scripted").paused_until
-    assert until > rows()[0].not_before + timedelta(seconds=50)
+    last, first, rest = (row.not_before for row in rows())
+    assert last == first >= until > rest + timedelta(seconds=50), "those that caused it go behind the rest"
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one(signals, scripted, fire) -> None:
