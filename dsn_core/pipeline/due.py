@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,15 +127,17 @@ def seconds_overdue(using: str) -> dict[str, float]:
     return overdue
 
 
-def seconds_until_due(using: str) -> float | None:
+def seconds_until_due(using: str, without: Collection[str] = ()) -> float | None:
     """Seconds until the next event or delivery is due, 0.0 when one is now, None when none is open. Two queries.
 
+    Deliveries of the messengers ``without`` are not looked at.
     Counts by the database's clock. What a worker holds is due at the end of its lease; what waits for
     a messenger's pause or rate, at the end of that.
     """
     # Each of these is the first entry of its part of the claim index, however many rows are open.
     firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}
     states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **firsts)
+    states = states.exclude(messenger__in=without)
     waits = [wait for state in states if (wait := _wait_of(state)) is not None]
     events = Event.objects.using(using).filter(not_before__isnull=False).annotate(database_now=DatabaseNow())
     first: Any = events.order_by("not_before", "id").values_list("not_before", "database_now").first()

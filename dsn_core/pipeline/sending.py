@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import Error
@@ -14,12 +14,12 @@ from django.db.models import QuerySet
 from dsn_core import context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.messengers import BaseMessenger
-from dsn_core.exceptions import ConfigurationError, ContractError
+from dsn_core.exceptions import ConfigurationError, DSNError
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
 from dsn_core.pipeline import due, itself, pacing
-from dsn_core.pipeline.batch import SEND_AGAIN, Batch
+from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.delivering import deliver
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
@@ -30,7 +30,8 @@ from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
 
-DEFAULT_BATCH = 100
+#: Why the messengers cannot be made that this process tried in vain.
+_unmade: dict[str, str] = {}
 #: A claim that was full and was worked off in less than these seconds is followed by one of twice as many batches.
 QUICK_SECONDS = 0.5
 #: Batches of one claim at most: what the next worker has to wait for.
@@ -82,7 +83,10 @@ class Sender:
         if not look.has_work:
             return Work()
         messenger = made(self.alias)
-        limit = self._batches * (DEFAULT_BATCH if isinstance(messenger, Verdict) else messenger.batch_size)
+        if messenger is None:
+            # Another worker may have it.
+            return Work()
+        limit = self._batches * messenger.batch_size
         claimed, rest = self._claim(messenger, limit)
         if claimed is None:
             return Work(rest=rest)
@@ -98,11 +102,9 @@ class Sender:
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
-    def _claim(self, messenger: BaseMessenger | Verdict, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
+    def _claim(self, messenger: BaseMessenger, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
         """What is due, and seconds until the rate lets more go."""
         rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
-        if isinstance(messenger, Verdict):
-            return _claim_first(rows, limit), None
         rate = messenger.options.rate
         if rate is None:
             return _claim(rows, messenger, limit), None
@@ -113,15 +115,12 @@ class Sender:
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
 
-    def _send(self, batch: Batch, messenger: BaseMessenger | Verdict) -> None:
+    def _send(self, batch: Batch, messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
                 batch.drop_exhausted()
-                if isinstance(messenger, Verdict):
-                    batch.end_open(messenger)
-                else:
-                    send(batch, messenger)
+                send(batch, messenger)
             except BaseException as error:
                 reraise_interrupt(error)
                 logger.exception("A batch of the messenger %s broke off", self.alias)
@@ -143,19 +142,26 @@ class Sender:
             logger.error("A batch of %s is left to the end of its lease: %s", self.alias, describe(error))
 
 
-def made(alias: str) -> BaseMessenger | Verdict:
-    """The messenger with its options, or what becomes of its deliveries without it."""
+def made(alias: str) -> BaseMessenger | None:
+    """The messenger with its options; None where it cannot be made, which is logged once for each reason."""
     try:
         with tidied(f"messenger {alias!r}"):
-            return registry.messenger(alias)
-    except ConfigurationError as error:
-        return Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}")
-    except ContractError as error:
-        return Verdict(Status.RETRY, str(error))
+            messenger = registry.messenger(alias)
     except BaseException as error:
         reraise_interrupt(error)
-        # What it says may quote an option, which only the messenger's options could mask.
-        return Verdict(Status.RETRY, f"The messenger {alias!r} cannot be made: it raised {type(error).__name__}.")
+        # What others say may quote an option, which only the messenger's options could mask.
+        why = str(error) if isinstance(error, DSNError) else f"It raised {type(error).__name__}."
+        if _unmade.get(alias) != why:
+            _unmade[alias] = why
+            logger.error("Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s", alias, why)
+        return None
+    _unmade.pop(alias, None)
+    return messenger
+
+
+def unmade() -> Collection[str]:
+    """The messengers with work that this process could not make when it last tried."""
+    return list(_unmade)
 
 
 def _report(alias: str, rows: Sequence[Delivery]) -> None:

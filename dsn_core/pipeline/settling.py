@@ -30,6 +30,7 @@ from dsn_core.models.delivery import (
 )
 from dsn_core.models.sql import storable
 from dsn_core.models.subscription import Priority
+from dsn_core.pipeline import holding
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.plugin_calls import announce
 from dsn_core.pipeline.updating import update
@@ -38,8 +39,8 @@ from dsn_core.signals import address_refused, delivery_finished
 
 #: What settling writes.
 _SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
-#: What it writes besides when a messenger asked for a pause.
-_PAUSED = ("paused_at", "priority")
+#: What it writes besides where a row is held, or made its messenger pause.
+_RARE = ("held_since", "paused_at", "priority")
 
 logger = logging.getLogger("dsn_core.settling")
 
@@ -61,6 +62,7 @@ class Verdict:
     ``at_least``: seconds below which the back-off does not fall.
     ``counts``: whether the attempt is used up.
     ``refused_address``: whether the address is what it failed for.
+    ``held``: whether it waits for something to be installed, or for a setting to be mended: for a day at most.
     ``paused_at``: when its messenger asked for a pause because of it.
     """
 
@@ -72,6 +74,7 @@ class Verdict:
     provider_id: str = ""
     counts: bool = True
     refused_address: bool = False
+    held: bool = False
     paused_at: datetime.datetime | None = None
 
 
@@ -119,11 +122,12 @@ def settle(
     write, it is tried again while ``insists()``, and then raises what the database raises.
     """
     moment = claimed.clock.now()
+    is_rare = _is_rare(rows)
     for row in rows:
         # Not a second time, after settling was interrupted: what uses up no attempt would give one back twice.
         if row.lease_token is not None:
             _apply(row, verdicts[row.id], moment)
-    names = (*_SETTLED, *_PAUSED) if any(verdicts[row.id].paused_at for row in rows) else _SETTLED
+    names = (*_SETTLED, *_RARE) if is_rare or _is_rare(rows) else _SETTLED
     settled = sum(_insist(some, names, claimed, using, insists) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
@@ -166,6 +170,10 @@ def _tell(
             )
 
 
+def _is_rare(rows: Sequence[Delivery]) -> bool:
+    return any(row.held_since is not None or row.paused_at is not None for row in rows)
+
+
 def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     """The one place where a delivery that was claimed gets its next status."""
     status, error = verdict.status, verdict.error
@@ -175,6 +183,14 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
         # Once is nobody's fault. From the second time on it goes behind those of every priority.
         row.priority = Priority.LOW if row.paused_at is not None else row.priority
         row.paused_at = verdict.paused_at
+    after = verdict.after
+    if verdict.held:
+        after = holding.wait_of(row.held_since, moment)
+        row.held_since = row.held_since or moment
+        if after is None:
+            status, error = Status.FAILED, f"Given up after a day: {error.rstrip('.')}. {holding.SEND_AGAIN}"
+    elif verdict.counts:
+        row.held_since = None
     if status is Status.RETRY and row.attempts >= conf.current().MAX_ATTEMPTS:
         status = Status.FAILED
         error = f"Given up after {row.attempts} attempts. The last one: {error or 'no reason given'}"
@@ -188,7 +204,7 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     if status in FINAL:
         row.not_before, row.finished_at = None, moment
     else:
-        after = max(backoff(row.attempts), verdict.at_least) if verdict.after is None else verdict.after
+        after = max(backoff(row.attempts), verdict.at_least) if after is None else after
         row.not_before = verdict.not_before or moment + datetime.timedelta(seconds=after)
         row.finished_at = None
 
