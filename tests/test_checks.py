@@ -484,7 +484,7 @@ def test_only_the_stored_rows_need_the_database() -> None:
     }
 
     assert tags.pop("check_stored") == {Tags.database}
-    own = ("check_settings", "check_models", "check_plugins", "check_database", "check_deployment")
+    own = ("check_settings", "check_models", "check_plugins", "check_paths", "check_database", "check_deployment")
     assert tags == {name: {"dsn"} for name in own}
 
 

@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import formats, timezone
@@ -21,6 +22,7 @@ from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting
 from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.models import ConfigurationChange, MessengerState
 from dsn_core.models.clock import DatabaseNow
+from dsn_core.pipeline import waiting
 
 
 def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.timedelta:
@@ -41,7 +43,7 @@ class MessengerStateAdmin(_KeptAdmin):
     list_display = ["messenger", "pause_shown", "reason_begun", "rate_shown", "readiness_shown"]
     search_fields = ["messenger"]
     actions = ["end_pause"]
-    fields = ["messenger", "pause_shown", "reason_shown", "rate_shown", "readiness_shown"]
+    fields = ["messenger", "pause_shown", "reason_shown", "rate_shown", "readiness_shown", "held_shown"]
 
     @admin.action(description=gettext_lazy("End the pause"), permissions=["operate"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[MessengerState]) -> None:
@@ -93,6 +95,14 @@ class MessengerStateAdmin(_KeptAdmin):
     @admin.display(description=gettext_lazy("configuration"))
     def readiness_shown(self, state: MessengerState) -> str:
         return readiness(state.messenger)
+
+    @admin.display(description=gettext_lazy("waits to be mended"))
+    def held_shown(self, state: MessengerState) -> str:
+        held = waiting.held_deliveries(state.messenger, state._state.db or DEFAULT_DB_ALIAS)
+        if held is None:
+            return NOTHING
+        text = ngettext("%d delivery", "%d deliveries", held.count) % held.count
+        return format_html("{} {}", badge(text, "warning"), block(held.reason, MAX_SHOWN))
 
 
 @admin.register(ConfigurationChange)

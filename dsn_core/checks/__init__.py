@@ -15,6 +15,9 @@ dsn.E003   The value of a setting cannot be used. Its default is; a ``PLUGINS`` 
 dsn.W004   ``DSN["RUNNER"]`` names no installed runner: messages wait for a worker.
 dsn.E005   ``DSN["PROFILE_MODEL"]`` names no model, or one without a one-to-one relation to the user.
 dsn.W006   The runner that ``DSN["RUNNER"]`` names cannot work here, as ``tasks`` without Django Tasks.
+dsn.W007   A path of ``ADDRESSES``, ``LANGUAGE_PATH`` or ``TIME_ZONE_PATH`` leads nowhere from the user,
+           or ``ADDRESSES`` names no messenger. A warning: messages wait until it is mended.
+dsn.W008   A messenger looks for addresses in a field that ``PROFILE_MODEL`` does not have.
 dsn.W010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
 dsn.W011   A plugin implements a hook that does not exist, or forgot to mark one.
@@ -38,6 +41,8 @@ dsn.W041   The events are in SQLite, its transactions do not begin as ``IMMEDIAT
            process sends (the runner is not ``immediate``).
 dsn.W042   A stored trigger is about a model in another database than the events (*).
 dsn.W043   ``DSN["RUNNER"]`` is ``tasks``, and Django Tasks would run nothing apart from the caller.
+dsn.W047   The database of the events has a connection pool that is smaller than the number of threads of
+           a worker (``RUNNER`` is ``worker``).
 =========  ==========================================================================================
 
 (*) Asks the database, and therefore only with ``manage.py check --database default``. A table that
@@ -53,6 +58,7 @@ from django.core.checks import Tags, register
 from dsn_core.checks.configuration import check_database, check_models, check_settings
 from dsn_core.checks.deployment import check_deployment
 from dsn_core.checks.installed import check_plugins
+from dsn_core.checks.paths import check_paths
 from dsn_core.checks.stored import check_stored
 
 TAG: Final = "dsn"
@@ -60,7 +66,7 @@ TAG: Final = "dsn"
 
 def register_all() -> None:
     """Register every check with Django. Doing it again changes nothing."""
-    for check in (check_settings, check_models, check_plugins, check_database):
+    for check in (check_settings, check_models, check_plugins, check_paths, check_database):
         register(check, TAG)
     register(check_deployment, TAG, deploy=True)
     # Without our tag: from Django 6.1 on, --tag hands every database to the checks that it selects.

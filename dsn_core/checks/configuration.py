@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.apps import apps
@@ -9,7 +10,7 @@ from django.core import checks
 from django.db import connections
 
 from dsn_core import conf
-from dsn_core.checks.installed import as_warning
+from dsn_core.checks.installed import as_warning, ready_messengers
 from dsn_core.exceptions import ConfigurationError, UnknownName, nearest
 from dsn_core.intake.record import outbox
 from dsn_core.payload import sensitive
@@ -100,11 +101,39 @@ SQLITE_VERSION: Final = (3, 33, 0)
 
 
 def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E016 and W041, where the events are in SQLite. Opens no connection."""
+    """E016 and W041, where the events are in SQLite; W047, where a pool has its connections. Opens no connection."""
     connection = connections[alias := outbox()]
     if connection.vendor != "sqlite":
-        return []
+        return pool_messages(registry, connection.settings_dict, alias)
     return [*_sqlite_version(connection), *_transaction_mode(connection, alias)]
+
+
+#: Connections that psycopg's pool holds where nobody says how many.
+POOL_SIZE: Final = 4
+#: Connections of a worker beside those that send: of its main thread, of what hears of news, of the fan-out.
+OTHER_THREADS: Final = 3
+
+
+def pool_messages(registry: Registry, database: Mapping[str, Any], alias: str) -> list[checks.CheckMessage]:
+    """W047. ``database`` is what ``DATABASES`` says of ``alias``."""
+    pool = database.get("OPTIONS", {}).get("pool")
+    if not pool or conf.current().RUNNER != "worker":
+        return []
+    sizes = pool if isinstance(pool, Mapping) else {}
+    size = sizes.get("max_size") or sizes.get("min_size", POOL_SIZE)
+    lanes = [registry.messenger_options(name).LANES for name in ready_messengers(registry)]
+    threads = OTHER_THREADS + sum(lanes)
+    if not isinstance(size, int) or size >= threads:
+        return []
+    return [
+        checks.Warning(
+            f"The pool of the database {alias!r} has {size} connections, and a worker has up to {threads} threads with "
+            "one each: those that come last wait for a connection in vain.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['pool'] to {{'max_size': {threads}}} or more, or let workers "
+            "have settings without a pool.",
+            id="dsn.W047",
+        )
+    ]
 
 
 def _sqlite_version(connection: Any) -> list[checks.CheckMessage]:

@@ -55,6 +55,11 @@ def messenger_messages(registry: Registry) -> dict[str, list[checks.CheckMessage
     }
 
 
+def ready_messengers(registry: Registry) -> list[str]:
+    """The messengers and accounts that can send."""
+    return [item.name for entry in inventory.take(registry) for item in entry.items[MESSENGERS.plural] if item.ready]
+
+
 def as_warning(message: checks.CheckMessage) -> checks.CheckMessage:
     """``message``, as a warning where it is more: what stops no message but a plugin's must not stop the site."""
     if not message.is_serious():

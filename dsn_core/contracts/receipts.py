@@ -95,8 +95,11 @@ class Receipt:
     def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
         """Not sent; the whole messenger rests for ``after`` seconds, in all workers.
 
-        Uses up no attempt, neither of this message nor of those of the batch that are still
-        unanswered.
+        For what is the account's: a login that is refused, too many requests. This message goes
+        behind the others, and uses up an attempt only if another message of the messenger was sent
+        since it last caused a pause. Those of the batch that are still unanswered are given back as
+        if they had not been claimed. What follows one receiver is no pause, but ``failed`` or
+        ``invalid_address``.
         """
         return cls(Outcome.PAUSE, reason=reason, after=after, message=message)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -21,9 +23,18 @@ class Claimable(models.Model):
         blank=True,
         help_text=_("When it may be worked on; the end of the lease while a worker holds it; empty when finished."),
     )
+    held_since = models.DateTimeField(
+        _("held since"),
+        null=True,
+        blank=True,
+        help_text=_("Since when it waits for something to be installed, or for a setting to be mended."),
+    )
     lease_token = models.UUIDField(_("lease"), null=True, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     last_error = models.TextField(_("last error"), blank=True)
+
+    #: What ``not_before`` said when it was claimed. Not stored.
+    due_at: datetime.datetime | None = None
 
     class Meta:
         abstract = True

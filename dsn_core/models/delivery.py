@@ -108,6 +108,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 attempts=0,
                 lease_token=None,
                 finished_at=None,
+                paused_at=None,
+                held_since=None,
                 # What was said of the message that was sent before is not said of the next.
                 provider_id="",
                 report="",
@@ -194,6 +196,9 @@ class Delivery(Claimable):
     reported_at = models.DateTimeField(_("reported"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    paused_at = models.DateTimeField(
+        _("asked for a pause"), null=True, blank=True, help_text=_("When its messenger last asked for a pause at it.")
+    )
 
     objects = DeliveryQuerySet.as_manager()
 

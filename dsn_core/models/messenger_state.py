@@ -24,6 +24,10 @@ class MessengerState(models.Model):
     messenger = models.CharField(_("messenger"), max_length=MAX_NAME_LENGTH, unique=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.TextField(_("reason of the pause"), blank=True)
+    #: When it last asked for a pause, and when it is known to have sent something after one. Whoever causes a pause
+    #: while others are sent is its cause; where nothing was sent in between, it is the account.
+    paused_at = models.DateTimeField(_("last asked for a pause"), null=True, blank=True)
+    sent_at = models.DateTimeField(_("sent after a pause"), null=True, blank=True)
     #: When the next message may leave at the messenger's rate, shared by all workers.
     rate_next_at = models.DateTimeField(_("next at its rate"), null=True, blank=True)
 

@@ -6,7 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
@@ -20,9 +20,6 @@ from dsn_core.models.delivery import Status
 from dsn_core.pipeline.claiming import Claim
 from dsn_core.pipeline.plugin_calls import tidied
 from dsn_core.pipeline.settling import Verdict, once, settle, verdict_of
-
-#: The way out of a failure that somebody can mend, at the end of its message.
-SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.objects.retry()."
 
 
 class Batch:
@@ -65,6 +62,8 @@ class Batch:
         #: Whether the last try to settle failed.
         self.is_stuck = False
         self.retry_unknown = False
+        #: Whether its messenger asked for a pause, and nothing is known to have been sent by it since then.
+        self.is_doubted = False
         #: When it last showed that it goes on, by this process's own clock.
         self.alive_at = time.monotonic()
 
@@ -178,6 +177,10 @@ class Batch:
     def end(self, row: Delivery, status: Status, error: str) -> None:
         self.verdicts[row.pk] = Verdict(status, error)
 
+    def hold(self, rows: Sequence[Delivery], why: str) -> None:
+        """Let ``rows`` wait for something to be installed, or for a setting to be mended."""
+        self.verdicts.update({row.pk: Verdict(Status.RETRY, why, counts=False, held=True) for row in rows})
+
     def end_open(self, verdict: Verdict) -> None:
         self.verdicts.update({row.pk: verdict for row in self.open})
 
@@ -252,7 +255,8 @@ def _attach(row: Delivery, name: str, value: Model) -> None:
 
 def _given_back(row: Delivery) -> Verdict:
     status = Status.RETRY if row.attempts > 1 else Status.PENDING
-    return Verdict(status, row.last_error, after=0.0, counts=False)
+    # In its old place: what was put behind it stays behind it.
+    return Verdict(status, row.last_error, not_before=row.due_at, after=0.0, counts=False)
 
 
 def relations_of(model: type[Model], path: str) -> str:

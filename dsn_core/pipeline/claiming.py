@@ -119,7 +119,8 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
 
 
 def _take(row: Any, status: str, token: uuid.UUID, lease_end: datetime.datetime) -> None:
-    row.status, row.lease_token, row.not_before = status, token, lease_end
+    row.due_at, row.not_before = row.not_before, lease_end
+    row.status, row.lease_token = status, token
     row.attempts += 1
 
 

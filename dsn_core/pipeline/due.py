@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
@@ -33,8 +34,20 @@ def due_messengers(using: str) -> list[str]:
     return [name for name, is_due_now in found if is_due_now]
 
 
-def has_work(alias: str, using: str) -> bool:
-    """Whether deliveries of the messenger are due, and it does not pause. One query, which reads two indexes.
+@dataclass(frozen=True)
+class Look:
+    """What a look at a messenger's work shows.
+
+    ``has_work``: deliveries are due, and it does not pause. ``is_doubted``: nothing is known to have been sent by it
+    since it last asked for a pause.
+    """
+
+    has_work: bool
+    is_doubted: bool
+
+
+def look(alias: str, using: str) -> Look:
+    """Look whether there is work for the messenger. One query, which reads two indexes.
 
     Asked before each claim, and by idle workers all the time. Raw SQL: Django takes longer to write this query than the
     database to answer it.
@@ -48,10 +61,16 @@ def has_work(alias: str, using: str) -> bool:
         f"EXISTS (SELECT 1 FROM {row} WHERE {messenger} = %s AND {priority} = {int(one)} AND {not_before} <= {now})"  # noqa: S608 - names and numbers
         for one in Priority.values
     )
-    paused = f"SELECT 1 FROM {state} WHERE {messenger} = %s AND {quote('paused_until')} > {now}"  # noqa: S608 - names
+    of_state = f"SELECT 1 FROM {state} WHERE {messenger} = %s AND"  # noqa: S608 - names
+    paused = f"{of_state} {quote('paused_until')} > {now}"
+    # A comparison with NULL is none: one that never paused is not doubted.
+    paused_at, sent_at = map(quote, ("paused_at", "sent_at"))
+    doubted = f"{of_state} {paused_at} >= COALESCE({sent_at}, {paused_at})"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT NOT EXISTS ({paused}) AND ({due})", [alias] * (1 + len(Priority.values)))
-        return bool(cursor.fetchone()[0])
+        sql = f"SELECT NOT EXISTS ({paused}) AND ({due}), EXISTS ({doubted})"
+        cursor.execute(sql, [alias] * (2 + len(Priority.values)))
+        has_work, is_doubted = cursor.fetchone()
+    return Look(bool(has_work), bool(is_doubted))
 
 
 def make_missing_known(using: str) -> bool:
@@ -108,15 +127,17 @@ def seconds_overdue(using: str) -> dict[str, float]:
     return overdue
 
 
-def seconds_until_due(using: str) -> float | None:
+def seconds_until_due(using: str, without: Collection[str] = ()) -> float | None:
     """Seconds until the next event or delivery is due, 0.0 when one is now, None when none is open. Two queries.
 
+    Deliveries of the messengers ``without`` are not looked at.
     Counts by the database's clock. What a worker holds is due at the end of its lease; what waits for
     a messenger's pause or rate, at the end of that.
     """
     # Each of these is the first entry of its part of the claim index, however many rows are open.
     firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}
     states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **firsts)
+    states = states.exclude(messenger__in=without)
     waits = [wait for state in states if (wait := _wait_of(state)) is not None]
     events = Event.objects.using(using).filter(not_before__isnull=False).annotate(database_now=DatabaseNow())
     first: Any = events.order_by("not_before", "id").values_list("not_before", "database_now").first()

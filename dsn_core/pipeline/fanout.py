@@ -15,12 +15,12 @@ from django.db.models import F, QuerySet
 from dsn_core import conf, context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.receivers import Receiver
-from dsn_core.exceptions import ConfigurationError, PayloadError
+from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
 from dsn_core.models.sql import storable
-from dsn_core.pipeline import inserting
+from dsn_core.pipeline import holding, inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
@@ -293,12 +293,23 @@ def _settle(expansion: _Expansion, errors: list[BaseException], note: str) -> No
     text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH) or note
     values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}
     values["found"] = expansion.found
+    values["held_since"] = None
     if errors:
-        lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)
-        if lasting or event.attempts >= conf.current().MAX_ATTEMPTS:
-            values["status"] = Event.Status.FAILED
-        else:
-            values["status"] = Event.Status.PENDING
-            values["not_before"] = claimed.clock.now(backoff(event.attempts))
+        values |= _after_errors(event, errors, claimed.clock)
     rows = Event.objects.using(expansion.using).filter(pk=event.pk, lease_token=claimed.token)
     rows.update(lease_token=None, **values)
+
+
+def _after_errors(event: Event, errors: Sequence[BaseException], clock: DatabaseClock) -> dict[str, Any]:
+    """When the fan-out is tried again, if it is. What lacks a resolver waits for it, and uses up no attempt."""
+    failed = {"status": Event.Status.FAILED}
+    if any(isinstance(error, UnknownName) for error in errors):
+        now = clock.now()
+        if (wait := holding.wait_of(event.held_since, now)) is None:
+            return failed
+        after = {"not_before": clock.now(wait), "attempts": max(event.attempts - 1, 0)}
+        return {"status": Event.Status.PENDING, "held_since": event.held_since or now, **after}
+    lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)
+    if lasting or event.attempts >= conf.current().MAX_ATTEMPTS:
+        return failed
+    return {"status": Event.Status.PENDING, "not_before": clock.now(backoff(event.attempts))}

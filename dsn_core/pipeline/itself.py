@@ -18,7 +18,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
 from dsn_core.models.sql import storable
 from dsn_core.pipeline import inserting
-from dsn_core.pipeline.batch import SEND_AGAIN, Batch
+from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
@@ -130,8 +130,11 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         return
     try:
         template = registry.message_template(rows[0].backend.message_template)
+        locales = Locales()
+        for row in rows:
+            locales.of_user(row.user if row.user_id is not None else None)
     except ConfigurationError as error:
-        batch.end_open(Verdict(Status.FAILED, f"{error} {SEND_AGAIN}"))
+        batch.hold(rows, str(error))
         return
     if not batch.go_on():
         return

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.utils import timezone, translation
 
 from dsn_core import conf
+from dsn_core.exceptions import ConfigurationError
 from dsn_core.payload.private import follow
 
 logger = logging.getLogger("dsn_core.sending")
@@ -46,7 +47,7 @@ class Locales:
 
         Returns whether they differ from those of the user before.
         """
-        wanted = (_preference(user, self._language_path), _preference(user, self._time_zone_path))
+        wanted = self.of_user(user)
         if wanted == self._held:
             return False
         self._before.close()
@@ -56,6 +57,16 @@ class Locales:
         self._held = wanted
         return True
 
+    def of_user(self, user: Any) -> tuple[str, str]:
+        """The language and time zone that ``user`` names; empty: the site's.
+
+        Raises :class:`~dsn_core.exceptions.ConfigurationError` where a path of the settings leads nowhere.
+        """
+        return (
+            _preference(user, self._language_path, "LANGUAGE_PATH"),
+            _preference(user, self._time_zone_path, "TIME_ZONE_PATH"),
+        )
+
     @contextlib.contextmanager
     def of(self, user: Any) -> Iterator[None]:
         """The same for the time of one block."""
@@ -64,8 +75,13 @@ class Locales:
             yield
 
 
-def _preference(user: Any, path: str) -> str:
-    value = follow(user, path, missing_key_is_none=True) if path and user is not None else None
+def _preference(user: Any, path: str, setting: str) -> str:
+    if not path or user is None:
+        return ""
+    try:
+        value = follow(user, path, missing_key_is_none=True)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"DSN[{setting!r}]: {error}") from error
     return str(value) if value else ""
 
 

@@ -38,6 +38,7 @@ def pause(alias: str, receipt: Receipt, clock: DatabaseClock, using: str) -> tup
     until = clock.now(seconds)
     states = MessengerState.objects.using(using)
     states.get_or_create(messenger=alias)
+    states.filter(messenger=alias).update(paused_at=clock.now())
     shorter = Q(paused_until__isnull=True) | Q(paused_until__lt=until)
     states.filter(shorter, messenger=alias).update(paused_until=until, pause_reason=reason)
     return seconds, reason

@@ -11,11 +11,11 @@ from dsn_core._django import ThreadState
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError, UnknownName
+from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
-from dsn_core.pipeline.batch import SEND_AGAIN, Batch
+from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
 from dsn_core.pipeline.settling import Verdict
@@ -55,10 +55,13 @@ def find_addresses(batch: Batch, messenger: BaseMessenger) -> None:
             found = {key: str(address) for key, address in given.items() if address}
     except BaseException as error:
         reraise_interrupt(error)
-        status = Status.FAILED if isinstance(error, ConfigurationError) else Status.RETRY
+        said = "The addresses of the users could not be found"
+        if isinstance(error, ConfigurationError):
+            batch.hold(rows, f"{said}: {messenger.options.mask(str(error))}")
+            return
         why = messenger.options.mask(describe(error))
         for row in rows:
-            batch.end(row, status, f"The addresses of the users could not be found: {why}")
+            batch.end(row, Status.RETRY, f"{said}: {why}")
         return
     for row in rows:
         row.address = found.get(row.user_id, "")
@@ -78,16 +81,19 @@ def render(batch: Batch) -> list[Message]:
             known = row._state.fields_cache
             name, activity, user = known["backend"].message_template, known["event"].activity, known.get("user")
             try:
-                if name not in templates:
-                    templates[name] = registry.message_template(name)
-                if locales.switch(user) or before is None:
+                try:
+                    if name not in templates:
+                        templates[name] = registry.message_template(name)
+                    has_switched = locales.switch(user)
+                except ConfigurationError as error:
+                    batch.hold([row], str(error))
+                    continue
+                if has_switched or before is None:
                     before = ThreadState()
                 rendered = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
                 message = addressed(rendered, row, user)
                 batch.in_hand[message.id] = row
                 messages.append(message)
-            except UnknownName as error:
-                batch.end(row, Status.FAILED, f"{error} {SEND_AGAIN}")
             except DatabaseTrouble as error:
                 batch.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
             except BaseException as error:

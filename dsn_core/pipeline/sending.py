@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import Error
@@ -14,27 +13,25 @@ from django.db.models import QuerySet
 
 from dsn_core import context
 from dsn_core._django import is_interrupt
-from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
-from dsn_core.contracts.overriding import overrides
-from dsn_core.contracts.receipts import Outcome, Receipt
-from dsn_core.exceptions import ConfigurationError, ContractError
-from dsn_core.models import Delivery, MessengerState
+from dsn_core.exceptions import ConfigurationError, DSNError
+from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
 from dsn_core.pipeline import due, itself, pacing
-from dsn_core.pipeline.batch import SEND_AGAIN, Batch
+from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt, tidied
+from dsn_core.pipeline.delivering import deliver
+from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import apply_filters, find_addresses, render
-from dsn_core.pipeline.settling import Verdict, verdict_of
+from dsn_core.pipeline.settling import Verdict
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
-from dsn_core.signals import messenger_paused
 
 logger = logging.getLogger("dsn_core.sending")
 
-DEFAULT_BATCH = 100
+#: Why the messengers cannot be made that this process tried in vain.
+_unmade: dict[str, str] = {}
 #: A claim that was full and was worked off in less than these seconds is followed by one of twice as many batches.
 QUICK_SECONDS = 0.5
 #: Batches of one claim at most: what the next worker has to wait for.
@@ -43,7 +40,7 @@ MOST_BATCHES = 10
 #: less than asking does.
 LOOK_SECONDS = 0.05
 #: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
-UNREAD = ("not_before", "created_at", "finished_at", "report", "report_reason", "reported_at")
+UNREAD = ("created_at", "finished_at", "report", "report_reason", "reported_at")
 
 
 @dataclass(frozen=True)
@@ -82,15 +79,20 @@ class Sender:
 
     def work(self) -> Work:
         """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
-        if not due.has_work(self.alias, self.using):
+        look = due.look(self.alias, self.using)
+        if not look.has_work:
             return Work()
         messenger = made(self.alias)
-        limit = self._batches * (DEFAULT_BATCH if isinstance(messenger, Verdict) else messenger.batch_size)
+        if messenger is None:
+            # Another worker may have it.
+            return Work()
+        limit = self._batches * messenger.batch_size
         claimed, rest = self._claim(messenger, limit)
         if claimed is None:
             return Work(rest=rest)
         started = time.monotonic()
         batch = self.batch = Batch(claimed, self.using, self._stop, is_stubborn=self._is_stubborn)
+        batch.is_doubted = look.is_doubted
         try:
             self._send(batch, messenger)
         finally:
@@ -100,11 +102,9 @@ class Sender:
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
-    def _claim(self, messenger: BaseMessenger | Verdict, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
+    def _claim(self, messenger: BaseMessenger, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
         """What is due, and seconds until the rate lets more go."""
         rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
-        if isinstance(messenger, Verdict):
-            return _claim_first(rows, limit), None
         rate = messenger.options.rate
         if rate is None:
             return _claim(rows, messenger, limit), None
@@ -115,15 +115,12 @@ class Sender:
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
 
-    def _send(self, batch: Batch, messenger: BaseMessenger | Verdict) -> None:
+    def _send(self, batch: Batch, messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
                 batch.drop_exhausted()
-                if isinstance(messenger, Verdict):
-                    batch.end_open(messenger)
-                else:
-                    send(batch, messenger)
+                send(batch, messenger)
             except BaseException as error:
                 reraise_interrupt(error)
                 logger.exception("A batch of the messenger %s broke off", self.alias)
@@ -145,19 +142,26 @@ class Sender:
             logger.error("A batch of %s is left to the end of its lease: %s", self.alias, describe(error))
 
 
-def made(alias: str) -> BaseMessenger | Verdict:
-    """The messenger with its options, or what becomes of its deliveries without it."""
+def made(alias: str) -> BaseMessenger | None:
+    """The messenger with its options; None where it cannot be made, which is logged once for each reason."""
     try:
         with tidied(f"messenger {alias!r}"):
-            return registry.messenger(alias)
-    except ConfigurationError as error:
-        return Verdict(Status.FAILED, f"{str(error).rstrip('.')}. {SEND_AGAIN}")
-    except ContractError as error:
-        return Verdict(Status.RETRY, str(error))
+            messenger = registry.messenger(alias)
     except BaseException as error:
         reraise_interrupt(error)
-        # What it says may quote an option, which only the messenger's options could mask.
-        return Verdict(Status.RETRY, f"The messenger {alias!r} cannot be made: it raised {type(error).__name__}.")
+        # What others say may quote an option, which only the messenger's options could mask.
+        why = str(error) if isinstance(error, DSNError) else f"It raised {type(error).__name__}."
+        if _unmade.get(alias) != why:
+            _unmade[alias] = why
+            logger.error("Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s", alias, why)
+        return None
+    _unmade.pop(alias, None)
+    return messenger
+
+
+def unmade() -> Collection[str]:
+    """The messengers with work that this process could not make when it last tried."""
+    return list(_unmade)
 
 
 def _report(alias: str, rows: Sequence[Delivery]) -> None:
@@ -217,86 +221,3 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
                 # Another worker was told so: what is left would only hear the same.
                 batch.is_broken_off = True
                 return
-
-
-def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
-    """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
-    if not messages:
-        return
-    if not batch.hand_over([batch.in_hand[message.id] for message in messages]):
-        return
-    receipts = batch.receipts
-    try:
-        with tidied(f"messenger {messenger.alias!r}"):
-            error = collect(messenger, messages, batch.go_on, receipts)
-    except BaseException as ending:
-        reraise_interrupt(ending)
-        error = messenger.options.mask(describe(ending))
-        logger.error("The messenger %s raised %s, which ends its batch and nothing else.", messenger.alias, error)
-        # It says nothing of the messages that the messenger had: SystemExit may come after the last was sent.
-        for message in messages:
-            receipts.setdefault(message.id, Receipt.unknown(error))
-        batch.is_broken_off = True
-    pauses = [receipt for receipt in receipts.values() if receipt.outcome is Outcome.PAUSE]
-    pause = max(pauses, key=lambda receipt: receipt.after or 0, default=None)
-    for message in messages:
-        receipt = receipts.get(message.id)
-        if receipt is None and pause is None and batch.is_broken_off:
-            continue
-        if receipt is None:
-            receipt = pause or Receipt.retry(reason=error or "The messenger gave no answer about this message.")
-        batch.verdicts[batch.in_hand[message.id].id] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
-    if pause is not None:
-        seconds, reason = pacing.pause(messenger.alias, pause, batch.clock, batch.using)
-        logger.warning("The messenger %s pauses for %g s: %s", messenger.alias, seconds, reason)
-        announce(messenger_paused, MessengerState, messenger=messenger.alias, seconds=seconds, reason=reason)
-        # The rest of the claim would only hear the same.
-        batch.is_broken_off = True
-
-
-def collect(
-    messenger: BaseMessenger,
-    messages: Sequence[Message],
-    go_on: Callable[[], bool],
-    receipts: dict[str, Receipt],
-) -> str:
-    """Put the receipts by message id into ``receipts``, one by one; return what the messenger raised, if it did.
-
-    A receipt that names its message is that one's; others are taken in the order of the messages
-    that have none yet. ``go_on()`` is asked after each; when it says no, a messenger that yields its
-    receipts is not asked for more, but for those of what it has under way. Raises what is no ``Exception``, and
-    interrupts.
-    """
-    waiting = iter(messages)
-    try:
-        answers: Iterable[Receipt] | None = messenger.send_messages(messages)
-        for receipt in answers or ():
-            if not isinstance(receipt, Receipt):
-                raise TypeError(
-                    f"send_messages() answered with {type(receipt).__name__}; it answers with Receipt objects."
-                )
-            about = receipt.message
-            if about is None:
-                about = next((message for message in waiting if message.id not in receipts), None)
-            if about is not None:
-                # The first answer about a message counts: what was sent is not to be sent again.
-                receipts.setdefault(about.id, _masked(receipt, messenger))
-            if len(receipts) < len(messages) and not go_on():
-                if overrides(type(messenger), BaseMessenger, "stop"):
-                    messenger.stop()
-                elif isinstance(answers, Generator):
-                    # Closed, so that it can close its connection.
-                    answers.close()
-                    break
-    except Exception as error:
-        reraise_interrupt(error)
-        text: str = messenger.options.mask(describe(error))
-        logger.warning("The messenger %s raised %s", messenger.alias, text)
-        return text
-    return ""
-
-
-def _masked(receipt: Receipt, messenger: BaseMessenger) -> Receipt:
-    if not receipt.reason:
-        return receipt
-    return dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))

@@ -29,6 +29,8 @@ from dsn_core.models.delivery import (
     Status,
 )
 from dsn_core.models.sql import storable
+from dsn_core.models.subscription import Priority
+from dsn_core.pipeline import holding
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.plugin_calls import announce
 from dsn_core.pipeline.updating import update
@@ -37,6 +39,8 @@ from dsn_core.signals import address_refused, delivery_finished
 
 #: What settling writes.
 _SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
+#: What it writes besides where a row is held, or made its messenger pause.
+_RARE = ("held_since", "paused_at", "priority")
 
 logger = logging.getLogger("dsn_core.settling")
 
@@ -54,18 +58,24 @@ class Verdict:
     """What a delivery's row will say.
 
     ``after``: seconds until the next attempt, None when the back-off decides; used by RETRY only.
+    ``not_before``: the moment of the next attempt, which goes before ``after``.
     ``at_least``: seconds below which the back-off does not fall.
     ``counts``: whether the attempt is used up.
     ``refused_address``: whether the address is what it failed for.
+    ``held``: whether it waits for something to be installed, or for a setting to be mended: for a day at most.
+    ``paused_at``: when its messenger asked for a pause because of it.
     """
 
     status: Status
     error: str = ""
     after: float | None = None
+    not_before: datetime.datetime | None = None
     at_least: float = 0.0
     provider_id: str = ""
     counts: bool = True
     refused_address: bool = False
+    held: bool = False
+    paused_at: datetime.datetime | None = None
 
 
 #: What nearly all get: one object for all.
@@ -112,11 +122,13 @@ def settle(
     write, it is tried again while ``insists()``, and then raises what the database raises.
     """
     moment = claimed.clock.now()
+    is_rare = _is_rare(rows)
     for row in rows:
         # Not a second time, after settling was interrupted: what uses up no attempt would give one back twice.
         if row.lease_token is not None:
             _apply(row, verdicts[row.id], moment)
-    settled = sum(_insist(some, claimed, using, insists) for some in chunks(rows))
+    names = (*_SETTLED, *_RARE) if is_rare or _is_rare(rows) else _SETTLED
+    settled = sum(_insist(some, names, claimed, using, insists) for some in chunks(rows))
     if settled < len(rows):
         logger.warning(
             "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
@@ -158,11 +170,27 @@ def _tell(
             )
 
 
+def _is_rare(rows: Sequence[Delivery]) -> bool:
+    return any(row.held_since is not None or row.paused_at is not None for row in rows)
+
+
 def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     """The one place where a delivery that was claimed gets its next status."""
     status, error = verdict.status, verdict.error
     if not verdict.counts:
         row.attempts -= 1
+    if verdict.paused_at is not None:
+        # Once is nobody's fault. From the second time on it goes behind those of every priority.
+        row.priority = Priority.LOW if row.paused_at is not None else row.priority
+        row.paused_at = verdict.paused_at
+    after = verdict.after
+    if verdict.held:
+        after = holding.wait_of(row.held_since, moment)
+        row.held_since = row.held_since or moment
+        if after is None:
+            status, error = Status.FAILED, f"Given up after a day: {error.rstrip('.')}. {holding.SEND_AGAIN}"
+    elif verdict.counts:
+        row.held_since = None
     if status is Status.RETRY and row.attempts >= conf.current().MAX_ATTEMPTS:
         status = Status.FAILED
         error = f"Given up after {row.attempts} attempts. The last one: {error or 'no reason given'}"
@@ -176,8 +204,9 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     if status in FINAL:
         row.not_before, row.finished_at = None, moment
     else:
-        after = max(backoff(row.attempts), verdict.at_least) if verdict.after is None else verdict.after
-        row.not_before, row.finished_at = moment + datetime.timedelta(seconds=after), None
+        after = max(backoff(row.attempts), verdict.at_least) if after is None else after
+        row.not_before = verdict.not_before or moment + datetime.timedelta(seconds=after)
+        row.finished_at = None
 
 
 def believe_reports(rows: QuerySet[Delivery]) -> None:
@@ -190,7 +219,9 @@ def believe_reports(rows: QuerySet[Delivery]) -> None:
     )
 
 
-def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str, insists: Callable[[], bool]) -> int:
+def _insist(
+    rows: Sequence[Delivery], names: Sequence[str], claimed: Claim[Delivery], using: str, insists: Callable[[], bool]
+) -> int:
     """Write the rows down, however often it takes: what was sent must not be sent again.
 
     The database may be restarting, or a replica that answers and takes no writes. A connection that failed twice is
@@ -200,7 +231,7 @@ def _insist(rows: Sequence[Delivery], claimed: Claim[Delivery], using: str, insi
     failures = 0
     while True:
         try:
-            return update(rows, _SETTLED, using, lease_token=claimed.token)
+            return update(rows, names, using, lease_token=claimed.token)
         except Error as error:
             if connection.in_atomic_block or not insists():
                 raise

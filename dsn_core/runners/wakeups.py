@@ -8,7 +8,7 @@ from typing import Final
 
 from django.utils import timezone
 
-from dsn_core.pipeline import due, run
+from dsn_core.pipeline import due, run, sending
 from dsn_core.runners.task_queue import default_backend, task
 from dsn_core.triggers.dispatch import trigger_cache
 
@@ -32,7 +32,7 @@ def work_off(using: str, due_at: float = 0.0) -> None:
     found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end
     if not default_backend().supports_defer or not (found_something or due.now(using) < due_at):
         return
-    wait = due.seconds_until_due(using)
+    wait = due.seconds_until_due(using, without=sending.unmade())
     if wait is None:
         return
     if not wait:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import due, run
+from dsn_core.pipeline import due, run, sending
 from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
@@ -167,11 +167,14 @@ class Worker:
             return False
         makes_more = any(isinstance(lane.task, Expanding) and lane.is_active(LATE_SECONDS) for lane in lanes)
         active = {lane.task.alias for lane in lanes if isinstance(lane.task, Sending) and lane.is_active(LATE_SECONDS)}
+        unmade = sending.unmade()
         late = {
             alias
             for alias, seconds in due.seconds_overdue(self.using).items()
             if seconds > LATE_SECONDS
             and alias not in active
+            # Another worker may have it. It was logged, and beginning anew does not help.
+            and alias not in unmade
             and (self.messengers is None or alias in self.messengers)
             # A call of the seed's way waits for all of its event's deliveries.
             and not makes_more

@@ -117,7 +117,7 @@ def test_what_is_work(values: dict[str, Any], found: bool, signals, subscribe, p
     if values.get("not_before") == "later":
         values = {"not_before": timezone.now() + datetime.timedelta(hours=1)}
     Delivery.objects.update(**{"not_before": DatabaseNow(), **values})
-    assert due.has_work("memory", "default") is found
+    assert due.look("memory", "default") == due.Look(found, is_doubted=False)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -205,6 +206,8 @@ def test_retry_makes_a_carriers_failed_call_again(signals, recorder, subscribe, 
     fire()
     Backend.objects.update(message_template="gone")
     signals.run()
+    Delivery.objects.update(held_since=DatabaseNow() - timedelta(days=2))
+    signals.run(retries=True)
     assert summary() == [(None, "failed")]
     Backend.objects.update(message_template="plain")
     assert Delivery.objects.retry() == 1
@@ -415,14 +418,14 @@ def test_the_template_is_rendered_in_each_users_language(signals, recorder, subs
     assert texts == ["Ja", "Yes"]
 
 
-def test_a_template_that_is_not_installed_fails_the_call(signals, recorder, subscribe, fire, people) -> None:
+def test_a_call_whose_template_is_not_installed_waits(signals, recorder, subscribe, fire, people) -> None:
     from dsn_core.models import Backend
 
     subscribe(users=people[:1], backends=BACKENDS)
     fire()
     Backend.objects.update(message_template="gone")
     signals.run()
-    assert rows()[0].status == "failed"
+    assert (rows()[0].status, rows()[0].attempts) == ("retry", 0)
     assert "There is no message template 'gone'" in rows()[0].last_error
     assert recorder.calls == []
     Backend.objects.update(message_template="plain")

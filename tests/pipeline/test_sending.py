@@ -19,10 +19,8 @@ from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import pacing, sending, settling
-from dsn_core.pipeline.batch import SEND_AGAIN
 from dsn_core.pipeline.claiming import claim
 from dsn_core.pipeline.settling import Verdict, settle
-from dsn_core.plugins.registry import registry
 from dsn_core.signals import delivery_finished, messenger_paused
 from dsn_core.testing import MemoryMessenger
 from tests.testapp.models import Profile
@@ -279,17 +277,18 @@ def test_a_pause_rests_the_whole_messenger_uses_up_no_attempt_and_stops_no_other
     assert [(row.status, row.attempts) for row in rows() if row.messenger == "scripted"] == [("sent", 1)] * 3
 
 
-def test_a_pause_also_holds_back_what_was_not_answered_and_the_longest_counts(signals, scripted, fire) -> None:
+def test_a_pause_gives_back_what_was_not_answered_and_the_longest_counts(signals, scripted, fire) -> None:
     scripted.script = staticmethod(
         lambda messages: [Receipt.pause(after=5, reason="a"), Receipt.pause(after=60, reason="b")]
     )
     fire()
     signals.run()
     assert [(row.status, row.attempts, row.last_error) for row in rows()] == [
-        ("retry", 0, "a"), ("retry", 0, "b"), ("retry", 0, "b"),
+        ("retry", 0, "a"), ("retry", 0, "b"), ("pending", 0, ""),
     ]  # fmt: skip
     until = MessengerState.objects.get(messenger="scripted").paused_until
-    assert until > rows()[0].not_before + timedelta(seconds=50)
+    last, first, rest = (row.not_before for row in rows())
+    assert last == first >= until > rest + timedelta(seconds=50), "those that caused it go behind the rest"
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one(signals, scripted, fire) -> None:
@@ -446,80 +445,6 @@ def test_a_template_that_lost_the_database_is_tried_again(signals, subscribe, fi
     assert statuses() == ["retry", "retry"]
 
 
-def forget(signals: Any, plugin: Any) -> None:
-    signals._plugins.remove(plugin)
-    registry.remove(plugin)
-
-
-def test_uninstalled_plugins_fail_with_a_sentence_and_are_sent_after_the_repair(
-    signals, subscribe, fire, people
-) -> None:
-    messenger = type("Gone", (MemoryMessenger,), {"name": "gone"})
-    template = type("Lost", (BaseMessageTemplate,), {"name": "lost", "text": "x"})
-    plugins = [signals.add(messenger), signals.add(template)]
-    subscribe("a", users=people[:1], backends=[("gone", "plain")])
-    subscribe("b", users=people[:1], backends=[("memory", "lost")])
-    fire()
-    for plugin in plugins:
-        forget(signals, plugin)
-    signals.run()
-    assert statuses() == ["failed", "failed"]
-    for row, what in zip(rows(), ("messenger 'gone'", "message template 'lost'"), strict=True):
-        assert f"There is no {what}" in row.last_error
-        assert "Install the plugin" in row.last_error
-        assert row.last_error.endswith(SEND_AGAIN)
-    signals.add(messenger, template)
-    again()
-    signals.run()
-    assert statuses() == ["sent", "sent"]
-
-
-def test_a_messenger_without_its_options_fails_with_a_sentence(signals, subscribe, fire, people, settings) -> None:
-    @dataclass(frozen=True, kw_only=True)
-    class Needs(Options):
-        TOKEN: str = secret()
-
-    signals.add(type("Needy", (MemoryMessenger,), {"name": "needy", "Options": Needs}))
-    subscribe(users=people[:1], backends=[("needy", "plain")])
-    fire()
-    signals.run()
-    assert rows()[0].last_error == f"DSN['MESSENGERS']['needy']: TOKEN is missing. {SEND_AGAIN}"
-    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"needy": {"TOKEN": CANARY}}}
-    again()
-    signals.run()
-    assert statuses() == ["sent"]
-
-
-def test_a_messenger_that_cannot_be_made_is_tried_again(signals, subscribe, fire, people) -> None:
-    def init(self: Any, *args: Any) -> None:
-        raise ImportError("no library")
-
-    signals.add(type("Unmade", (MemoryMessenger,), {"name": "unmade", "__init__": init}))
-    subscribe(users=people[:1], backends=[("unmade", "plain")])
-    fire()
-    signals.run()
-    (row,) = rows()
-    assert row.status == "retry"
-    assert row.last_error.endswith("The messenger 'unmade' cannot be made: ImportError: no library")
-
-
-def test_a_messenger_that_cannot_be_made_shows_no_secret(signals, subscribe, fire, people, settings, caplog) -> None:
-    caplog.set_level(logging.DEBUG)
-
-    def init(self: Any, alias: str, options: TokenOptions, *args: Any) -> None:
-        raise ValueError(f"invalid token {options.TOKEN}")
-
-    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"unmade": {"TOKEN": CANARY}}}
-    signals.add(type("Unmade", (MemoryMessenger,), {"name": "unmade", "__init__": init, "Options": TokenOptions}))
-    subscribe(users=people[:1], backends=[("unmade", "plain")])
-    fire()
-    signals.run()
-    (row,) = rows()
-    assert row.status == "retry"
-    assert row.last_error.endswith("ValueError: invalid token ***")
-    assert CANARY not in caplog.text
-
-
 def test_what_was_deleted_meanwhile_ends_with_a_reason(signals, subscribe, fire, people) -> None:
     from dsn_core.pipeline import fanout
 
@@ -609,7 +534,7 @@ def test_addresses_come_from_a_path_and_who_has_none_is_skipped(signals, subscri
     settings.DSN = {"RUNNER": "worker", "ADDRESSES": {"phone": "no.such.path"}}
     fire()
     signals.run()
-    assert rows()[-1].status == "failed"
+    assert (rows()[-1].status, rows()[-1].attempts) == ("retry", 0)
     assert "'no.such.path' cannot be followed" in rows()[-1].last_error
 
 

@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import Error as DatabaseError
+from django.db import transaction
 
 from dsn_core import conf
 from dsn_core.checks.configuration import runner_faults
+from dsn_core.intake.record import outbox
+from dsn_core.pipeline import waiting
 from dsn_core.plugins import inventory
 from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import RUNNERS, SIGNALS, Kind
+from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.triggers.dispatch import trigger_cache
 
@@ -37,10 +42,8 @@ class Command(BaseCommand):
         entries = inventory.take(registry)
         problems = [problem.message for problem in conf.problems()]
         problems += [message.msg for message in runner_faults(registry)]
-        if options["check"] and not trigger_cache.refresh(force=True) and trigger_cache.problem:
-            problems.append(
-                f"The triggers cannot be read: {trigger_cache.problem}. If a table or column is missing, run migrate."
-            )
+        if options["check"]:
+            problems += _of_tables()
         if options["format"] == "json":
             self.stdout.write(json.dumps(inventory.as_dict(entries), indent=2))
         else:
@@ -116,6 +119,20 @@ class Command(BaseCommand):
             yield self.style.SUCCESS(f"{plugins}, all in order.")
             return
         yield from map(self.style.WARNING, _wrapped(f"{text} 'manage.py check --deploy' says what to do.", 0))
+
+
+def _of_tables() -> Iterator[str]:
+    """What the tables show to be wrong."""
+    if not trigger_cache.refresh(force=True):
+        # Without a problem: there are no tables yet.
+        if trigger_cache.problem:
+            yield f"The triggers cannot be read: {trigger_cache.problem}. If a table or column is missing, run migrate."
+        return
+    try:
+        with transaction.atomic(using=outbox()):
+            yield from list(waiting.problems(outbox()))
+    except DatabaseError as error:
+        yield f"What waits cannot be read: {describe(error)}. If a table or column is missing, run migrate."
 
 
 def _wrapped(text: str, indent: int, hanging: int = 2) -> Iterator[str]:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import DSNError
-from dsn_core.pipeline.sending import collect
+from dsn_core.pipeline.delivering import collect
 from dsn_core.plugins.registry import registry
 
 

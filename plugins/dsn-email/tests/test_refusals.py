@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.dispatch import Signal
 
+from dsn_core import BaseMessageTemplate, SignalRegistration, emit
 from dsn_core.contracts.receipts import Outcome
+from dsn_core.models import Delivery, MessengerState, Trigger
+
+
+class Plain(BaseMessageTemplate):
+    """Says little."""
+
+    name = "plain"
+    subject = "Solaris is out"
+    text = "It can be seen from now on."
 
 
 def only(name: str, reply: str) -> Any:
@@ -255,3 +267,30 @@ def test_what_a_header_or_an_address_may_not_hold_is_called_by_its_name(
     )
     assert word in in_address.reason
     assert word in in_header.reason
+
+
+REFUSED = {
+    "stranger": "530 5.7.1 Relaying needs a login",
+    "nobody": "550 5.1.1 No such user here",
+    "full": "552 5.2.2 Mailbox full",
+}
+
+
+@pytest.mark.django_db
+def test_three_hundred_get_their_mail_though_three_are_refused(
+    server: Any, use_smtp: Any, dsn: Any, settings: Any
+) -> None:
+    use_smtp(server.port)
+    # Each of another kind; none of them pauses the messenger, whose rate alone says how long it takes.
+    server.answers["RCPT"] = lambda about: REFUSED.get(about.partition("@")[0])
+    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"email": {"FROM": "cinema@example.org", "RATE": "600/s"}}}
+    dsn.add(SignalRegistration("happened", Signal()), Plain)
+    names = [*REFUSED, *(f"guest{number}" for number in range(300))]
+    users = User.objects.bulk_create(User(username=name, email=f"{name}@example.org") for name in names)
+    Trigger.objects.define("happened").subscribe(users=users, backends=[("email", "plain")])
+    emit("happened")
+    dsn.run()
+    assert sorted(server.receivers) == sorted(f"{name}@example.org" for name in names[3:])
+    refused = Delivery.objects.exclude(status="sent")
+    assert {row.address.partition("@")[0]: row.last_error for row in refused if row.status == "failed"} == REFUSED
+    assert MessengerState.objects.get(messenger="email").paused_until is None

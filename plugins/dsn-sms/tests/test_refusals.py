@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.dispatch import Signal
 
-from dsn_core import Outcome
+from dsn_core import BaseMessageTemplate, Outcome, SignalRegistration, emit, store_address
+from dsn_core.models import Delivery, MessengerState, Trigger
 
 OTHERS = [f"+49151123456{number}" for number in range(20, 30)]
 
@@ -54,3 +57,40 @@ def test_what_refuses_every_message_is_the_accounts(
     provider.script(numbers={number: [status, code, "no"] for number in ("+4915112345678", "4915112345678")})
     (receipt,) = send(text_to(), by=name)
     assert receipt.outcome is Outcome.PAUSE
+
+
+class Plain(BaseMessageTemplate):
+    """Says little."""
+
+    name = "plain"
+    text = "Solaris is out"
+
+
+REFUSED = {
+    "+4915112345601": [400, "21608", "the account is on trial, and this number is not verified"],
+    "+4915112345602": [400, "21610", "its owner said STOP"],
+    "+4915112345603": [400, "21408", "no permission to send to its region"],
+}
+
+
+@pytest.mark.django_db
+def test_three_hundred_get_their_sms_though_three_are_refused(
+    provider: Any, options_for: Any, dsn: Any, settings: Any
+) -> None:
+    # Each of another kind; none of them pauses the messenger, whose rate alone says how long it takes.
+    provider.script(numbers=REFUSED)
+    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"sms": options_for("twilio", RATE="600/s")}}
+    dsn.add(SignalRegistration("happened", Signal()), Plain)
+    good = [f"+49151223{number:05}" for number in range(300)]
+    numbers = [*REFUSED, *good]
+    users = User.objects.bulk_create(User(username=number) for number in numbers)
+    for user in users:
+        store_address(user, "sms", user.username)
+    Trigger.objects.define("happened").subscribe(users=users, backends=[("sms", "plain")])
+    emit("happened")
+    dsn.run()
+    assert set(Delivery.objects.filter(status="sent").values_list("address", flat=True)) == set(good)
+    refused = Delivery.objects.filter(status="failed")
+    assert {row.address for row in refused} == set(REFUSED)
+    assert all(REFUSED[row.address][1] in row.last_error for row in refused)
+    assert MessengerState.objects.get(messenger="sms").paused_until is None

@@ -1,0 +1,24 @@
+"""Holding: what lacks a template or a setting waits until somebody installs or mends it, and no attempt counts.
+
+A deploy brings code and rows to different machines at different moments, and a setting can be mended: neither is the
+fault of a message.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Final
+
+#: Seconds before the first look after something was held. It waits as long again as it has waited, up to the longest.
+FIRST_WAIT: Final = 60.0
+LONGEST_WAIT: Final = 3_600.0
+#: Seconds after which nobody is expected to mend it.
+PATIENCE: Final = 86_400.0
+#: The way out of a failure that somebody can mend, at the end of its message.
+SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.objects.retry()."
+
+
+def wait_of(since: datetime.datetime | None, now: datetime.datetime) -> float | None:
+    """Seconds before the next look at what is held ``since`` then (None: from now on); None: it is given up."""
+    waited = 0.0 if since is None else (now - since).total_seconds()
+    return None if waited >= PATIENCE else min(max(waited, FIRST_WAIT), LONGEST_WAIT)
