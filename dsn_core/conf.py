@@ -45,7 +45,7 @@ class Settings:
     #: How often a delivery, or the fan-out of an event, is tried before it is failed.
     MAX_ATTEMPTS: int = 16
     #: Bytes an event's payload may have; larger arguments become placeholders.
-    MAX_PAYLOAD_BYTES: int = 65_536
+    MAX_PAYLOAD_BYTES: int = 524_288
     #: How deep messages may cause messages, before it counts as a loop.
     MAX_DEPTH: int = 3
     #: Names of fields and arguments whose values are never stored, beside ``password``.

@@ -31,6 +31,11 @@ def is_sensitive(name: str, everywhere: frozenset[str]) -> bool:
     return lowered in everywhere or lowered.rstrip(_DIGITS).endswith(_PASSWORD)
 
 
+def is_no_secret(value: object) -> bool:
+    """Whether a value is none, whatever its name: nothing, or a flag such as ``password_changed``."""
+    return value is None or value is True or value is False
+
+
 def own(model: type) -> set[str]:
     """The names in the attribute of ``model``, and in those of its bases: a subclass adds, and takes none away."""
     given = (vars(cls).get(ATTRIBUTE, ()) for cls in model.__mro__)
