@@ -18,8 +18,9 @@ _WAYS_OUT: Final = {
     SIZE: "Send less of it, such as a queryset or the keys, or raise DSN['MAX_PAYLOAD_BYTES'], which is {limit} now.",
     ROWS: "Send what selects the rows, and read them in get_template_context() or in a receiver resolver.",
     TYPE: "Send what the message needs of it, or register a codec for its type with the hook dsn_codecs.",
-    HIDDEN: "If the message needs it, name it in DSN['PLAIN_FIELDS'], or for an argument in register_signal(..., "
-    "plain=[...]). That holds for events that are recorded from then on.",
+    HIDDEN: "If the message needs it, allow its name in DSN['PLAIN_FIELDS'], or that of an argument in "
+    "register_signal(..., plain=[...]); that holds for events recorded from then on. What DSN['SENSITIVE_FIELDS'] or a "
+    "model's dsn_sensitive_fields names has to be taken out there.",
 }
 
 #: What was used in a block of :func:`refused`, or None outside of one.
@@ -104,12 +105,12 @@ def refused() -> Iterator[None]:
 
 def kind_of(value: Placeholder) -> str:
     """Why it is not stored: one of the constants of this module."""
-    return value._kind  # noqa: SLF001 - it has no public names
+    return value._kind
 
 
 def type_of(value: Placeholder) -> str:
     """The name of the type of what is not stored."""
-    return value._what.partition(":")[0]  # noqa: SLF001
+    return value._what.partition(":")[0]
 
 
 # As JSON data
@@ -155,7 +156,7 @@ def from_data(data: Mapping[str, Any]) -> Placeholder:
 
 def hidden_value(name: str) -> Placeholder:
     """What stands for a value that is hidden because of its name."""
-    return Placeholder(name, "its name says that it is secret", HIDDEN)
+    return Placeholder(name, "it counts as a secret", HIDDEN)
 
 
 def _kind(what: str) -> str:

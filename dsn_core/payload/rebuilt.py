@@ -41,8 +41,8 @@ class _Rebuilt:
         return text.__str__() if isinstance(text, Placeholder) else text
 
     def __reduce__(self) -> Any:
-        _, class_id, data = super().__reduce__()  # type: ignore[misc]
-        return _again, class_id, data
+        made: Any = super().__reduce__()
+        return _again, *made[1:]
 
 
 def become_rebuilt(instance: Model, text: str | None) -> None:
@@ -67,7 +67,7 @@ def _again(class_id: Any) -> Model:
     """For copies and pickles."""
     instance = model_unpickle(class_id)
     instance.__class__ = _class_for(type(instance))
-    return instance  # type: ignore[no-any-return]
+    return instance
 
 
 def _model_and_key(instance: Any) -> str:

@@ -19,7 +19,7 @@ MAX_COMPOSITE: Final = 250
 
 def keys_of(values: Iterable[Any]) -> tuple[type[Model], str, list[Any]] | None:
     """Model, database and keys of instances of one model that have all a row; None for any other values."""
-    kinds, keys = set(), []
+    kinds, keys = set(), list[Any]()
     for item in values:
         if not isinstance(item, Model) or item.pk is None or len(keys) == MAX_ROWS:
             return None

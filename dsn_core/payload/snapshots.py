@@ -36,7 +36,7 @@ def _quietly() -> Iterator[None]:
 
 
 def take(
-    instance: Model, secrets: frozenset[str], encode: Callable[[Any, Field[Any, Any]], Any], *, with_text: bool = False
+    instance: Model, secrets: sensitive.Names, encode: Callable[[Any, Field[Any, Any]], Any], *, with_text: bool = False
 ) -> dict[str, Any]:
     """JSON data for ``instance``: its loaded concrete fields, without a query.
 

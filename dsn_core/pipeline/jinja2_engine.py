@@ -62,7 +62,7 @@ class Jinja2Engine:
 
 def _environment(*, autoescape: bool) -> jinja2.Environment:
     environment = _Environment(
-        autoescape=autoescape,  # noqa: S701 - text and subjects are no HTML
+        autoescape=autoescape,
         loader=jinja2.FileSystemLoader(template_dirs(*FOLDERS)),
         extensions=["jinja2.ext.i18n"],
         auto_reload=settings.DEBUG,
@@ -82,7 +82,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
 _ASKING_NO_VALUE: Final = frozenset({"defined", "undefined", "none", "filter", "test"})
 
 
-def _asking(test: Callable[..., Any]) -> Callable[..., Any]:
+def _asking(test: Any) -> Callable[..., Any]:
     """``test``, which is not answered for a value that was not stored."""
 
     @functools.wraps(test)
