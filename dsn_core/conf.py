@@ -45,11 +45,13 @@ class Settings:
     #: How often a delivery, or the fan-out of an event, is tried before it is failed.
     MAX_ATTEMPTS: int = 16
     #: Bytes an event's payload may have; larger arguments become placeholders.
-    MAX_PAYLOAD_BYTES: int = 65_536
+    MAX_PAYLOAD_BYTES: int = 524_288
     #: How deep messages may cause messages, before it counts as a loop.
     MAX_DEPTH: int = 3
-    #: Names of fields and arguments whose values are never stored, beside ``password``.
+    #: Names of fields, arguments and keys whose values are never stored, beside those that sound secret.
     SENSITIVE_FIELDS: Sequence[str] = ()
+    #: Names that sound secret and are stored all the same, unless ``SENSITIVE_FIELDS`` names them.
+    PLAIN_FIELDS: Sequence[str] = ()
 
 
 #: The setting as it was when it was last read, and what came of it.

@@ -8,6 +8,7 @@
     ├── ContractError             a plugin class that does not keep its contract
     ├── InvalidAddress            an address that its messenger cannot use
     ├── PayloadError              an event's payload that cannot be read back
+    │   └── NotStored             a value that the event did not store, and that is used
     ├── RenderingError            a message template that cannot be rendered
     └── SnapshotError             an attempt to save or delete a rebuilt instance
 """
@@ -48,6 +49,10 @@ class InvalidAddress(DSNError):
 
 class PayloadError(DSNError):
     """The payload of an event cannot be read back, e.g. because its model is gone."""
+
+
+class NotStored(PayloadError):
+    """A template, a path or code uses a value that was too large, of no known type, or secret: the event has it not."""
 
 
 class RenderingError(DSNError):

@@ -15,11 +15,16 @@ from django.http.response import HttpResponseBase
 from django.template.base import Template
 from django.template.context import BaseContext
 
+from dsn_core import conf
 from dsn_core.contracts.codecs import BaseCodec
+from dsn_core.payload import sensitive
+from dsn_core.payload.requests import HIDDEN, MIN_PART, safe_path
 
 
 class _Summary(BaseCodec):
     """What is stored is what templates get."""
+
+    is_summary = True
 
     def decode(self, data: Any) -> Any:
         return data
@@ -35,7 +40,7 @@ class RequestCodec(_Summary):
         user = getattr(value, "user", None)
         return {
             "method": value.method,
-            "path": value.path,
+            "path": safe_path(value.path, value.resolver_match),
             "user": str(user) if user is not None and user.is_authenticated else "",
             "address": value.META.get("REMOTE_ADDR", ""),
         }
@@ -58,7 +63,8 @@ class ResponseCodec(_Summary):
 class FormCodec(_Summary):
     """Forms, as a dict: the class's name, the names of the changed fields, and by field the errors, if it was checked.
 
-    What was typed is not stored: it may be a password. Send what a message needs as an argument of its own.
+    What was typed is not stored, nor are the errors of sensitive fields, which may repeat it. Send what a message needs
+    as an argument of its own.
     """
 
     name = "form"
@@ -67,12 +73,29 @@ class FormCodec(_Summary):
     def encode(self, value: BaseForm) -> dict[str, Any]:
         # Not is_valid(): checking a form may ask the database.
         checked = value._errors is not None  # type: ignore[attr-defined]
+        typed = _typed_secrets(value) if checked else []
         return {
             "name": type(value).__name__,
             "is_bound": value.is_bound,
             "changed": list(value.changed_data) if value.is_bound else [],
-            "errors": {name: [str(text) for text in texts] for name, texts in value.errors.items()} if checked else {},
+            "errors": {name: [_without(typed, str(text)) for text in texts] for name, texts in value.errors.items()}
+            if checked
+            else {},
         }
+
+
+def _typed_secrets(form: BaseForm) -> list[str]:
+    """What was typed into the form's fields that are sensitive, which errors of any field may repeat."""
+    names = sensitive.names(conf.current())
+    hidden = [form.add_prefix(name) for name in form.fields if sensitive.is_sensitive(name, names)]
+    typed = (form.data.get(name) for name in hidden)
+    return [text for text in typed if isinstance(text, str) and len(text) >= MIN_PART]
+
+
+def _without(typed: list[str], text: str) -> str:
+    for secret in typed:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 class TemplateCodec(_Summary):

@@ -135,6 +135,8 @@ def registrations() -> list[SignalRegistration]:
             "user_login_failed",
             auth.user_login_failed,
             {"credentials": dict, "request": None},
+            # Django has put stars over the password, and we leave it out.
+            plain=["credentials"],
             description="Somebody failed to log in.",
         ),
         SignalRegistration(

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Model
 
 from dsn_core.contracts.templates import BaseMessageTemplate
+from dsn_core.payload.placeholders import TYPE, Placeholder, kind_of, type_of
 
 
 class SimpleMessageTemplate(BaseMessageTemplate):
@@ -20,4 +21,7 @@ class SimpleMessageTemplate(BaseMessageTemplate):
         if isinstance(subject, type):
             # A sender, where the signal has no instance: its name says more than its class would.
             context["action_object"] = subject._meta.verbose_name if issubclass(subject, Model) else subject.__name__
+        elif isinstance(subject, Placeholder) and kind_of(subject) == TYPE:
+            # A sender of the project's own: no text can be kept of it, and its type says enough here.
+            context["action_object"] = type_of(subject)
         return context

@@ -30,6 +30,9 @@ class BaseCodec(Named):
 
     #: The type (with its subclasses) that it takes care of.
     python_type: ClassVar[Any] = None
+    #: Whether ``encode`` returns a summary that stands for the value: a dict or list, say, which is stored as one that
+    #: the signal carried itself, without what is secret by its name, and comes back as it is.
+    is_summary: ClassVar[bool] = False
 
     def encode(self, value: Any) -> Any:
         """Return JSON data for ``value``."""
@@ -43,7 +46,8 @@ class BaseCodec(Named):
     def check_contract(cls) -> None:
         super().check_contract()
         require_override(cls, BaseCodec, "encode")
-        require_override(cls, BaseCodec, "decode")
+        if not cls.is_summary:
+            require_override(cls, BaseCodec, "decode")
         if not isinstance(cls.python_type, type):
             where = f"{cls.__module__}.{cls.__qualname__}"
             raise ContractError(f"{where}.python_type is {cls.python_type!r}; it is a class.")

@@ -28,6 +28,8 @@ class SignalRegistration:
     ``actor_object``   the argument that is the actor; by default ``actor_object``
     ``target``         the argument that is the target; by default ``target``
     ``description``    one line for lists
+    ``plain``          names of arguments that sound secret (``token``) and are stored all the same, since messages
+                       need them
 
     The others are for signals that concern models:
 
@@ -55,6 +57,7 @@ class SignalRegistration:
     actor_object: str | None = None
     target: str | None = None
     description: str = ""
+    plain: Iterable[str] = ()
     senders: Literal["any", "models", "through"] = "any"
     inherits: bool = True
     removes: bool = False
@@ -89,6 +92,12 @@ class SignalRegistration:
             types = dict(self.provides) if isinstance(self.provides, Mapping) else {}
             object.__setattr__(self, "types", {name: cls for name, cls in types.items() if isinstance(cls, type)})
             object.__setattr__(self, "provides", tuple(self.provides))
+        if isinstance(self.plain, str):
+            raise ContractError(
+                f"plain of the signal {self.name!r} is the text {self.plain!r}; "
+                f"it is a list of names: plain=[{self.plain!r}]."
+            )
+        object.__setattr__(self, "plain", tuple(self.plain))
         if not self.description:
             object.__setattr__(self, "description", first_line(vars(self.signal).get("__doc__")))
 

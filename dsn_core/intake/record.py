@@ -75,6 +75,7 @@ def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.
                 if found:
                     occurrences[number] = occurrence = uuid7()
                     text = payload.dump(call)
+                    _say_what_is_lost(text, found)
                     events += [NewEvent(trigger.trigger_id, occurrence, call.verb, text, depth) for trigger in found]
         return events
 
@@ -107,6 +108,28 @@ def _keep(prepare: Prepare, using: str, *, is_heard: bool = True) -> bool:
     else:
         store_alone(prepare, using)
     return True
+
+
+#: What was said of lost values, by trigger: once in a process.
+_said: set[tuple[int, str]] = set()
+MAX_SAID = 10_000
+
+
+def _say_what_is_lost(text: str, triggers: Sequence[MatchedTrigger]) -> None:
+    """Log once for each trigger which values of the signal its events do not hold."""
+    lost = {item.name: item.why for item in payload.lost_in(text)}
+    for name, why in lost.items():
+        new = [trigger for trigger in triggers if (trigger.trigger_id, name) not in _said]
+        if not new or len(_said) > MAX_SAID:
+            continue
+        _said.update((trigger.trigger_id, name) for trigger in new)
+        logger.warning(
+            "Trigger %s: its event is recorded without %r (%s). A message that uses it will fail, and say so. "
+            "This is logged once.",
+            named(trigger.label for trigger in new),
+            name,
+            why,
+        )
 
 
 def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:

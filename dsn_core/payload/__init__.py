@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from dsn_core.payload.decoding import Placeholder, load
-from dsn_core.payload.encoding import dump
+from dsn_core.payload.decoding import load
+from dsn_core.payload.dumping import dump
+from dsn_core.payload.placeholders import Missing, Placeholder, lost_in, missing_in
 from dsn_core.payload.snapshots import rebuilding
 
-__all__ = ["Placeholder", "dump", "load", "rebuilding"]
+__all__ = ["Missing", "Placeholder", "dump", "load", "lost_in", "missing_in", "rebuilding"]

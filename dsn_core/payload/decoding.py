@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,8 @@ from django.db.models import Field
 from dsn_core.contracts.activities import Activity
 from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.exceptions import DSNError, PayloadError
-from dsn_core.payload import snapshots
+from dsn_core.payload import placeholders, rows, snapshots
 from dsn_core.plugins.registry import registry
-
-
-class Placeholder(str):
-    """Stands for a value that was not stored; prints as what it was and why, in brackets."""
-
-    __slots__ = ()
 
 
 def load(verb: str, text: str) -> Activity:
@@ -33,14 +28,14 @@ def load(verb: str, text: str) -> Activity:
         data = json.loads(text)
         kwargs: dict[str, Any] = {}
         for name, value in data["kwargs"].items():
-            kwargs[name] = _part(value, kwargs, None)
-        sender = _part(data["sender"], kwargs, None)
+            kwargs[name] = _part(name, {name: value}, kwargs, None)
+        sender = _part("sender", data, kwargs, None)
         return Activity(
             verb=verb,
             sender=sender,
-            action_object=_part(data["action_object"], kwargs, sender),
-            actor_object=_part(data["actor_object"], kwargs, sender),
-            target=str(data["target"]),
+            action_object=_part("action_object", data, kwargs, sender),
+            actor_object=_part("actor_object", data, kwargs, sender),
+            target=_part("target", data, kwargs, sender),
             signal_kwargs=kwargs,
         )
     except DSNError:
@@ -52,7 +47,8 @@ def load(verb: str, text: str) -> Activity:
         ) from error
 
 
-def _part(value: Any, kwargs: dict[str, Any], sender: Any) -> Any:
+def _part(name: str, data: dict[str, Any], kwargs: dict[str, Any], sender: Any) -> Any:
+    value = placeholders.named(data[name], name)
     if isinstance(value, dict):
         if value.get("$") == "argument":
             return kwargs[value["v"]]
@@ -101,9 +97,9 @@ def _field(value: Any, field: Field[Any, Any]) -> Any:
     return _decode(value)
 
 
-def _queryset(value: dict[str, Any]) -> Any:
-    rows = snapshots.find_model(value["model"])._base_manager.using(value["db"])
-    return rows.filter(pk__in=[_decode(key) for key in value["v"]])
+def _key_decoder(value: dict[str, Any]) -> Callable[[Any], Any]:
+    """How the keys of rows are read: by the codec that all of them have, or each by what it says."""
+    return functools.partial(_decode_by_codec, value["codec"]) if "codec" in value else _decode
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
@@ -113,8 +109,10 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "set": lambda value: {_hashable(_decode(item)) for item in value["v"]},
     "model": lambda value: snapshots.find_model(value["v"]),
     "instance": lambda value: snapshots.restore(value, _field),
-    "queryset": _queryset,
-    "placeholder": lambda value: Placeholder(f"[{value['v']}]"),
+    "queryset": lambda value: rows.decode_queryset(value, _key_decoder(value)),
+    "instances": lambda value: rows.decode_list(value, _key_decoder(value)),
+    "placeholder": placeholders.from_data,
+    "hidden": placeholders.from_data,
 }
 
 

@@ -39,7 +39,7 @@ def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) 
     everywhere = sensitive.names(conf.current())
     for number, step in enumerate(steps := path.split(".")):
         if sensitive.is_sensitive(step, everywhere):
-            raise _refused(path, step)
+            raise _refused(path, step, hint=_PLAIN if step.lower() not in everywhere.hidden else "")
         if number < at or not (isinstance(model, type) and issubclass(model, Model)):
             continue
         if step in _hidden(model, everywhere):
@@ -68,7 +68,7 @@ def may_read(owner: object, step: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1_024)
-def _hidden(model: type[Model], everywhere: frozenset[str]) -> frozenset[str]:
+def _hidden(model: type[Model], everywhere: sensitive.Names) -> frozenset[str]:
     """The names of ``model`` that hold sensitive values, those of properties included."""
     attnames = sensitive.attnames(model, everywhere)
     fields = {field.name for field in model._meta.concrete_fields if field.attname in attnames}
@@ -83,5 +83,9 @@ def _field(model: type[Model], step: str) -> Any:
         return related.get(step)
 
 
-def _refused(path: str, step: str) -> ConfigurationError:
-    return ConfigurationError(f"The path {path!r} is refused: {step!r} is sensitive, and no path reads it.")
+#: What to do about a step whose name only sounds like a secret: the token of a telephone, to which messages are sent.
+_PLAIN: Final = " If it is no secret, name it in DSN['PLAIN_FIELDS']."
+
+
+def _refused(path: str, step: str, *, hint: str = "") -> ConfigurationError:
+    return ConfigurationError(f"The path {path!r} is refused: {step!r} is sensitive, and no path reads it.{hint}")

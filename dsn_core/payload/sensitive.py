@@ -1,34 +1,84 @@
-"""What is never stored: passwords first."""
+"""What is never stored: what its name, the settings or its model call a secret."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any, Final, cast
+import re
+from itertools import pairwise
+from typing import Any, Final, NamedTuple, cast
 
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model, QuerySet
 from django.db.models.query import FlatValuesListIterable
 
 from dsn_core import conf
+from dsn_core.payload.placeholders import hidden_value
 
 #: The model attribute that names more fields whose values are never stored.
 ATTRIBUTE = "dsn_sensitive_fields"
 
-#: How the name of a password ends, whatever stands before it and however it is numbered: ``new_password1``.
-_PASSWORD: Final = "password"  # noqa: S105 - a name
-_DIGITS: Final = "0123456789"
+#: What hides a name that has any of these words, one that ends with any of these, and one that has two in a row.
+_ANYWHERE: Final = frozenset(
+    ("password", "passwords", "passwd", "pwd", "passphrase", "secret", "secrets", "credential", "credentials")
+) | {"otp", "totp", "cvv"}
+_AT_THE_END: Final = frozenset(
+    ("token", "tokens", "signature", "authorization", "bearer", "cookie", "cookies", "apikey", "jwt", "sessionid")
+) | {"pin"}
+_KINDS_OF_KEYS: Final = ("api", "secret", "private", "access", "signing", "encryption", "session", "auth")
+_IN_A_ROW: Final = frozenset((kind, key) for kind in _KINDS_OF_KEYS for key in ("key", "keys")) | {
+    ("session", "data"),
+    ("recovery", "codes"),
+    ("recovery", "code"),
+    ("token", "hash"),
+    ("token", "digest"),
+}
+#: Words of snake_case, camelCase, CONSTANTS and dashed-names. Digits are none: ``new_password1``.
+_WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 
 
-def names(settings: conf.Settings) -> frozenset[str]:
-    """The names, in lower case, that the settings call sensitive."""
-    return frozenset(map(str.lower, settings.SENSITIVE_FIELDS))
+class Names(NamedTuple):
+    """The names, in lower case, that the settings call sensitive, and those that they call plain."""
+
+    hidden: frozenset[str] = frozenset()
+    plain: frozenset[str] = frozenset()
 
 
-def is_sensitive(name: str, everywhere: frozenset[str]) -> bool:
-    """Whether an argument, key or field of this name is never stored: a password's, or one of ``everywhere``."""
-    lowered = name.lower()
-    return lowered in everywhere or lowered.rstrip(_DIGITS).endswith(_PASSWORD)
+def names(settings: conf.Settings) -> Names:
+    """What the settings say of names."""
+    return Names(frozenset(map(str.lower, settings.SENSITIVE_FIELDS)), frozenset(map(str.lower, settings.PLAIN_FIELDS)))
+
+
+def is_sensitive(name: str, everywhere: Names) -> bool:
+    """Whether an argument, key or field of this name is never stored.
+
+    By its words (see :data:`_ANYWHERE` and the others), unless the settings call it plain, or by the settings.
+    """
+    return name.lower() in everywhere.hidden or sounds_secret(name, everywhere)
+
+
+def sounds_secret(name: str, everywhere: Names) -> bool:
+    """Whether the words of ``name`` hide it, which ``PLAIN_FIELDS`` can undo."""
+    return _has_secret_words(name) and name.lower() not in everywhere.plain
+
+
+@functools.lru_cache(maxsize=4_096)
+def _has_secret_words(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words:
+        return False
+    # Some are written as one: userpassword, csrfmiddlewaretoken.
+    return (
+        not _ANYWHERE.isdisjoint(words)
+        or any(word.endswith(("password", "passwords")) for word in words)
+        or words[-1] in _AT_THE_END
+        or words[-1].endswith(("token", "tokens"))
+        or not _IN_A_ROW.isdisjoint(pairwise(words))
+    )
+
+
+def is_no_secret(value: object) -> bool:
+    """Whether a value is none, whatever its name: nothing, or a flag such as ``password_changed``."""
+    return value is None or value is True or value is False
 
 
 def own(model: type) -> set[str]:
@@ -45,35 +95,60 @@ def unknown(model: type[Model]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1_024)
-def attnames(model: type[Model], everywhere: frozenset[str]) -> frozenset[str]:
+def attnames(model: type[Model], everywhere: Names) -> frozenset[str]:
     """The attributes of ``model`` that hold sensitive values: those called so anywhere, and its own."""
-    mine = own(model)
-    return frozenset(
-        field.attname
-        for field in model._meta.concrete_fields
-        if is_sensitive(field.name, everywhere) or field.name in mine or field.attname in mine
-    )
+    return frozenset(field.attname for field in model._meta.concrete_fields if _is_hidden(field, model, everywhere))
 
 
-def hide_columns(found: list[Any], rows: QuerySet[Any], everywhere: frozenset[str]) -> list[Any]:
-    """``found``, which ``rows`` of ``values()`` or ``values_list()`` gave, with the sensitive columns blank."""
+def _is_hidden(field: Any, model: type[Model], everywhere: Names) -> bool:
+    if is_sensitive(field.name, everywhere) or not own(model).isdisjoint({field.name, field.attname}):
+        return True
+    # A key that is a secret is one in the columns that refer to it as well.
+    target = field.target_field if field.many_to_one or field.one_to_one else None
+    return target is not None and target is not field and _is_hidden(target, target.model, everywhere)
+
+
+@functools.lru_cache(maxsize=1_024)
+def is_session(model: type[Model]) -> bool:
+    """Whether rows of ``model`` are sessions of Django, of which nothing is stored."""
+    from django.contrib.sessions.base_session import AbstractBaseSession  # needs the apps
+
+    return issubclass(model, AbstractBaseSession)
+
+
+def hides_keys(model: type[Model], everywhere: Names) -> bool:
+    """Whether the keys of the rows of ``model`` are secrets."""
+    keys = {field.attname for field in model._meta.pk_fields}
+    return is_session(model) or not keys.isdisjoint(attnames(model, everywhere))
+
+
+def hide_columns(found: list[Any], rows: QuerySet[Any], everywhere: Names, at: str) -> list[Any]:
+    """``found``, which ``rows`` of ``values()`` or ``values_list()`` gave, without what is in the sensitive columns.
+
+    ``at`` is what the event knows the rows as.
+    """
     query: Any = rows.query
     # As Django itself finds the columns, and their order.
     names = list(query.selected or (*query.extra_select, *query.values_select, *query.annotation_select))
     hidden = [_leads_to_sensitive(str(name), rows, everywhere) for name in names]
     if not any(hidden):
         return found
+    blanks = [hidden_value(f"{at}.{name}") if hide else None for name, hide in zip(names, hidden, strict=True)]
     if issubclass(rows._iterable_class, FlatValuesListIterable):
-        return ["" for _ in found]
+        return [_blanked(item, blanks[0]) for item in found]
     return [
-        {name: "" if hide else row[name] for name, hide in zip(names, hidden, strict=True)}
+        {name: _blanked(row[name], blank) for name, blank in zip(names, blanks, strict=True)}
         if isinstance(row, dict)
-        else tuple("" if hide else item for item, hide in zip(row, hidden, strict=True))
+        else tuple(_blanked(item, blank) for item, blank in zip(row, blanks, strict=True))
         for row in found
     ]
 
 
-def _leads_to_sensitive(path: str, rows: QuerySet[Any], everywhere: frozenset[str]) -> bool:
+def _blanked(value: Any, blank: Any) -> Any:
+    return value if blank is None or is_no_secret(value) else blank
+
+
+def _leads_to_sensitive(path: str, rows: QuerySet[Any], everywhere: Names) -> bool:
     parts, query = path.split("__"), cast(Any, rows.query)
     if any(is_sensitive(part, everywhere) for part in parts):
         return True
@@ -85,14 +160,3 @@ def _leads_to_sensitive(path: str, rows: QuerySet[Any], everywhere: frozenset[st
         # Computed by the database.
         return False
     return isinstance(field, Field) and field.attname in attnames(field.model, everywhere)
-
-
-def request_summary(value: Mapping[Any, Any]) -> dict[str, Any] | None:
-    """What may be stored of a WSGI environ or an ASGI scope, which hold cookies and credentials; else None."""
-    if "wsgi.version" in value:
-        method, path, address = (value.get(key) for key in ("REQUEST_METHOD", "PATH_INFO", "REMOTE_ADDR"))
-    elif "asgi" in value and "headers" in value:
-        method, path, address = value.get("method"), value.get("path"), (value.get("client") or [None])[0]
-    else:
-        return None
-    return {"method": method or "", "path": path or "", "address": address or ""}

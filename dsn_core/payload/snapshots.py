@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -14,6 +15,8 @@ from django.db.models import Field, ImageField, Model
 from dsn_core import conf
 from dsn_core.exceptions import PayloadError, SnapshotError
 from dsn_core.payload import sensitive
+from dsn_core.payload.placeholders import Placeholder, hidden_value
+from dsn_core.payload.rebuilt import become_rebuilt, text_of
 
 _rebuilding: ContextVar[bool] = ContextVar("dsn_rebuilding", default=False)
 
@@ -30,22 +33,43 @@ def _quietly() -> Iterator[None]:
         _rebuilding.reset(token)
 
 
-def take(instance: Model, secrets: frozenset[str], encode: Callable[[Any, Field[Any, Any]], Any]) -> dict[str, Any]:
+def take(
+    instance: Model, secrets: sensitive.Names, encode: Callable[[Any, Field[Any, Any]], Any], *, with_text: bool = False
+) -> dict[str, Any]:
     """JSON data for ``instance``: its loaded concrete fields, without a query.
 
+    ``with_text`` keeps the text that it has now, too, for which its model may ask the database.
+
     Deferred fields stay deferred, expressions that the database has yet to answer as well;
-    sensitive fields are named, and their values left out.
+    sensitive fields are named, and their values left out, but for None, true and false.
     """
-    blank = sensitive.attnames(instance.__class__, secrets)
     held, values = instance.__dict__, {}
+    blank = sensitive.attnames(instance.__class__, secrets)
     for field in instance._meta.concrete_fields:
         name = field.attname
-        if name in held and name not in blank and not hasattr(value := held[name], "resolve_expression"):
+        if name not in held or hasattr(value := held[name], "resolve_expression"):
+            continue
+        if name not in blank:
             values[name] = encode(value, field)
+        elif sensitive.is_no_secret(value):
+            values[name] = value
     data: dict[str, Any] = {"model": instance._meta.label_lower, "db": instance._state.db, "v": values}
     if blank:
         data["blank"] = sorted(blank)
+    if with_text and (text := text_of(_without_secrets(instance, blank))) is not None:
+        data["text"] = text
     return data
+
+
+def _without_secrets(instance: Model, blank: frozenset[str]) -> Model:
+    """``instance``, or one like it, whose text cannot show what is not stored."""
+    if not blank:
+        return instance
+    other = copy.copy(instance)
+    vars(other).update(
+        {name: hidden_value(name) for name in blank if not sensitive.is_no_secret(vars(other).get(name))}
+    )
+    return other
 
 
 def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any]) -> Model:
@@ -57,19 +81,26 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
     model = find_model(data["model"])
     values = data["v"]
     blank = sensitive.attnames(model, sensitive.names(conf.current())).union(data.get("blank", ()))
-    names, row, images = [], [], {}
+    names, row = [], []
+    later: dict[str, Any] = {}
+    images: dict[str, Any] = {}
     for field in model._meta.concrete_fields:
-        if field.attname in blank:
-            # Blank, not deferred: a deferred password would be read from the database on access.
-            names.append(field.attname)
-            row.append("" if field.empty_strings_allowed and not field.null else None)
-        elif field.attname in values:
-            value = decode(values[field.attname], field)
-            if isinstance(field, ImageField):
-                images[field.attname] = value
-            else:
-                names.append(field.attname)
-                row.append(value)
+        name = field.attname
+        if name not in blank and name not in values:
+            continue
+        is_hidden = name in blank and not (name in values and sensitive.is_no_secret(values[name]))
+        value = hidden_value(f"{model._meta.label}.{name}") if is_hidden else decode(values[name], field)
+        if isinstance(value, Placeholder):
+            # Of what makes an instance, not all can bear one. And nothing is deferred: a deferred password would be
+            # read from the database.
+            later[name] = value
+            value = "" if field.empty_strings_allowed and not field.null else None
+        elif isinstance(field, ImageField):
+            # Only when it is made: Django opens the file of an image whose size is unknown.
+            images[name] = value
+            continue
+        names.append(name)
+        row.append(value)
     try:
         with _quietly():
             instance = model.from_db(data.get("db") or DEFAULT_DB_ALIAS, names, row)
@@ -79,9 +110,9 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
             f"post_init, raised {type(error).__name__}: {error}. Mend that, or purge the event."
         ) from error
     for name, value in images.items():
-        # Only now: Django opens the file of an image whose size is unknown when the instance is made.
         setattr(instance, name, value)
-    instance.__dict__.update(save=_refuse, save_base=_refuse, delete=_refuse)
+    become_rebuilt(instance, data.get("text"))
+    instance.__dict__.update(later, save=_refuse, save_base=_refuse, delete=_refuse)
     return instance
 
 

@@ -17,6 +17,7 @@ from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
 from dsn_core.exceptions import RenderingError
+from dsn_core.payload.placeholders import refused
 from dsn_core.pipeline.template_files import compiled, not_found, template_dirs, whole_part
 
 FOLDERS = ("templates",)
@@ -60,7 +61,8 @@ class _DjangoTemplate:
 
     def parts(self, variables: Mapping[str, Any]) -> dict[str, str]:
         found: dict[str, str] = {}
-        with _explained("A file that the template extends or includes"):
+        # Django's tags and operators swallow what a value raises.
+        with refused(), _explained("A file that the template extends or includes"):
             for name in PARTS if self._blocks else ():
                 if (rendered := self._render_block(name, variables)) is not None:
                     found[name] = rendered

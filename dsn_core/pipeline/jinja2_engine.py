@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import datetime
 import decimal
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.urls import reverse
 from django.utils.formats import localize
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]
@@ -22,6 +24,7 @@ from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
 from dsn_core.exceptions import RenderingError
+from dsn_core.payload.placeholders import Placeholder, refused
 from dsn_core.pipeline.template_files import compiled, not_found, template_dirs, whole_part
 from dsn_core.plugins.registry import registry
 
@@ -58,8 +61,8 @@ class Jinja2Engine:
 
 
 def _environment(*, autoescape: bool) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        autoescape=autoescape,  # noqa: S701 - text and subjects are no HTML
+    environment = _Environment(
+        autoescape=autoescape,
         loader=jinja2.FileSystemLoader(template_dirs(*FOLDERS)),
         extensions=["jinja2.ext.i18n"],
         auto_reload=settings.DEBUG,
@@ -70,7 +73,46 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     )
     environment.globals["url"] = _url
     registry.prepare_jinja2(environment)
+    for name in environment.tests.keys() - _ASKING_NO_VALUE:
+        environment.tests[name] = _asking(environment.tests[name])
     return environment
+
+
+#: Tests whose answer is right for a value that was not stored, too: it is there, and it is not None.
+_ASKING_NO_VALUE: Final = frozenset({"defined", "undefined", "none", "filter", "test"})
+
+
+def _asking(test: Any) -> Callable[..., Any]:
+    """``test``, which is not answered for a value that was not stored."""
+
+    @functools.wraps(test)
+    def asked(*args: Any) -> Any:
+        for value in args:
+            if isinstance(value, Placeholder):
+                bool(value)
+        return test(*args)
+
+    return asked
+
+
+class _Gone(jinja2.ChainableUndefined):
+    """A row that is gone: undefined, and so is whatever is asked of it, as in Django's templates."""
+
+
+class _Environment(jinja2.Environment):
+    """What leads to a row that is gone is undefined, like what leads nowhere."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        try:
+            return super().getattr(obj, attribute)
+        except ObjectDoesNotExist:
+            return _Gone(obj=obj, name=attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        try:
+            return super().getitem(obj, argument)
+        except ObjectDoesNotExist:
+            return _Gone(obj=obj, name=argument)
 
 
 class _Jinja2Template:
@@ -88,6 +130,10 @@ class _Jinja2Template:
         self._prepares = any(not isinstance(node, nodes.Block | nodes.Output) for node in tree.body)
 
     def parts(self, variables: dict[str, Any]) -> dict[str, str]:
+        with refused():
+            return self._parts(variables)
+
+    def _parts(self, variables: dict[str, Any]) -> dict[str, str]:
         try:
             if self._has_blocks:
                 text = self._context("text", variables)

@@ -83,13 +83,15 @@ def register_signal(
     action_object: str | None = None,
     actor_object: str | None = None,
     target: str | None = None,
+    plain: Iterable[str] = (),
 ) -> SignalRegistration:
     """Make ``signal`` known as the verb ``name``, e.g. in ``AppConfig.ready()``.
 
     ``provides`` lists the arguments it is sent with; None means that they are not known, and then
     nothing is refused for a lack of them. The other three name the arguments that play these
     parts; by default the action object is the argument ``instance``, else the sender, and the
-    others are the arguments of their own names.
+    others are the arguments of their own names. ``plain`` lists arguments whose names sound secret, such as ``token``,
+    and which are stored all the same, because messages need them.
 
     Registering the same again changes nothing; another signal under a name that is taken raises
     :class:`~dsn_core.exceptions.ConfigurationError`.
@@ -102,5 +104,6 @@ def register_signal(
             action_object=action_object,
             actor_object=actor_object,
             target=target,
+            plain=plain,
         )
     )

@@ -27,12 +27,23 @@ from dsn_core import BaseCodec, payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import PayloadError
 from dsn_core.models import Event, Trigger
+from dsn_core.payload import sensitive
+from dsn_core.payload.placeholders import HIDDEN, kind_of
 from dsn_core.plugins.registry import registry
 from tests.testapp.models import Movie
 
 
+def is_hidden(value):
+    return isinstance(value, payload.Placeholder) and kind_of(value) == HIDDEN
+
+
 def trip(value):
     return payload.load("v", payload.dump(Activity("v", signal_kwargs={"it": value}))).signal_kwargs["it"]
+
+
+def is_plain(key):
+    key = key.decode("latin-1") if isinstance(key, bytes) else key
+    return not isinstance(key, str) or not sensitive.is_sensitive(key, sensitive.Names())
 
 
 #: Any text: NUL and lone surrogates too (two that make a pair are one character, to JSON as to UTF-16).
@@ -61,8 +72,8 @@ values = st.recursive(
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=4).map(tuple)
         | st.sets(hashables, max_size=4)
-        | st.dictionaries(texts.filter(lambda key: key.lower() != "password"), inner, max_size=4)
-        | st.dictionaries(hashables.filter(lambda key: key != "password"), inner, max_size=4)
+        | st.dictionaries(texts.filter(is_plain), inner, max_size=4)
+        | st.dictionaries(hashables.filter(is_plain), inner, max_size=4)
     ),
     max_leaves=20,
 )
@@ -101,7 +112,7 @@ def test_what_is_no_number():
 
 def test_numbers_of_more_digits_than_python_writes_become_placeholders():
     assert trip(10**4_000) == 10**4_000
-    assert "int: cannot be stored" in trip(10**5_000)
+    assert "int: cannot be stored" in repr(trip(10**5_000))
 
 
 class Colour(enum.Enum):
@@ -120,7 +131,7 @@ class Mode(models.TextChoices):
 class Point:
     x: int
     when: datetime.date
-    password: str = "secret"
+    password: str | None = "secret"
 
 
 class Text(str):
@@ -138,7 +149,7 @@ class Number(float):
         (Level.HIGH, 1),
         (Mode.FAST, "fast"),
         ({Mode.FAST: 1}, {"fast": 1}),
-        (Point(1, datetime.date(2026, 1, 2)), {"x": 1, "when": datetime.date(2026, 1, 2), "password": ""}),
+        (Point(1, datetime.date(2026, 1, 2), None), {"x": 1, "when": datetime.date(2026, 1, 2), "password": None}),
         (gettext_lazy("Yes"), "Yes"),
         (mark_safe("<b>"), "<b>"),
         (Text("x"), "x"),
@@ -151,6 +162,10 @@ class Number(float):
         ({"$": 1, "$codec": "uuid"}, {"$": 1, "$codec": "uuid"}),
         ({1: "a", "b": 2, (1, 2): 3, None: 4}, {1: "a", "b": 2, (1, 2): 3, None: 4}),
         (Movie, Movie),
+        # Of other classes what they are called: reading imports nothing.
+        (int, "builtins.int"),
+        (models.Model, "django.db.models.base.Model"),
+        (Point, f"{__name__}.Point"),
     ],
 )
 def test_what_comes_back_plain(value, expected):
@@ -178,36 +193,34 @@ class HostileMapping(dict):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (object(), "[object: cannot be stored]"),
-        ((number for number in range(3)), "[generator: cannot be stored]"),
-        (int, "[type: the class int]"),
-        (HostileMapping(a=1), "[HostileMapping: cannot be stored, ZeroDivisionError]"),
-        (models.Model, "[ModelBase: the class Model]"),
+        (object(), "object: cannot be stored"),
+        ((number for number in range(3)), "generator: cannot be stored"),
+        (HostileMapping(a=1), "HostileMapping: cannot be stored, ZeroDivisionError"),
     ],
 )
 def test_what_cannot_be_stored_is_named(value, said):
     found = trip({"inner": value, "other": 1})
-    assert str(found["inner"]).endswith(said)
+    assert repr(found["inner"]) == f"<not stored: it, {said}>"
     assert isinstance(found["inner"], payload.Placeholder)
     assert found["other"] == 1
 
 
 def test_a_hostile_object_is_only_named():
-    assert "Hostile" in trip(Hostile())
-    assert trip(SimpleLazyObject(lambda: 1 / 0)) == "[SimpleLazyObject: cannot be stored, ZeroDivisionError]"
+    assert "Hostile" in repr(trip(Hostile()))
+    assert "SimpleLazyObject: cannot be stored, ZeroDivisionError" in repr(trip(SimpleLazyObject(lambda: 1 / 0)))
 
 
 def test_cycles_end_and_do_not_explode():
     cycle = []
     cycle.extend([cycle, cycle, {"again": cycle}])
-    assert "too large to store" in trip(cycle)
+    assert "too large to store" in repr(trip(cycle))
     narrow = []
     narrow.append(narrow)
     assert "nested too deeply" in str(trip(narrow))
     shared = ["x" * 10]
     for _ in range(15):
         shared = [shared] * 10
-    assert "too large to store" in trip(shared)
+    assert "too large to store" in repr(trip(shared))
 
 
 def test_nesting_up_to_its_bound_survives():
@@ -223,9 +236,10 @@ def test_the_text_is_never_longer_than_allowed(settings, size):
     kwargs = {"small": 1, "big": "ü" * 4_000, "bigger": list(range(10_000)), "raw": b"x" * 3_000}
     text = payload.dump(Activity("v", signal_kwargs=kwargs, target="t" * 20_000))
     activity = payload.load("v", text)
-    assert "too large to store" in activity.signal_kwargs["bigger"]
+    assert "too large to store" in repr(activity.signal_kwargs["bigger"])
     assert activity.signal_kwargs["small"] == 1
-    assert activity.target.startswith("tttt")
+    # Part of a text is not the text.
+    assert repr(activity.target).startswith("<not stored: target, str: too large")
     if size == 5_000:
         assert len(text) <= size
 
@@ -250,7 +264,7 @@ def test_what_is_huge_is_not_copied_before_it_is_refused(value):
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
-    assert found == "[list: too large to store, more than 65536 bytes]"
+    assert repr(found) == "<not stored: it, list of 1: too large to store, more than 524288 bytes>"
 
 
 def test_many_items_are_no_trouble_while_they_fit():
@@ -271,9 +285,11 @@ def test_a_part_that_is_an_argument_is_stored_once():
 
 def test_an_object_that_is_a_secret_too_is_stored_where_it_is_none():
     shared = ["x"]
-    assert payload.load(
+    found = payload.load(
         "v", payload.dump(Activity("v", signal_kwargs={"password": shared, "it": shared, "again": shared}))
-    ).signal_kwargs == {"password": "", "it": ["x"], "again": ["x"]}
+    ).signal_kwargs
+    assert is_hidden(found.pop("password"))
+    assert found == {"it": ["x"], "again": ["x"]}
 
 
 @pytest.mark.parametrize("name", ["password", "Password", "new_password1", "raw_password", "user__password", "token"])
@@ -283,7 +299,8 @@ def test_sensitive_arguments_and_keys_are_blank(settings, name):
     text = payload.dump(Activity("v", signal_kwargs=kwargs))
     assert "s3cret" not in text
     found = payload.load("v", text).signal_kwargs
-    assert found[name] == found["data"][name] == found["data"]["deep"][0][name] == ""
+    for blank in (found[name], found["data"][name], found["data"]["deep"][0][name], found["point"]["password"]):
+        assert is_hidden(blank)
 
 
 class Credentials(NamedTuple):
@@ -295,7 +312,11 @@ def test_a_sensitive_field_of_a_named_tuple_is_blank():
     kwargs = {"it": [Credentials("ann", "s3cret")], "other": collections.namedtuple("Other", "password")("s3cret")}
     text = payload.dump(Activity("v", signal_kwargs=kwargs))
     assert "s3cret" not in text
-    assert payload.load("v", text).signal_kwargs == {"it": [("ann", "")], "other": ("",)}
+    found = payload.load("v", text).signal_kwargs
+    ((user, password),) = found["it"]
+    assert user == "ann"
+    assert is_hidden(password)
+    assert is_hidden(found["other"][0])
 
 
 @pytest.mark.parametrize(
@@ -360,7 +381,7 @@ def test_a_codec_that_cannot_read_is_named(dsn):
 
 def test_a_codecs_data_that_is_no_json_is_a_placeholder(dsn):
     dsn.add(MoneyCodec)
-    assert trip([Money(object()), 1])[0] == "[Money: cannot be stored, TypeError]"
+    assert "Money: cannot be stored, TypeError" in repr(trip([Money(object()), 1])[0])
 
 
 @pytest.mark.parametrize(
@@ -394,6 +415,7 @@ def test_the_format_that_rows_hold():
         '"sender":null,"action_object":{"$":"argument","v":"u"},"actor_object":{"$":"sender"},"target":""}'
     )
     found = payload.load("v", text)
+    assert repr(found.signal_kwargs.pop("p")) == "<not stored: p, object: cannot be stored>"
     assert found.signal_kwargs == {
         "u": uuid.UUID("12345678123456781234567812345678"),
         "b": b"x",
@@ -402,6 +424,5 @@ def test_the_format_that_rows_hold():
         "d": {1: 2},
         "f": math.inf,
         "m": Movie,
-        "p": "[object: cannot be stored]",
     }
     assert payload.load("v", payload.dump(found)) == found

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from dsn_core import emit, register_signal
 from dsn_core.models import Event, Trigger
+from dsn_core.payload import Placeholder
 from dsn_core.plugins.catalogue import catalogue
-from tests.payload.test_round_trips import texts, values
+from tests.payload.test_round_trips import is_plain, texts, values
 from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, TestModel1, Ticket
 
 pytestmark = pytest.mark.django_db
@@ -54,7 +55,8 @@ def through(**arguments):
 
 
 def columns(instance):
-    return {field.attname: getattr(instance, field.attname) for field in instance._meta.concrete_fields}
+    values = {field.attname: getattr(instance, field.attname) for field in instance._meta.concrete_fields}
+    return {name: value for name, value in values.items() if name != "password"}
 
 
 @given(value=values)
@@ -70,11 +72,10 @@ def test_any_instance(instance, target):
     assert event.target == target
     for found in (event.action_object, event.signal_kwargs["again"][0]):
         assert found.__class__ is instance.__class__
-        hidden = {"password": ""} if isinstance(instance, Country) else {}
-        assert columns(found) == columns(instance) | hidden
+        assert columns(found) == columns(instance)
 
 
-@given(given_kwargs=st.dictionaries(texts.filter(lambda name: not name.endswith("password")), values, max_size=5))
+@given(given_kwargs=st.dictionaries(texts.filter(is_plain), values, max_size=5))
 @thorough
 def test_any_names_of_arguments(given_kwargs):
     reserved = {"verb", "action_object", "actor_object", "target", "using", "instance"}
@@ -106,19 +107,16 @@ def test_a_user_and_what_they_did_in_one_row():
     event = through(action_object=movie, actor_object=ann, **said)
     movie.delete()
     get_user_model().objects.all().delete()
-    assert (event.actor_object.username, event.actor_object.password, event.action_object.name) == (
-        "ann",
-        "",
-        "a\N{SNOWMAN}",
-    )
+    assert isinstance(event.actor_object.password, Placeholder)
+    assert (event.actor_object.username, event.action_object.name) == ("ann", "a\N{SNOWMAN}")
     assert {name: event.signal_kwargs[name] for name in said} == said
 
 
-@pytest.mark.parametrize("size", [70_000, 5_000_000])
+@pytest.mark.parametrize("size", [530_000, 5_000_000])
 def test_what_is_too_large_costs_itself_and_no_more(size, caplog):
     event = through(action_object=Movie(pk=1, name="x" * size), huge="y" * size, small=1)
-    assert len(event.payload) <= 65_536
+    assert len(event.payload) <= 524_288
     assert (event.action_object.pk, event.signal_kwargs["small"]) == (1, 1)
-    assert "too large to store" in event.action_object.name
-    assert "too large to store" in event.signal_kwargs["huge"]
-    assert caplog.text == ""
+    assert "too large to store" in repr(event.action_object.name)
+    assert "too large to store" in repr(event.signal_kwargs["huge"])
+    assert "is not recorded" not in caplog.text

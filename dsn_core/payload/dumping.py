@@ -1,0 +1,109 @@
+"""From what a signal said to JSON text that is never longer than allowed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.db.models import Model
+
+from dsn_core import conf
+from dsn_core.contracts.activities import ActivityView
+from dsn_core.payload import sensitive
+from dsn_core.payload.encoding import SIMPLE, Encoder
+from dsn_core.payload.pieces import as_json
+from dsn_core.payload.placeholders import hidden, placeholder
+from dsn_core.plugins.catalogue import catalogue
+
+# Of arguments, which signals send again and again.
+quoted: Final = functools.lru_cache(maxsize=1_024)(as_json)
+
+
+def dump(activity: ActivityView) -> str:
+    """``activity`` as ASCII JSON text of at most ``MAX_PAYLOAD_BYTES``.
+
+    An object that plays several parts, or is several arguments, is stored once and referred to. Whatever cannot
+    be stored, or is too large, becomes a placeholder that says what it was. A queryset, and an argument that is
+    computed on access, may run queries; raises what the database raises then, and nothing else for any value.
+    """
+    settings = conf.current()
+    limit = settings.MAX_PAYLOAD_BYTES
+    registration, secrets = catalogue.find(activity.verb), sensitive.names(settings)
+    if registration is None:
+        encoder = Encoder(secrets, limit)
+    else:
+        encoder = Encoder(secrets, limit, plain=tuple(registration.plain), keeps_texts=registration.removes)
+    texts = {f"kwargs.{name}": _argument(name, activity, encoder) for name in activity.signal_kwargs}
+    for part in ("sender", "action_object", "actor_object"):
+        texts[part] = _part(part, activity, encoder)
+    texts["target"] = as_json(activity.target)
+    text = _joined(texts, activity)
+    if len(text) > limit:
+        _shrink(texts, activity, encoder, len(text) - limit)
+        text = _joined(texts, activity)
+    return text
+
+
+def _argument(name: str, activity: ActivityView, encoder: Encoder) -> str:
+    """The JSON text of the signal's argument ``name``, which may be the object that an earlier one is."""
+    value = activity.signal_kwargs[name]
+    if _is_hidden(name, encoder):
+        return as_json(value if sensitive.is_no_secret(value) else hidden())
+    if type(value) not in SIMPLE:
+        same = (other for other, argument in activity.signal_kwargs.items() if argument is value)
+        if (first := next(other for other in same if not _is_hidden(other, encoder))) != name:
+            return as_json({"$": "argument", "v": first})
+    return encoder.text(value, name)
+
+
+def _is_hidden(argument: str, encoder: Encoder) -> bool:
+    return argument not in encoder.plain and sensitive.is_sensitive(argument, encoder.secrets)
+
+
+def _part(part: str, activity: ActivityView, encoder: Encoder) -> str:
+    """The JSON text of one part of the activity, which may be one of its arguments or its sender."""
+    value = getattr(activity, part)
+    if value is not None:
+        for name, argument in activity.signal_kwargs.items():
+            if argument is value:
+                return as_json({"$": "argument", "v": name})
+        if value is activity.sender and part != "sender":
+            return '{"$":"sender"}'
+    return encoder.text(value, part)
+
+
+def _joined(texts: Mapping[str, str], activity: ActivityView) -> str:
+    arguments = ",".join([f"{quoted(name)}:{texts[f'kwargs.{name}']}" for name in activity.signal_kwargs])
+    parts = ",".join([f'"{name}":{texts[name]}' for name in ("sender", "action_object", "actor_object", "target")])
+    return f'{{"kwargs":{{{arguments}}},{parts}}}'
+
+
+def _shrink(texts: dict[str, str], activity: ActivityView, encoder: Encoder, excess: int) -> None:
+    """Shorten the largest pieces until ``excess`` characters are saved, and only then leave any out."""
+    for shorten in (_shorter, _without):
+        for name in sorted(texts, key=lambda key: len(texts[key]), reverse=True):
+            if excess <= 0:
+                return
+            shorter = shorten(name, texts[name], activity, encoder)
+            if (saved := len(texts[name]) - len(shorter)) > 0:
+                excess -= saved
+                texts[name] = shorter
+
+
+def _value(name: str, activity: ActivityView) -> Any:
+    argument = name.removeprefix("kwargs.")
+    return activity.signal_kwargs[argument] if argument != name else getattr(activity, name)
+
+
+def _shorter(name: str, text: str, activity: ActivityView, encoder: Encoder) -> str:
+    """The piece ``name`` with less in it: an object's key and short columns, the keys of a list of them."""
+    value = _value(name, activity)
+    if isinstance(value, Model):
+        smaller = Encoder(encoder.secrets, encoder.limit // 8, plain=encoder.plain, keeps_texts=encoder.keeps_texts)
+        return smaller.text(value, name.removeprefix("kwargs."))
+    return encoder.keys_text(value) or text
+
+
+def _without(name: str, text: str, activity: ActivityView, encoder: Encoder) -> str:
+    return as_json(placeholder(_value(name, activity), f"too large to store, {len(text)} bytes"))

@@ -1,0 +1,89 @@
+"""What may be stored of requests and of the addresses of pages, which can hold tokens: links to reset a password."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+from django.urls import ResolverMatch, resolve
+
+from dsn_core import conf
+from dsn_core.payload import sensitive
+
+HIDDEN: Final = "***"
+#: What Django's own reset links carry, wherever it stands.
+_RESET_TOKEN: Final = re.compile(r"[0-9a-z]{1,13}-[0-9a-f]{32,128}")
+#: Keys of headers and environments whose values are addresses, or queries of them.
+_ADDRESSES: Final = frozenset({"referer", "http_referer", "location", "request_uri", "raw_uri"})
+_QUERIES: Final = frozenset({"query_string"})
+
+
+def request_summary(value: Mapping[Any, Any]) -> dict[str, Any] | None:
+    """What may be stored of a WSGI environ or an ASGI scope, which hold cookies and credentials; else None."""
+    if "wsgi.version" in value:
+        method, path, address = (value.get(key) for key in ("REQUEST_METHOD", "PATH_INFO", "REMOTE_ADDR"))
+    elif "asgi" in value and "headers" in value:
+        method, path, address = value.get("method"), value.get("path"), (value.get("client") or [None])[0]
+    else:
+        return None
+    return {"method": method or "", "path": safe_path(path or ""), "address": address or ""}
+
+
+def safe_path(path: str, match: ResolverMatch | None = None) -> str:
+    """``path`` with stars for what its URL pattern captures under a sensitive name, and for Django's reset tokens."""
+    names = sensitive.names(conf.current())
+    secrets = {
+        text
+        for name, value in _captured(path, match).items()
+        if sensitive.is_sensitive(name, names) and (text := str(value))
+    }
+    steps = [HIDDEN if step in secrets or _RESET_TOKEN.fullmatch(step) else step for step in path.split("/")]
+    # A pattern may capture several steps, or part of one.
+    found = "/".join(steps)
+    for secret in secrets:
+        if len(secret) >= MIN_PART:
+            found = found.replace(secret, HIDDEN)
+    return found
+
+
+#: Characters of what is looked for inside of a step.
+MIN_PART: Final = 4
+
+
+def _captured(path: str, match: ResolverMatch | None) -> dict[str, Any]:
+    if match is None:
+        try:
+            match = resolve(path)
+        except Exception:
+            # No page, or no URLs that can be imported; whoever answers the request says so.
+            return {}
+    return match.kwargs
+
+
+def safe_query(query: str) -> str:
+    """A query such as ``a=1&token=x``, with stars for the values of sensitive names."""
+    names = sensitive.names(conf.current())
+
+    def shown(pair: str) -> str:
+        name, sign, _ = pair.partition("=")
+        return f"{name}{sign}{HIDDEN}" if sign and sensitive.is_sensitive(unquote_plus(name), names) else pair
+
+    return "&".join(map(shown, query.split("&")))
+
+
+def safe_address(address: str) -> str:
+    """The address of a page, whole or from its path on, without tokens in its path and query."""
+    rest, mark, query = address.partition("?")
+    scheme, two, tail = rest.rpartition("://")
+    host, slash, path = tail.partition("/")
+    return f"{scheme}{two}{host}{safe_path(slash + path)}{mark}{safe_query(query)}"
+
+
+def how_to_show(key: object) -> Callable[[str], str] | None:
+    """How the value of a header, or of a variable of an environment, is stored when it is an address or a query."""
+    if type(key) is not str:
+        return None
+    lowered = key.lower()
+    return safe_address if lowered in _ADDRESSES else safe_query if lowered in _QUERIES else None
