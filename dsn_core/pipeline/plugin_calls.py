@@ -43,7 +43,9 @@ def put_back(before: ThreadState, who: str) -> None:
     for what in before.restore():
         if (who, what) not in _logged:
             _logged.add((who, what))
-            logger.error("The %s left %s behind. It was put back; mend the plugin. This is logged once.", who, what)
+            logger.error(
+                "The %s left this behind: %s. It was put back; mend the plugin. This is logged once.", who, what
+            )
 
 
 def announce(signal: Signal, sender: Any, **given: Any) -> None:
