@@ -6,6 +6,7 @@ import html
 import io
 import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.translation.template import templatize
 
-from dsn_core.models import Trigger
+from dsn_core.models import Delivery, Trigger
 from hatch_build import compile_catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,3 +208,19 @@ def test_the_admin_speaks_german(german: None, client: Client) -> None:
     read = html.unescape(page.content.decode())
     assert "1 wurde aktiviert." in read
     assert "Ausgewählte Auslöser deaktivieren" in read
+
+
+@pytest.mark.django_db
+def test_actions_ask_in_german(german: None, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root", "root@example.org", "pw"))
+    Delivery.objects.create(event_id=1, backend_id=1, occurrence=uuid.uuid4(), messenger="pager", status="unknown")
+    every = {"select_across": "1", "index": "0", "_selected_action": ["1"]}
+    address = reverse("admin:dsn_core_delivery_changelist")
+    for action, texts in {
+        "retry": ("Zustellungen erneut senden", "Es ist kein Filter gesetzt", "Die Nutzdaten wurden gelöscht"),
+        "cancel": ("Zustellungen abbrechen", "1 bleibt, wie sie ist."),
+        "delete_selected": ("Mehrere Objekte löschen", "Alle, die es gibt"),
+    }.items():
+        read = html.unescape(client.post(address, {"action": action, **every}).content.decode())
+        for text in texts:
+            assert text in read, text

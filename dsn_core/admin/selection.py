@@ -73,7 +73,8 @@ class Selection:
         LogEntry.objects.create(
             user_id=user.pk,
             content_type=ContentType.objects.get_for_model(model, for_concrete_model=False),
-            object_repr=done[:200],
+            # What the admin's index shows of it.
+            object_repr=f"{done} {self}"[:200],
             action_flag=flag,
             change_message=" ".join(filter(None, [done, more, str(self)])),
         )
