@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dsn_core import conf
 from dsn_core.admin import progress
 from dsn_core.admin.asking import Repair
 from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
@@ -33,6 +34,7 @@ from dsn_core.admin.filters import VerbFilter
 from dsn_core.admin.searching import by_key
 from dsn_core.models import Delivery, Event
 from dsn_core.models.event import EventQuerySet
+from dsn_core.payload.placeholders import HIDDEN, SIZE, missing_in
 
 #: Characters that a page shows of a payload or an error. A larger payload is not even decoded.
 MAX_SHOWN = 20_000
@@ -70,7 +72,7 @@ class EventAdmin(HistoryAdmin[Event]):
     deleted_with = [(Delivery, "event__in")]
     fieldsets = [
         (None, {"fields": ["verb", "status_shown", "trigger_shown", "created_at"]}),
-        (gettext_lazy("What the signal said"), {"fields": ["payload_shown"]}),
+        (gettext_lazy("What the signal said"), {"fields": ["missing_shown", "payload_shown"]}),
         (gettext_lazy("Deliveries"), {"fields": ["progress_shown", "deliveries_listed"]}),
         (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
     ]
@@ -127,6 +129,21 @@ class EventAdmin(HistoryAdmin[Event]):
     @admin.display(description=gettext_lazy("payload"))
     def payload_shown(self, event: Event) -> SafeString:
         return block(readable(event.payload), MAX_SHOWN)
+
+    @admin.display(description=gettext_lazy("not stored"))
+    def missing_shown(self, event: Event) -> SafeString | str:
+        found = missing_in(event.payload) if len(event.payload) <= MAX_DECODED else []
+        if not found:
+            return NOTHING
+        secret = _("It counts as a secret; DSN['PLAIN_FIELDS'] allows a name.")
+        rows = [(item.name, secret if item.kind == HIDDEN else item.why) for item in found[:MAX_LISTED]]
+        help_text = _("A message that uses one of these fails, and its error says what to do.")
+        if any(item.kind == SIZE for item in found):
+            limit = conf.current().MAX_PAYLOAD_BYTES
+            bound = _("An event holds up to DSN['MAX_PAYLOAD_BYTES'], which is %(limit)d.") % {"limit": limit}
+            help_text = f"{help_text} {bound}"
+        items = format_html_join("", "<li><code>{}</code>: {}</li>", rows)
+        return format_html('<ul class="dsn-missing">{}</ul><p class="help">{}</p>', items, help_text)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, event: Event) -> SafeString:

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger, send_arguments
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError
+from dsn_core.exceptions import ConfigurationError, NotStored
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
@@ -140,7 +140,7 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         return
     by_user = {row.user_id: row for row in rows}
     recorder = RecordingTemplate(template, by_user, batch)
-    error_text = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
+    error_text, is_lasting = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
     left: Verdict | None = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
     call_only: Verdict | None = Verdict(
@@ -150,6 +150,8 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         done = Verdict(Status.RETRY if messenger.retry_unknown else Status.UNKNOWN, error_text)
         # One moment for all of them: the next call is to have all its users again. What was withdrawn is given back.
         left = None if recorder.is_withdrawn else Verdict(Status.RETRY, error_text, after=backoff(rows[0].attempts))
+        if is_lasting:
+            left = Verdict(Status.FAILED, error_text)
         # Users that it chose itself it would choose, and reach, again.
         call_only = done if recorder.rendered else left
     for key, row in by_user.items():
@@ -160,8 +162,10 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
     _record_chosen(chosen, rows[0], done, batch)
 
 
-def _send(messenger: BaseMessenger, template: RecordingTemplate, users: Sequence[Any], row: Delivery) -> str:
-    """Call it; return what it raised, as text, or an empty string."""
+def _send(
+    messenger: BaseMessenger, template: RecordingTemplate, users: Sequence[Any], row: Delivery
+) -> tuple[str, bool]:
+    """Call it; return what it raised, as text, or an empty string, and whether another call would raise the same."""
     activity = row.event.activity
     given = {
         "template": template,
@@ -177,9 +181,10 @@ def _send(messenger: BaseMessenger, template: RecordingTemplate, users: Sequence
         reraise_interrupt(error)
         text: str = messenger.options.mask(describe(error))
         logger.warning("The messenger %s raised %s", messenger.alias, text)
-        return text
+        # What the event did not store, it never will.
+        return text, isinstance(error, NotStored)
     # It may have swallowed the refusal.
-    return WITHDRAWN if template.is_withdrawn else ""
+    return WITHDRAWN if template.is_withdrawn else "", False
 
 
 def _carry_on(batch: Batch) -> None:

@@ -17,9 +17,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dsn_core.admin.filters import MessengerFilter
+from dsn_core.contracts.activities import Activity
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
 from dsn_core.models.clock import DatabaseNow
 from tests.admin.pages import answer, text, url
+from dsn_core.payload import dump
 from tests.testapp.models import Movie
 
 
@@ -107,6 +109,21 @@ def test_lists_never_read_payloads(client: Client, fill: Callable[..., Event]) -
         with CaptureQueriesContext(connection) as captured:
             client.get(url(model, "changelist"))
         assert not [query for query in captured if "payload" in query["sql"]]
+
+
+def test_what_an_event_lacks_is_shown_with_the_reason(client: Client, fill: Callable[..., Event]) -> None:
+    said = {"orders": ["<b>"] * 300_000, "token": "s3cret", "owner": User(pk=1, password="s3cret"), "odd": object()}
+    page = client.get(url(Event, "change", fill(1, dump(Activity("v", signal_kwargs=said))).pk))
+    shown = text(page)
+    assert "orders : list of 300000: too large to store, more than 524288 bytes" in shown
+    assert "An event holds up to DSN['MAX_PAYLOAD_BYTES'], which is 524288." in shown
+    assert "token : It counts as a secret; DSN['PLAIN_FIELDS'] allows a name." in shown
+    assert "auth.user.password : It counts as a secret" in shown
+    assert "odd : object: cannot be stored" in shown
+    assert "A message that uses one of these fails" in shown
+    assert "s3cret" not in page.content.decode()
+    complete = client.get(url(Event, "change", fill(1, dump(Activity("v", signal_kwargs={"x": 1}))).pk))
+    assert "A message that uses one of these fails" not in text(complete)
 
 
 def test_a_payload_is_shown_with_line_breaks_and_escaped(client: Client, fill: Callable[..., Event]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dsn_core import BaseMessageTemplate, emit
+from dsn_core import BaseMessageTemplate, BaseMessenger, emit
 from dsn_core.models import Delivery, Event
 from tests.pipeline.conftest import happened
 from tests.testapp.models import Movie
@@ -77,3 +77,24 @@ def test_a_column_that_was_not_stored_fails_where_it_is_used_only(signals: Any, 
     emit("happened", movie=Movie(pk=7, name="x" * 300))
     signals.run()
     assert [message.text for message in signals.sent] == ["7"]
+
+
+@pytest.mark.django_db
+def test_a_messenger_that_sends_itself_is_not_asked_again(
+    signals: Any, subscribe: Any, people: Any, settings: Any
+) -> None:
+    class Own(BaseMessenger):
+        name = "own"
+
+        def send(self, template: Any, users: Any, trigger_context: Any, signal_kwargs: Any) -> None:
+            for user in users:
+                _ = f"{user}: {signal_kwargs['orders']}"
+
+    signals.add(Own)
+    settings.DSN = {"RUNNER": "worker", "MAX_PAYLOAD_BYTES": 400}
+    subscribe(users=people[:1], backends=[("own", "plain")])
+    emit("happened", orders=["x" * 20] * 100)
+    signals.run()
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.attempts) == ("failed", 1)
+    assert "'orders' was not stored" in delivery.last_error
