@@ -18,7 +18,7 @@ from django.utils.functional import LazyObject, Promise, empty
 
 from dsn_core import conf
 from dsn_core.contracts.activities import ActivityView
-from dsn_core.payload import sensitive, snapshots
+from dsn_core.payload import sensitive, snapshots, unstorable
 from dsn_core.plugins.registry import registry
 
 #: Nesting beyond this becomes a placeholder.
@@ -147,6 +147,7 @@ class _Encoder:
             raise
         except Exception as error:
             # A codec's data that is no JSON, a number of more digits than Python writes.
+            unstorable.log_once(value, error)
             return _json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
     def encode(self, value: Any, nesting: int = 0) -> Any:
@@ -169,6 +170,7 @@ class _Encoder:
         except (_TooLarge, DatabaseTrouble):
             raise
         except Exception as error:
+            unstorable.log_once(value, error)
             return placeholder(value, f"cannot be stored, {type(error).__name__}")
 
     def _object(self, value: Any, nesting: int) -> Any:

@@ -15,7 +15,7 @@ from django.db.models import F, QuerySet
 from dsn_core import conf, context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.receivers import Receiver
-from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
+from dsn_core.exceptions import ConfigurationError, DSNError, PayloadError, UnknownName
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
@@ -25,7 +25,7 @@ from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
 from dsn_core.pipeline.settling import backoff
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe, exc_info, told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.fanout")
@@ -155,7 +155,8 @@ class _Expansion:
                 raise
             except BaseException as error:
                 reraise_interrupt(error)
-                logger.warning("Event %s, %s: the fan-out failed: %s", self.event.pk, subscription, describe(error))
+                said = "Event %s, %s: the fan-out failed: %s"
+                logger.warning(said, self.event.pk, subscription, told(error), exc_info=exc_info(error))
                 errors.append(error)
         return errors
 
@@ -290,7 +291,7 @@ def _give_back_at_once(claimed: Claim[Event], events: Sequence[Event], using: st
 
 def _settle(expansion: _Expansion, errors: list[BaseException], note: str) -> None:
     event, claimed = expansion.event, expansion.claimed
-    text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH) or note
+    text = storable("; ".join(_said(error) for error in errors), ERROR_LENGTH) or note
     values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}
     values["found"] = expansion.found
     values["held_since"] = None
@@ -298,6 +299,11 @@ def _settle(expansion: _Expansion, errors: list[BaseException], note: str) -> No
         values |= _after_errors(event, errors, claimed.clock)
     rows = Event.objects.using(expansion.using).filter(pk=event.pk, lease_token=claimed.token)
     rows.update(lease_token=None, **values)
+
+
+def _said(error: BaseException) -> str:
+    """What our own errors say is all that there is to say; of others, with their place."""
+    return describe(error) if isinstance(error, DSNError | Error) else told(error)
 
 
 def _after_errors(event: Event, errors: Sequence[BaseException], clock: DatabaseClock) -> dict[str, Any]:
