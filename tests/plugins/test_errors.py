@@ -245,7 +245,7 @@ def test_what_a_resolver_raises_ends_with_its_own_line(plugin: ModuleType, dsn: 
     Trigger.objects.define("happened").subscribe(resolver="faulty", backends=[("memory", "plain")])
     emit("happened")
     dsn.run()
-    assert Event.objects.get().last_error.endswith("far_library.py:3)")
+    assert Event.objects.get().last_error.endswith(f"({place('class Resolver')})")
     assert told(caplog)
 
 
