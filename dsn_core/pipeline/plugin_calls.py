@@ -53,5 +53,4 @@ def announce(signal: Signal, sender: Any, **given: Any) -> None:
             signal.send_robust(sender=sender, **given)
         except BaseException as error:
             reraise_interrupt(error)
-            given = exc_info(error)
-            logger.error("A receiver of a signal of dsn-core raised %s.", told(error), exc_info=given)
+            logger.error("A receiver of a signal of dsn-core raised %s.", told(error), exc_info=exc_info(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import jinja2
 from django.db import Error as DatabaseTrouble
 from django.template.base import Node, Template
 
@@ -51,6 +52,8 @@ def where(error: BaseException, owner: object = None) -> str:
     for item in chain:
         if isinstance(item, SyntaxError) and item.filename:
             return _spelt(item.filename, item.lineno)
+        if isinstance(item, jinja2.TemplateSyntaxError):
+            return _spelt(item.filename or item.name or "<template>", item.lineno)
     frames = [frame for item in reversed(chain) for frame in traceback.walk_tb(item.__traceback__)]
     for frame, line in reversed(frames):
         if (place := _in_template(frame, line, chain)) is not None:
@@ -105,16 +108,13 @@ def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tup
     if compiled is not None:
         return str(compiled.filename or compiled.name or "<template>"), compiled.get_corresponding_lineno(line)
     known = frame.f_locals.get("self")
-    if isinstance(known, Node) and getattr(known, "token", None) is not None and getattr(known, "origin", None):
-        return str(known.origin.name), known.token.lineno
+    token, origin = getattr(known, "token", None), getattr(known, "origin", None)
+    if isinstance(known, Node) and token is not None and origin is not None:
+        return str(origin.name), token.lineno
     if isinstance(known, Template):
         tokens = [token for item in chain if (token := getattr(item, "token", None)) is not None]
         if tokens:
             return str(known.origin.name), tokens[0].lineno
-    for item in chain:
-        # Jinja2's errors of syntax know their place, and no frame does.
-        if hasattr(item, "lineno") and hasattr(item, "source") and hasattr(item, "translated"):
-            return str(item.filename or item.name or "<template>"), item.lineno
     return None
 
 

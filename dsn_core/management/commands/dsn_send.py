@@ -46,8 +46,8 @@ class Command(BaseCommand):
         raised = collect(messenger, [message], lambda: True, receipts)
         receipt = receipts.get(message.id)
         if receipt is None:
-            said = raised.said or "the messenger gave no answer about the message."
-            raise CommandError(f"Not sent: {said}") from raised.error
+            why = raised.said or "the messenger gave no answer about the message."
+            raise CommandError(f"Not sent: {why}") from raised.error
         if receipt.outcome is not Outcome.SENT:
             raise CommandError(said(receipt))
         self.stdout.write(self.style.SUCCESS(said(receipt)))
