@@ -13,6 +13,7 @@ from dsn_core.contracts.activities import Activity
 from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.exceptions import DSNError, PayloadError
 from dsn_core.payload import placeholders, rows, snapshots
+from dsn_core.plugins.errors import told
 from dsn_core.plugins.registry import registry
 
 
@@ -86,8 +87,8 @@ def _decode_by_codec(name: str, data: Any) -> Any:
         return codec.decode(data)
     except Exception as error:
         raise PayloadError(
-            f"The codec {name!r} cannot read what it stored ({type(error).__name__}: {error}). "
-            "Update its plugin, or purge the event."
+            f"The codec {name!r} cannot read what it stored. Update its plugin, or purge the event. "
+            f"It raised {told(error, type(codec))}"
         ) from error
 
 

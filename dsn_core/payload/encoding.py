@@ -15,7 +15,7 @@ from django.db.models.manager import BaseManager
 from django.db.utils import Error as DatabaseTrouble
 from django.utils.functional import LazyObject, Promise
 
-from dsn_core.payload import requests, rows, sensitive, snapshots
+from dsn_core.payload import requests, rows, sensitive, snapshots, unstorable
 from dsn_core.payload.pieces import (
     MAX_WIDTH,
     as_json,
@@ -70,6 +70,7 @@ class Encoder:
             raise
         except Exception as error:
             # A codec's data that is no JSON, a number of more digits than Python writes.
+            unstorable.log_once(value, error)
             return as_json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
     def keys_text(self, value: Any) -> str | None:
@@ -104,6 +105,7 @@ class Encoder:
         except (_TooLarge, DatabaseTrouble):
             raise
         except Exception as error:
+            unstorable.log_once(value, error)
             return self._placeholder(value, f"cannot be stored, {type(error).__name__}")
 
     def _object(self, value: Any, nesting: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from dsn_core.models.delivery import Status
 from dsn_core.pipeline.claiming import Claim
 from dsn_core.pipeline.plugin_calls import tidied
 from dsn_core.pipeline.settling import Verdict, once, settle, verdict_of
+
+logger = logging.getLogger("dsn_core.sending")
 
 
 class Batch:
@@ -208,6 +211,7 @@ class Batch:
                     event.activity  # noqa: B018 - read for its error
             except PayloadError as error:
                 unreadable[event.pk] = str(error)
+                logger.error("Event %s cannot be read: %s", event.pk, error, exc_info=error)
         for row in self.open:
             event_id = row.event_id
             if event_id not in events:

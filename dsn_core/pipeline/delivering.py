@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
@@ -14,9 +15,17 @@ from dsn_core.pipeline import pausing
 from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.settling import verdict_of
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import exc_info, masked, told
 
 logger = logging.getLogger("dsn_core.sending")
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a messenger raised, without secrets: in a line, which is empty where it raised nothing, and itself."""
+
+    said: str = ""
+    error: BaseException | None = None
 
 
 def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
@@ -28,11 +37,17 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
     receipts = batch.receipts
     try:
         with tidied(f"messenger {messenger.alias!r}"):
-            error = collect(messenger, messages, batch.go_on, receipts)
+            error = collect(messenger, messages, batch.go_on, receipts).said
     except BaseException as ending:
         reraise_interrupt(ending)
-        error = messenger.options.mask(describe(ending))
-        logger.error("The messenger %s raised %s, which ends its batch and nothing else.", messenger.alias, error)
+        mask = messenger.options.mask
+        error = told(ending, type(messenger), mask)
+        logger.error(
+            "The messenger %s raised %s, which ends its batch and nothing else.",
+            messenger.alias,
+            error,
+            exc_info=exc_info(ending, mask),
+        )
         # It says nothing of the messages that the messenger had: SystemExit may come after the last was sent.
         for message in messages:
             receipts.setdefault(message.id, Receipt.unknown(error))
@@ -56,7 +71,7 @@ def collect(
     messages: Sequence[Message],
     go_on: Callable[[], bool],
     receipts: dict[str, Receipt],
-) -> str:
+) -> Raised:
     """Put the receipts by message id into ``receipts``, one by one; return what the messenger raised, if it did.
 
     A receipt that names its message is that one's; others are taken in the order of the messages
@@ -65,6 +80,8 @@ def collect(
     interrupts.
     """
     waiting = iter(messages)
+    given = {message.id for message in messages}
+    surplus: list[Receipt] = []
     try:
         answers: Iterable[Receipt] | None = messenger.send_messages(messages)
         for receipt in answers or ():
@@ -75,9 +92,11 @@ def collect(
             about = receipt.message
             if about is None:
                 about = next((message for message in waiting if message.id not in receipts), None)
-            if about is not None:
+            if about is None or about.id in receipts or about.id not in given:
                 # The first answer about a message counts: what was sent is not to be sent again.
-                receipts.setdefault(about.id, _masked(receipt, messenger))
+                surplus.append(receipt)
+            else:
+                receipts[about.id] = _masked(receipt, messenger)
             if len(receipts) < len(messages) and not go_on():
                 if overrides(type(messenger), BaseMessenger, "stop"):
                     messenger.stop()
@@ -87,10 +106,21 @@ def collect(
                     break
     except Exception as error:
         reraise_interrupt(error)
-        text: str = messenger.options.mask(describe(error))
-        logger.warning("The messenger %s raised %s", messenger.alias, text)
-        return text
-    return ""
+        mask = messenger.options.mask
+        raised = Raised(told(error, type(messenger), mask), masked(error, mask))
+        logger.warning("The messenger %s raised %s", messenger.alias, raised.said, exc_info=exc_info(error, mask))
+        return raised
+    finally:
+        if surplus:
+            logger.warning(
+                "The messenger %s gave %d receipts too many for %d messages: about some that it had answered for, or "
+                "was not given. They are left out; the first says %s. Mend it; MessengerContract tests this.",
+                messenger.alias,
+                len(surplus),
+                len(messages),
+                surplus[0].outcome.value,
+            )
+    return Raised()
 
 
 def _masked(receipt: Receipt, messenger: BaseMessenger) -> Receipt:

@@ -15,17 +15,16 @@ from django.db.models import F, QuerySet
 from dsn_core import conf, context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.receivers import Receiver
-from dsn_core.exceptions import ConfigurationError, PayloadError, UnknownName
+from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
-from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
-from dsn_core.models.sql import storable
-from dsn_core.pipeline import holding, inserting
+from dsn_core.models.delivery import NOBODY, address_key
+from dsn_core.pipeline import expanded, inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
+from dsn_core.pipeline.expanded import Failure
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
-from dsn_core.pipeline.settling import backoff
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe, exc_info
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.fanout")
@@ -90,8 +89,9 @@ class Expander:
             try:
                 expansion.go_on()
                 subscriptions = plans.of(event.trigger_id)
-                errors = expansion.run(subscriptions)
-                _settle(expansion, errors, "" if subscriptions else NOBODY_SUBSCRIBED)
+                failures = expansion.run(subscriptions)
+                note = "" if subscriptions else NOBODY_SUBSCRIBED
+                expanded.settle(event, expansion.found, failures, note, claimed, using)
             except _Stopped:
                 _give_back(claimed, claimed.rows[number:], using)
                 return number
@@ -141,12 +141,13 @@ class _Expansion:
     found: int = 0
     _noted_at: float = field(default_factory=time.monotonic)
 
-    def run(self, subscriptions: Sequence[Subscription]) -> list[BaseException]:
+    def run(self, subscriptions: Sequence[Subscription]) -> list[Failure]:
         """Make the event's deliveries. One subscription that fails does not keep the others from theirs."""
         limit = conf.current().MAX_ATTEMPTS
         if self.event.attempts > limit:
-            return [ConfigurationError(f"Given up: {limit} workers ended, or lost the event, during its fan-out.")]
-        errors: list[BaseException] = []
+            said = f"Given up: {limit} workers ended, or lost the event, during its fan-out."
+            return [Failure(ConfigurationError(said), said)]
+        failures: list[Failure] = []
         for subscription in subscriptions:
             try:
                 with context.working_on(self.event.depth):
@@ -155,9 +156,11 @@ class _Expansion:
                 raise
             except BaseException as error:
                 reraise_interrupt(error)
-                logger.warning("Event %s, %s: the fan-out failed: %s", self.event.pk, subscription, describe(error))
-                errors.append(error)
-        return errors
+                failure = expanded.failed(error, subscription)
+                said = "Event %s, %s: the fan-out failed: %s"
+                logger.warning(said, self.event.pk, subscription, failure.said, exc_info=exc_info(error))
+                failures.append(failure)
+        return failures
 
     def _expand(self, subscription: Subscription) -> None:
         backends = list(subscription.backends.all())
@@ -286,30 +289,3 @@ def _give_back_at_once(claimed: Claim[Event], events: Sequence[Event], using: st
         _give_back(claimed, events[1:], using)
     except Error as error:
         logger.error("%d events are left to the end of their lease: %s", len(events), describe(error))
-
-
-def _settle(expansion: _Expansion, errors: list[BaseException], note: str) -> None:
-    event, claimed = expansion.event, expansion.claimed
-    text = storable("; ".join(describe(error) for error in errors), ERROR_LENGTH) or note
-    values: dict[str, Any] = {"status": Event.Status.EXPANDED, "not_before": None, "last_error": text}
-    values["found"] = expansion.found
-    values["held_since"] = None
-    if errors:
-        values |= _after_errors(event, errors, claimed.clock)
-    rows = Event.objects.using(expansion.using).filter(pk=event.pk, lease_token=claimed.token)
-    rows.update(lease_token=None, **values)
-
-
-def _after_errors(event: Event, errors: Sequence[BaseException], clock: DatabaseClock) -> dict[str, Any]:
-    """When the fan-out is tried again, if it is. What lacks a resolver waits for it, and uses up no attempt."""
-    failed = {"status": Event.Status.FAILED}
-    if any(isinstance(error, UnknownName) for error in errors):
-        now = clock.now()
-        if (wait := holding.wait_of(event.held_since, now)) is None:
-            return failed
-        after = {"not_before": clock.now(wait), "attempts": max(event.attempts - 1, 0)}
-        return {"status": Event.Status.PENDING, "held_since": event.held_since or now, **after}
-    lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)
-    if lasting or event.attempts >= conf.current().MAX_ATTEMPTS:
-        return failed
-    return {"status": Event.Status.PENDING, "not_before": clock.now(backoff(event.attempts))}

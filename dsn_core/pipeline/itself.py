@@ -23,7 +23,7 @@ from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.settling import Verdict, backoff
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import exc_info, told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
@@ -179,8 +179,9 @@ def _send(
             messenger.send(**{name: given[name] for name in send_arguments(messenger)})
     except BaseException as error:
         reraise_interrupt(error)
-        text: str = messenger.options.mask(describe(error))
-        logger.warning("The messenger %s raised %s", messenger.alias, text)
+        mask = messenger.options.mask
+        text = told(error, type(messenger), mask)
+        logger.warning("The messenger %s raised %s", messenger.alias, text, exc_info=exc_info(error, mask))
         # What the event did not store, it never will.
         return text, isinstance(error, NotStored)
     # It may have swallowed the refusal.

@@ -10,7 +10,7 @@ from typing import Any
 from django.dispatch import Signal
 
 from dsn_core._django import ThreadState, is_interrupt
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import exc_info, told
 
 logger = logging.getLogger("dsn_core.plugins")
 
@@ -55,4 +55,4 @@ def announce(signal: Signal, sender: Any, **given: Any) -> None:
             signal.send_robust(sender=sender, **given)
         except BaseException as error:
             reraise_interrupt(error)
-            logger.error("A receiver of a signal of dsn-core raised %s.", describe(error))
+            logger.error("A receiver of a signal of dsn-core raised %s.", told(error), exc_info=exc_info(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -19,8 +20,10 @@ from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
 from dsn_core.pipeline.settling import Verdict
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import exc_info, told
 from dsn_core.plugins.registry import registry
+
+logger = logging.getLogger("dsn_core.sending")
 
 
 def apply_filters(batch: Batch) -> None:
@@ -34,9 +37,9 @@ def apply_filters(batch: Batch) -> None:
                 excluded = dict(receiver_filter.exclude(rows))
         except BaseException as error:
             reraise_interrupt(error)
-            batch.end_open(
-                Verdict(Status.RETRY, f"The receiver filter {receiver_filter.name!r} failed: {describe(error)}")
-            )
+            said = f"The receiver filter {receiver_filter.name!r} failed: {told(error, type(receiver_filter))}"
+            logger.error("%s", said, exc_info=exc_info(error))
+            batch.end_open(Verdict(Status.RETRY, said))
             return
         for row in rows:
             if row.pk in excluded:
@@ -59,9 +62,11 @@ def find_addresses(batch: Batch, messenger: BaseMessenger) -> None:
         if isinstance(error, ConfigurationError):
             batch.hold(rows, f"{said}: {messenger.options.mask(str(error))}")
             return
-        why = messenger.options.mask(describe(error))
+        mask = messenger.options.mask
+        said = f"{said}: {told(error, type(messenger), mask)}"
+        logger.error("The messenger %s: %s", messenger.alias, said, exc_info=exc_info(error, mask))
         for row in rows:
-            batch.end(row, Status.RETRY, f"{said}: {why}")
+            batch.end(row, Status.RETRY, said)
         return
     for row in rows:
         row.address = found.get(row.user_id, "")
@@ -74,6 +79,7 @@ def render(batch: Batch) -> list[Message]:
     messages = []
     templates: dict[str, BaseMessageTemplate] = {}
     before = None
+    logged: set[str] = set()
     with Locales() as locales:
         for row in batch.portion:
             if not batch.go_on():
@@ -94,11 +100,14 @@ def render(batch: Batch) -> list[Message]:
                 message = addressed(rendered, row, user)
                 batch.in_hand[message.id] = row
                 messages.append(message)
-            except DatabaseTrouble as error:
-                batch.end(row, Status.RETRY, f"Rendering {name!r} failed: {describe(error)}")
             except BaseException as error:
                 reraise_interrupt(error)
-                batch.end(row, Status.FAILED, f"Rendering {name!r} failed: {describe(error)}")
+                said = f"Rendering {name!r} failed: {told(error, templates.get(name))}"
+                batch.end(row, Status.RETRY if isinstance(error, DatabaseTrouble) else Status.FAILED, said)
+                if said not in logged:
+                    # Not for each of a hundred receivers.
+                    logged.add(said)
+                    logger.error("%s", said, exc_info=exc_info(error))
             finally:
                 if before is not None:
                     put_back(before, f"message template {name!r}")

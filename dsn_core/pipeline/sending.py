@@ -25,7 +25,7 @@ from dsn_core.pipeline.delivering import deliver
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import apply_filters, find_addresses, render
 from dsn_core.pipeline.settling import Verdict
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe, exc_info, told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
@@ -123,8 +123,11 @@ class Sender:
                 send(batch, messenger)
             except BaseException as error:
                 reraise_interrupt(error)
-                logger.exception("A batch of the messenger %s broke off", self.alias)
-                batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {describe(error)}"))
+                mask = messenger.options.mask
+                given = exc_info(error, mask)
+                logger.error("A batch of the messenger %s broke off", self.alias, exc_info=given)
+                said = told(error, type(messenger), mask)
+                batch.end_open(Verdict(Status.RETRY, f"Its batch broke off: {said}"))
             if batch.is_broken_off:
                 batch.give_back()
             batch.settle()
@@ -153,7 +156,8 @@ def made(alias: str) -> BaseMessenger | None:
         why = str(error) if isinstance(error, DSNError) else f"It raised {type(error).__name__}."
         if _unmade.get(alias) != why:
             _unmade[alias] = why
-            logger.error("Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s", alias, why)
+            said = "Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s"
+            logger.error(said, alias, why, exc_info=exc_info(error) if isinstance(error, DSNError) else None)
         return None
     _unmade.pop(alias, None)
     return messenger

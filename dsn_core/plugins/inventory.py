@@ -15,6 +15,7 @@ from django.core import checks
 from dsn_core import conf
 from dsn_core.exceptions import DSNError
 from dsn_core.plugins.discovery import Source
+from dsn_core.plugins.errors import told
 from dsn_core.plugins.kinds import (
     MESSAGE_TEMPLATES,
     MESSENGERS,
@@ -24,7 +25,7 @@ from dsn_core.plugins.kinds import (
     SIGNALS,
     Kind,
 )
-from dsn_core.plugins.loading import Fault, Plugin, State, describe
+from dsn_core.plugins.loading import Fault, Plugin, State
 from dsn_core.plugins.registry import Registry
 
 #: The kinds that are listed, in this order.
@@ -166,7 +167,7 @@ def _template_reason(cls: Any) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return describe(error)
+        return told(error, cls)
     return ""
 
 

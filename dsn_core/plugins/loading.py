@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 
 import pluggy
 from django.apps import apps
-from django.db import Error as DatabaseTrouble
 
 from dsn_core import hookspecs
 from dsn_core._django import LazyReferences
@@ -19,6 +18,8 @@ from dsn_core.conf import Settings
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ContractError, nearest
 from dsn_core.plugins.discovery import Candidate
+from dsn_core.plugins.errors import describe as describe  # noqa: PLC0414 - known by this name
+from dsn_core.plugins.errors import told
 from dsn_core.plugins.kinds import KINDS, Kind
 
 #: The names of all hooks.
@@ -34,6 +35,8 @@ class Fault:
     kind: Literal["broken", "misspelt", "duplicate"]
     message: str
     hint: str = ""
+    #: What was raised, for the log.
+    error: BaseException | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -96,15 +99,16 @@ def _import(plugin: Plugin) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        said = f"importing {candidate.module} raised {describe(error)}"
-        plugin.broken(Fault("broken", said, _hint_of_import(candidate, error)))
+        said = f"importing {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
+        plugin.broken(Fault("broken", said, _hint_of_import(candidate, error), error))
         return None
     try:
         faults = [*_missing_apps(loaded), *_unmarked_hooks(loaded)]
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        faults = [Fault("broken", f"looking at {candidate.module} raised {describe(error)}", _mend(candidate))]
+        said = f"looking at {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
+        faults = [Fault("broken", said, _mend(candidate), error)]
     if faults:
         plugin.broken(*faults)
         return None
@@ -116,11 +120,11 @@ def is_allowed(candidate: Candidate, settings: Settings) -> bool:
     return candidate.source != "entry_point" or settings.PLUGINS is None or candidate.is_meant_by(settings.PLUGINS)
 
 
-def describe(error: BaseException) -> str:
-    """An error in one line: its type and what it says. Of an error of the database, without its SQL."""
-    lines = str(error).split("\n") if isinstance(error, DatabaseTrouble) else [str(error)]
-    text = " ".join(lines[0].split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+class _Owner:
+    """Stands for what comes from ``module``."""
+
+    def __init__(self, module: str) -> None:
+        self.__module__ = module
 
 
 def _mend(candidate: Candidate) -> str:
@@ -196,8 +200,9 @@ def _call_hooks(plugin: Plugin) -> dict[Kind, list[Any]]:
             raise
         except BaseException as error:
             by_contract = isinstance(error, ContractError)
-            said = str(error).rstrip(".") if by_contract else f"{kind.hook}() raised {describe(error)}"
-            plugin.broken(Fault("broken", said, _mend(plugin.candidate)))
+            raised = told(error, owner=_Owner(plugin.candidate.module))
+            said = str(error).rstrip(".") if by_contract else f"{kind.hook}() raised {raised}"
+            plugin.broken(Fault("broken", said, _mend(plugin.candidate), None if by_contract else error))
             return {}
     return offered
 

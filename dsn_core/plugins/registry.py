@@ -19,6 +19,7 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
 from dsn_core.plugins import discovery, loading, profiles
 from dsn_core.plugins.catalogue import Catalogue, catalogue
+from dsn_core.plugins.errors import describe, exc_info, masked, told
 from dsn_core.plugins.kinds import (
     CODECS,
     KINDS,
@@ -30,7 +31,7 @@ from dsn_core.plugins.kinds import (
     SIGNALS,
     Kind,
 )
-from dsn_core.plugins.loading import Fault, Plugin, describe
+from dsn_core.plugins.loading import Fault, Plugin
 
 logger = logging.getLogger("dsn_core.plugins")
 
@@ -87,7 +88,8 @@ class Registry:
             for item in items:
                 self._take(kind, item, plugin)
         for fault in plugin.faults:
-            logger.error("Plugin %s: %s.", candidate.label, fault.message)
+            given = None if fault.error is None else exc_info(fault.error)
+            logger.error("Plugin %s: %s.", candidate.label, fault.message, exc_info=given)
         self._forget_derived()
         return plugin
 
@@ -166,8 +168,9 @@ class Registry:
         try:
             return cls(alias, options, path)
         except Exception as error:
-            # What it says may quote an option; where it came from would show it in a traceback.
-            raise ContractError(options.mask(f"The messenger {alias!r} cannot be made: {describe(error)}")) from None
+            # What it says may quote an option.
+            said = f"The messenger {alias!r} cannot be made: {told(error, cls, options.mask)}"
+            raise ContractError(said) from masked(error, options.mask)
 
     def messenger_options(self, alias: str) -> Any:
         """The typed options of a messenger, which is not made for it. Raises as :meth:`messenger` does."""
@@ -205,7 +208,7 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return [mask(f"its check raised {describe(error)}")]
+            return [f"its check raised {told(error, type(messenger), mask)}"]
 
     def message_template(self, name: str) -> BaseMessageTemplate:
         """A message template by name."""

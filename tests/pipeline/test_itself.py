@@ -130,11 +130,8 @@ def test_raising_half_way_leaves_the_rendered_ones_unknown_and_the_others_for_la
     subscribe(users=people, backends=BACKENDS)
     fire()
     signals.run()
-    assert [(row.status, row.last_error) for row in rows()] == [
-        ("unknown", "ConnectionError: gone"),
-        ("unknown", "ConnectionError: gone"),
-        ("retry", "ConnectionError: gone"),
-    ]
+    assert [row.status for row in rows()] == ["unknown", "unknown", "retry"]
+    assert all(row.last_error.startswith("ConnectionError: gone (tests/pipeline/test_itself.py:") for row in rows())
     signals.run(retries=True)
     assert recorder.calls[1]["users"] == people[2:]
     assert [row.status for row in rows()] == ["unknown", "unknown", "sent"]

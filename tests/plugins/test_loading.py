@@ -50,13 +50,15 @@ def test_a_broken_distribution_has_a_way_out(site: Site) -> None:
 
 
 def test_a_plugin_that_raises_in_a_hook_is_broken(site: Site) -> None:
-    assert refusal(site, LIST + "raise KeyError('token')") == "dsn_messengers() raised KeyError: 'token'"
+    assert (
+        refusal(site, LIST + "raise KeyError('token')") == "dsn_messengers() raised KeyError: 'token' (bad_plugin.py:7)"
+    )
 
 
 def test_a_plugin_that_raises_in_its_second_hook_registers_nothing_of_the_first(site: Site) -> None:
     source = messenger_source("half") + "\n@hookimpl\ndef dsn_signals(): raise ValueError('late')\n"
 
-    assert refusal(site, source) == "dsn_signals() raised ValueError: late"
+    assert refusal(site, source) == "dsn_signals() raised ValueError: late (bad_plugin.py:23)"
 
 
 def test_a_misspelt_hook_is_refused_with_the_nearest_name(site: Site) -> None:

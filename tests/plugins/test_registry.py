@@ -195,7 +195,10 @@ def test_what_a_messengers_own_check_says_is_passed_on(site: Site) -> None:
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        ("raise RuntimeError(f'refused {options.TOKEN}')", "its check raised RuntimeError: refused ***"),
+        (
+            "raise RuntimeError(f'refused {options.TOKEN}')",
+            "its check raised RuntimeError: refused *** (acme_pager.py:18)",
+        ),
         ("return 7", "its check raised TypeError: 'int' object is not iterable"),
     ],
 )
@@ -220,7 +223,7 @@ def test_a_messenger_that_cannot_be_made_is_a_finding_without_secrets(site: Site
     registry = site.load()
 
     assert registry.messenger_findings("pager") == [
-        "The messenger 'pager' cannot be made: ValueError: invalid token ***"
+        "The messenger 'pager' cannot be made: ValueError: invalid token *** (acme_pager.py:18)"
     ]
     with pytest.raises(ContractError) as caught:
         registry.messenger("pager")

@@ -342,6 +342,23 @@ def test_the_health_file_stays_fresh_while_a_messenger_takes_its_time(
         block.set()
 
 
+def test_a_messenger_that_cannot_be_made_here_makes_no_worker_ill(subscribe, signals, people, tmp_path, monkeypatch):
+    def init(self: Any, *given: Any) -> None:
+        raise ImportError("no library")
+
+    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker.LATE_SECONDS", 0.3)
+    signals.add(type("Elsewhere", (MemoryMessenger,), {"name": "elsewhere", "__init__": init}))
+    path = tmp_path / "health"
+    subscribe("elsewhere", users=people)
+    emit("happened")
+    with watching(health_file=path):
+        wait_for(lambda: statuses("elsewhere") == ["pending"] * 3)
+        time.sleep(0.6)
+        assert is_touched(path)
+        assert statuses("elsewhere") == ["pending"] * 3
+
+
 def test_a_paused_messenger_is_not_waited_for(subscribe, signals, people):
     MemoryMessenger.answer = lambda message: Receipt.pause(60, "429", message=message)
     subscribe("memory", users=people)

@@ -43,10 +43,11 @@ class Command(BaseCommand):
             id=f"test-{uuid.uuid4().hex}",
         )
         receipts: dict[str, Receipt] = {}
-        error_text = collect(messenger, [message], lambda: True, receipts)
+        raised = collect(messenger, [message], lambda: True, receipts)
         receipt = receipts.get(message.id)
         if receipt is None:
-            raise CommandError(f"Not sent: {error_text or 'the messenger gave no answer about the message.'}")
+            why = raised.said or "the messenger gave no answer about the message."
+            raise CommandError(f"Not sent: {why}") from raised.error
         if receipt.outcome is not Outcome.SENT:
             raise CommandError(said(receipt))
         self.stdout.write(self.style.SUCCESS(said(receipt)))

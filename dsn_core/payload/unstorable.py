@@ -1,0 +1,22 @@
+"""Values that cannot be stored: whoever wrote their codec or their type sees why, once."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from dsn_core.plugins.errors import exc_info, told
+
+logger = logging.getLogger("dsn_core.intake")
+
+#: What was logged: types, by name, and what they raised.
+_logged: Final[set[tuple[str, str]]] = set()
+
+
+def log_once(value: object, error: BaseException) -> None:
+    """Log that storing ``value`` raised ``error``: once for each type, since signals may come by thousands."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if (what := (kind, type(error).__name__)) not in _logged:
+        _logged.add(what)
+        said = "A value of the type %s cannot be stored in an event: %s. This is logged once."
+        logger.error(said, kind, told(error), exc_info=exc_info(error))

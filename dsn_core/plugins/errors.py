@@ -1,0 +1,133 @@
+"""What a plugin raises: said in one line with the place in its source, and logged whole without secrets."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import jinja2
+from django.db import Error as DatabaseTrouble
+from django.template.base import Node, Template
+
+Mask = Callable[[str], str]
+
+#: Characters of what an error says, so that the place behind it is not cut off where it is stored.
+_LONGEST: Final = 1_500
+#: Errors that led to one another, at most.
+_LONGEST_CHAIN: Final = 10
+#: Packages whose frames are nobody's fault.
+_OURS: Final = frozenset({"dsn_core", "importlib", "pluggy"})
+
+
+def unmasked(text: str) -> str:
+    """The mask of what knows no secrets."""
+    return text
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its type and what it says. Of an error of the database, without its SQL."""
+    lines = str(error).split("\n") if isinstance(error, DatabaseTrouble) else [str(error)]
+    text = " ".join(lines[0].split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def told(error: BaseException, owner: object = None, mask: Mask = unmasked) -> str:
+    """The same with the place in the source of ``owner`` (a class or object of a plugin), or of the template."""
+    text, place = mask(describe(error)), where(error, owner)
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return f"{text} ({place})" if place else text
+
+
+def where(error: BaseException, owner: object = None) -> str:
+    """File and line of the frame that the plugin's author wants to see; empty where none is known.
+
+    Of a template's error the line of the template; of source that cannot be parsed that line; else the deepest frame
+    of the package of ``owner``, or where that has none, of any that is not ours.
+    """
+    chain = list(_chain(error))
+    for item in chain:
+        if isinstance(item, SyntaxError) and item.filename:
+            return _spelt(item.filename, item.lineno)
+        if isinstance(item, jinja2.TemplateSyntaxError):
+            return _spelt(item.filename or item.name or "<template>", item.lineno)
+    frames = [frame for item in reversed(chain) for frame in traceback.walk_tb(item.__traceback__)]
+    for frame, line in reversed(frames):
+        if (place := _in_template(frame, line, chain)) is not None:
+            return _spelt(*place)
+    package = _package(getattr(owner, "__module__", "") or "")
+    own = [item for item in frames if package not in _OURS and _package_of(item[0]) == package]
+    own = own or [
+        item for item in frames if _package_of(item[0]) not in _OURS and "<frozen" not in item[0].f_code.co_filename
+    ]
+    return _spelt(own[-1][0].f_code.co_filename, own[-1][1]) if own else ""
+
+
+def exc_info(error: BaseException, mask: Mask = unmasked) -> Any:
+    """What ``logging`` takes as ``exc_info``: ``error`` with its traceback, without secrets."""
+    shown = masked(error, mask)
+    return type(shown), shown, shown.__traceback__
+
+
+def masked(error: BaseException, mask: Mask = unmasked) -> BaseException:
+    """``error`` itself; where what it says, or what led to it, holds a secret, one of the same name that does not."""
+    text = "".join(traceback.format_exception(error))
+    return error if mask(text) == text else _stand_in(error, mask, _LONGEST_CHAIN)
+
+
+def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
+    text = mask(str(error))
+    base = Exception if isinstance(error, Exception) else BaseException
+    names = {"__module__": type(error).__module__, "__qualname__": type(error).__qualname__}
+    made: BaseException = type(type(error).__name__, (base,), names)(text).with_traceback(error.__traceback__)
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(mask(str(note)))
+    if left:
+        made.__cause__ = None if error.__cause__ is None else _stand_in(error.__cause__, mask, left - 1)
+        made.__context__ = None if error.__context__ is None else _stand_in(error.__context__, mask, left - 1)
+    made.__suppress_context__ = error.__suppress_context__
+    return made
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what led to it."""
+    found: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if found is None:
+            return
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+
+
+def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tuple[str, int | None] | None:
+    """The template's file and line, where ``frame`` renders or parses one: both engines keep it there."""
+    compiled = frame.f_globals.get("__jinja_template__")
+    if compiled is not None:
+        return str(compiled.filename or compiled.name or "<template>"), compiled.get_corresponding_lineno(line)
+    known = frame.f_locals.get("self")
+    token, origin = getattr(known, "token", None), getattr(known, "origin", None)
+    if isinstance(known, Node) and token is not None and origin is not None:
+        return str(origin.name), token.lineno
+    if isinstance(known, Template):
+        tokens = [token for item in chain if (token := getattr(item, "token", None)) is not None]
+        if tokens:
+            return str(known.origin.name), tokens[0].lineno
+    return None
+
+
+def _package_of(frame: FrameType) -> str:
+    return _package(str(frame.f_globals.get("__name__", "")))
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _spelt(filename: str, line: int | None) -> str:
+    """``pager/messenger.py:41``: from the folder on from which Python imports it."""
+    folders = sorted((str(Path(folder)) + "/" for folder in sys.path if folder), key=len, reverse=True)
+    short = next((filename[len(folder) :] for folder in folders if filename.startswith(folder)), filename)
+    return short if line is None else f"{short}:{line}"
