@@ -18,6 +18,7 @@ from django.utils.functional import LazyObject, Promise, empty
 
 from dsn_core import conf
 from dsn_core.contracts.activities import ActivityView
+from dsn_core.database_errors import is_conflict
 from dsn_core.payload import sensitive, snapshots
 from dsn_core.plugins.registry import registry
 
@@ -143,9 +144,9 @@ class _Encoder:
             return _json(self.encode(value))
         except _TooLarge:
             return _json(placeholder(value, f"too large to store, more than {self.limit} bytes"))
-        except DatabaseTrouble:
-            raise
         except Exception as error:
+            if _is_the_databases(error):
+                raise
             # A codec's data that is no JSON, a number of more digits than Python writes.
             return _json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
@@ -166,9 +167,11 @@ class _Encoder:
             return placeholder(value, "nested too deeply to store")
         try:
             return self._object(value, nesting)
-        except (_TooLarge, DatabaseTrouble):
+        except _TooLarge:
             raise
         except Exception as error:
+            if _is_the_databases(error):
+                raise
             return placeholder(value, f"cannot be stored, {type(error).__name__}")
 
     def _object(self, value: Any, nesting: int) -> Any:
@@ -280,6 +283,11 @@ class _Encoder:
             if type(prepared) in (str, int, bool):
                 return {"$": "field", "v": self.encode(prepared)}
         return encoded
+
+
+def _is_the_databases(error: Exception) -> bool:
+    """Whether ``error`` is the database's, or says in other words that the transaction must be run again."""
+    return isinstance(error, DatabaseTrouble) or is_conflict(error)
 
 
 def _size(value: Any) -> int:
