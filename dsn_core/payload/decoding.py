@@ -43,7 +43,7 @@ def load(verb: str, text: str) -> Activity:
             target=str(data["target"]),
             signal_kwargs=kwargs,
         )
-    except DSNError:
+    except (DSNError, MemoryError):
         raise
     except Exception as error:
         raise PayloadError(
@@ -88,6 +88,8 @@ def _decode_by_codec(name: str, data: Any) -> Any:
     codec = _codec(name)
     try:
         return codec.decode(data)
+    except MemoryError:
+        raise
     except Exception as error:
         raise PayloadError(
             f"The codec {name!r} cannot read what it stored ({type(error).__name__}: {error}). "
