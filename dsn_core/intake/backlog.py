@@ -18,7 +18,7 @@ from typing import Final
 
 from django.db import Error, connections
 
-from dsn_core import savepoints
+from dsn_core import context, savepoints
 from dsn_core._django import drop as drop_connection
 from dsn_core.database_errors import will_pass
 from dsn_core.intake.insert import NewEvent
@@ -179,7 +179,9 @@ def _attempt(lot: Lot) -> Exception | None:
     try:
         # An attempt whose answer was lost may have recorded them.
         if not Event.objects.using(lot.using).filter(occurrence=lot.events[0].occurrence).exists():
-            with savepoints.limited(connection, ATTEMPT_SECONDS):
+            # Who hears of them stands as deep among messages that cause one another as where they were fired.
+            depth = max(event.depth for event in lot.events)
+            with context.working_on(depth - 1), savepoints.limited(connection, ATTEMPT_SECONDS):
                 store(lot.events, lot.using)
     except Exception as error:
         drop_connection(connection)

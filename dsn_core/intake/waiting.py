@@ -49,7 +49,7 @@ def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: b
         held.add(events)
         return
     try:
-        store(events, using)
+        store(events, using, may_raise=may_raise)
     except Exception as error:
         if conf.current().STRICT or savepoints.any_is_lost() or not will_pass(error):
             raise
@@ -69,14 +69,14 @@ def store_alone(prepare: Prepare, using: str) -> None:
 
     Raises what no waiting mends.
     """
-    if backlog.is_busy():
-        # They would wait here for what the others wait for.
-        backlog.put(Lot(prepare(), using, "others are waiting"))
-        return
-    lot = Lot((), using, "")
+    lot = Lot((), using, "others are waiting")
     try:
-        # As long as the database's own time-outs let it.
         lot.events = prepare()
+        if backlog.is_busy():
+            # It would wait here for what the others wait for.
+            backlog.put(lot)
+            return
+        # As long as the database's own time-outs let it.
         store(lot.events, using)
     except Exception as error:
         if conf.current().STRICT or not will_pass(error):

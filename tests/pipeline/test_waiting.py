@@ -566,3 +566,40 @@ class TestLimits:
         with contextlib.suppress(ZeroDivisionError), savepoints.limited(connection, 0.3):
             raise ZeroDivisionError
         assert (limit(), within == before) == (before, False)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="a file has one writer: no two conflict")
+def test_a_conflict_of_a_listener_costs_no_event_where_nobody_runs_it_again(released):
+    def fail(**kwargs):
+        raise error_of("deadlock")
+
+    event_recorded.connect(fail)
+    try:
+        assert emit("released", name=0) is not None
+    finally:
+        event_recorded.disconnect(fail)
+    assert names() == [0]
+
+
+def test_events_of_the_thread_stand_where_they_stood_among_messages_that_cause_one_another(
+    released, database, settings, monkeypatch
+):
+    """A receiver that fires the signal again comes to an end, in the thread too."""
+    from dsn_core import context
+
+    def again(**kwargs):
+        emit("released", name="again")
+
+    settings.DSN = {"RUNNER": "worker", "MAX_DEPTH": 3}
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
+    event_recorded.connect(again)
+    try:
+        database.refuse(PASSING[0])
+        with context.working_on(1):
+            emit("released", name="first")
+        database.error = None
+        assert backlog.wait(30)
+    finally:
+        event_recorded.disconnect(again)
+    connection.close()
+    assert list(Event.objects.order_by("id").values_list("depth", flat=True)) == [2, 3]
