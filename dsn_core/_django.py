@@ -121,7 +121,17 @@ def after_commit_first(connection: BaseDatabaseWrapper, mark: Callable[[], None]
     if place is None:
         place = 0
         entries.insert(0, (set(), finish, True))
-    entries.insert(place, (set(connection.savepoint_ids), mark, True))
+    entries.insert(place, (open_savepoints(connection), mark, True))
+
+
+def is_to_come(connection: BaseDatabaseWrapper, finish: Callable[[], None]) -> bool:
+    """Whether the open transaction will call ``finish`` (see :func:`after_commit_first`), should it be committed."""
+    return any(entry[1] == finish for entry in connection.run_on_commit)
+
+
+def open_savepoints(connection: BaseDatabaseWrapper) -> set[str]:
+    """The ids of the savepoints in which a statement stands now. Those of one transaction never come again."""
+    return set(connection.savepoint_ids)
 
 
 #: Calls that may lie between a fixture's relation being set and the receiver of ``m2m_changed``; there are eight.

@@ -46,6 +46,8 @@ class Settings:
     MAX_ATTEMPTS: int = 16
     #: Bytes an event's payload may have; larger arguments become placeholders.
     MAX_PAYLOAD_BYTES: int = 524_288
+    #: Bytes a rendered message may have, all its parts together; a larger one fails.
+    MAX_MESSAGE_BYTES: int = 10_000_000
     #: How deep messages may cause messages, before it counts as a loop.
     MAX_DEPTH: int = 3
     #: Names of fields, arguments and keys whose values are never stored, beside those that sound secret.

@@ -1,4 +1,4 @@
-"""Callers whose database refuses an event for a moment, or asks for the transaction to be run again: nothing is lost."""
+"""Callers whose database refuses an event for a moment, or asks for their transaction again: nothing is lost."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_24_a_time_out_while_the_table_of_events_is_locked(kind, environment, fi
     callers = 12 if full else 4
     with connection.cursor() as cursor:
         table = connection.ops.quote_name(Event._meta.db_table)
-        with transaction.atomic() if connection.vendor == "postgresql" else _unlocked(cursor):
+        with transaction.atomic() if connection.vendor == "postgresql" else Unlocked(cursor):
             cursor.execute(
                 f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
                 if connection.vendor == "postgresql"
@@ -92,7 +92,7 @@ def test_24_a_time_out_while_the_table_of_events_is_locked(kind, environment, fi
     assert codes == dict.fromkeys("acdf", callers)
 
 
-class _unlocked:
+class Unlocked:
     """MariaDB's lock of a table ends when its connection is told."""
 
     def __init__(self, cursor):

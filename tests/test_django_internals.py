@@ -24,11 +24,14 @@ from dsn_core._django import (
     LateAtomic,
     LazyReferences,
     ThreadState,
+    after_commit_first,
     asgi_request,
     callbacks_on_commit,
     is_being_deserialized,
     is_historical,
     is_interrupt,
+    is_to_come,
+    open_savepoints,
     raised_by_signal_handler,
     regex_codes,
     regex_parser,
@@ -234,3 +237,37 @@ def test_a_pattern_is_parsed_into_known_codes() -> None:
     least, most, body = argument
     assert (code, least, most) == (regex_codes.MAX_REPEAT, 2, 5)
     assert list(body) == [(regex_codes.LITERAL, ord("a"))]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_to_be_done_on_commit_is_called_in_the_order_in_which_it_stands() -> None:
+    """``after_commit_first``: marks fall with their savepoints, the end comes once, both before the others."""
+    called: list[str] = []
+
+    class Waiting:
+        def one(self) -> None:
+            called.append("one")
+
+        def two(self) -> None:
+            called.append("two")
+
+        def finish(self) -> None:
+            called.append("finish")
+
+    waiting = Waiting()
+    with transaction.atomic():
+        transaction.on_commit(lambda: called.append("other"))
+        after_commit_first(connection, waiting.one, waiting.finish)
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            ids = open_savepoints(connection)
+            after_commit_first(connection, waiting.two, waiting.finish)
+            raise ZeroDivisionError
+        with transaction.atomic():
+            assert not ids & open_savepoints(connection), "they never come again"
+            after_commit_first(connection, waiting.two, waiting.finish)
+        assert is_to_come(connection, waiting.finish)
+    assert called == ["one", "two", "finish", "other"]
+    with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+        after_commit_first(connection, waiting.one, waiting.finish)
+        raise ZeroDivisionError
+    assert not is_to_come(connection, waiting.finish)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_permission_codename
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
@@ -90,6 +94,26 @@ class EventAdmin(HistoryAdmin[Event]):
         # Prefetched, not joined: a join would hide the events whose trigger is deleted.
         return super().get_queryset(request).defer("payload").prefetch_related("trigger")
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Event | None:
+        event = super().get_object(request, object_id, from_field)
+        if event is not None:
+            # What is shown of it depends on who looks.
+            vars(event)["may_view"] = functools.partial(self._may_view, request)
+        return event
+
+    def _may_view(self, request: HttpRequest, label: str) -> bool:
+        """Whether the person who looks may view rows of the model ``label``; empty: of any."""
+        try:
+            model = apps.get_model(label)
+        except (LookupError, ValueError):
+            # Nobody can be given the permission any more.
+            return bool(request.user.is_superuser)
+        if self.admin_site.is_registered(model):
+            return bool(self.admin_site.get_model_admin(model).has_view_permission(request))
+        opts = model._meta
+        names = [f"{opts.app_label}.{get_permission_codename(action, opts)}" for action in ("view", "change")]
+        return any(request.user.has_perm(name) for name in names)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return progress.EventChangeList
 
@@ -128,7 +152,7 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_shown(self, event: Event) -> SafeString:
-        return block(readable(event.payload), MAX_SHOWN)
+        return block(readable(event.payload, vars(event).get("may_view", _nothing)), MAX_SHOWN)
 
     @admin.display(description=gettext_lazy("not stored"))
     def missing_shown(self, event: Event) -> SafeString | str:
@@ -173,11 +197,32 @@ class EventAdmin(HistoryAdmin[Event]):
         )
 
 
-def readable(payload: str) -> str:
-    """JSON with line breaks; the text as it is stored when it cannot be decoded."""
-    if len(payload) > MAX_DECODED:
+def _nothing(label: str) -> bool:
+    return False
+
+
+def readable(payload: str, may_view: Callable[[str], bool]) -> str:
+    """JSON with line breaks, of which rows of a model are shown where ``may_view(label)`` says so.
+
+    The text as it is stored when it cannot be decoded, if any row may be shown.
+    """
+    if len(payload) <= MAX_DECODED:
+        try:
+            shown = _without_rows(json.loads(payload), functools.cache(may_view))
+            return json.dumps(shown, indent=2, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass
+    if not payload or may_view(""):
         return payload
-    try:
-        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return payload
+    return _("It cannot be read, so that only superusers are shown it.")
+
+
+def _without_rows(data: Any, may_view: Callable[[str], bool]) -> Any:
+    """``data`` of a payload without what it holds of rows that may not be viewed."""
+    if isinstance(data, list):
+        return [_without_rows(item, may_view) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if data.get("$") in ("instance", "queryset") and not may_view(str(data.get("model"))):
+        return {"$": data["$"], "model": data.get("model"), "v": _("You may not view rows of this model.")}
+    return {key: _without_rows(item, may_view) for key, item in data.items()}

@@ -67,6 +67,11 @@ class Message(str):
             self._text = html_to_text(self.html)
         return self._text
 
+    @property
+    def size(self) -> int:
+        """Bytes of its subject, its HTML and the text of its own."""
+        return sum(len(part.encode()) for part in (self.subject, self._text, self.html))
+
     def __repr__(self) -> str:
         return f"<Message {self.id or '(no id)'} to {self.address or self.user or '(nobody)'}: {self.subject!r}>"
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from django.db import Error, connections
 
-from dsn_core import savepoints
+from dsn_core import context, savepoints
 from dsn_core._django import drop as drop_connection
 from dsn_core.database_errors import will_pass
 from dsn_core.intake.insert import NewEvent
@@ -34,9 +34,10 @@ MAX_EVENTS: Final = 10_000
 MAX_CHARACTERS: Final = 64_000_000
 #: Seconds after which what waits is given up.
 MAX_SECONDS: Final = 900.0
-#: Seconds between two attempts: at first, and at most.
+#: Seconds between two attempts: at first, at most, and while the process ends.
 FIRST_PAUSE: Final = 0.1
 LAST_PAUSE: Final = 5.0
+EXIT_PAUSE: Final = 0.1
 #: Seconds that one attempt may take, and that a process which ends leaves for all that waits.
 ATTEMPT_SECONDS: Final = 2.0
 EXIT_SECONDS: Final = 5.0
@@ -64,7 +65,7 @@ class Backlog:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._events = self._characters = 0
-        self._is_ending = False
+        self._is_ending = self._is_over = False
 
     def is_busy(self) -> bool:
         """Whether something waits."""
@@ -92,6 +93,8 @@ class Backlog:
 
     def _has_thread(self) -> bool:
         """Whether there is a thread, after one was started if there was none."""
+        if self._is_over:
+            return False
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="dsn backlog", daemon=True)
             try:
@@ -105,7 +108,7 @@ class Backlog:
 
     def _run(self) -> None:
         try:
-            while not self._is_over():
+            while not self._is_done():
                 self._work_off()
                 with contextlib.suppress(Error):
                     connections.close_all()
@@ -115,7 +118,7 @@ class Backlog:
                 if self._thread is threading.current_thread():
                     self._thread = None
 
-    def _is_over(self) -> bool:
+    def _is_done(self) -> bool:
         """Whether nothing waits; this thread is no more then."""
         with self._changed:
             if self._lots:
@@ -144,7 +147,7 @@ class Backlog:
         with self._changed:
             self._changed.wait_for(lambda: self._is_ending, seconds)
         if self._is_ending:
-            time.sleep(FIRST_PAUSE)
+            time.sleep(EXIT_PAUSE)
 
     def _remove(self, lot: Lot) -> bool:
         """Take ``lot`` off the queue; False where the process, ending, has taken it already."""
@@ -164,6 +167,8 @@ class Backlog:
         self.wait(EXIT_SECONDS)
         with self._changed:
             left, self._lots = self._lots, deque()
+            self._events = self._characters = 0
+            self._is_over = True
         for lot in left:
             drop(lot.events, lot.using, f"the process ends: {lot.reason}")
 
@@ -174,7 +179,9 @@ def _attempt(lot: Lot) -> Exception | None:
     try:
         # An attempt whose answer was lost may have recorded them.
         if not Event.objects.using(lot.using).filter(occurrence=lot.events[0].occurrence).exists():
-            with savepoints.limited(connection, ATTEMPT_SECONDS):
+            # Who hears of them stands as deep among messages that cause one another as where they were fired.
+            depth = max(event.depth for event in lot.events)
+            with context.working_on(depth - 1), savepoints.limited(connection, ATTEMPT_SECONDS):
                 store(lot.events, lot.using)
     except Exception as error:
         drop_connection(connection)

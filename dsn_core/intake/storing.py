@@ -24,13 +24,16 @@ from dsn_core.signals import event_recorded
 logger = logging.getLogger("dsn_core.intake")
 
 
-def store(events: Sequence[NewEvent], using: str) -> None:
-    """Insert ``events``, all or none. When it fails, an open transaction is as it was before, if it can be saved."""
+def store(events: Sequence[NewEvent], using: str, *, may_raise: bool = False) -> None:
+    """Insert ``events``, all or none. When it fails, an open transaction is as it was before, if it can be saved.
+
+    ``may_raise``: a conflict that a receiver of ``event_recorded`` met is raised, for the transaction to be run again.
+    """
     is_heard = event_recorded.has_listeners(Event)
     with transaction.atomic(using=using) if is_heard or _is_by_hand(connections[using]) else contextlib.nullcontext():
         insert.write(events, using)
         if is_heard:
-            _tell(events, using)
+            _tell(events, using, may_raise)
         transaction.on_commit(functools.partial(_wake_once, using, next(_numbers)), using=using, robust=True)
 
 
@@ -39,7 +42,7 @@ def _is_by_hand(connection: BaseDatabaseWrapper) -> bool:
     return not connection.in_atomic_block and not connection.get_autocommit()
 
 
-def _tell(events: Sequence[NewEvent], using: str) -> None:
+def _tell(events: Sequence[NewEvent], using: str, may_raise: bool) -> None:
     """Tell who listens, whose failing query must not take the events along."""
     answers: Sequence[tuple[object, object]] = ()
     with contextlib.suppress(DatabaseError), context.deeper(), transaction.atomic(using=using):
@@ -50,7 +53,7 @@ def _tell(events: Sequence[NewEvent], using: str) -> None:
         # Without an error of ours, atomic() would roll back and say nothing.
         raise TransactionManagementError("The transaction was lost while receivers of event_recorded were told.")
     for _, answer in answers:
-        if isinstance(answer, Exception) and is_conflict(answer):
+        if may_raise and isinstance(answer, Exception) and is_conflict(answer):
             raise answer
 
 

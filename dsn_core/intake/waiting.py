@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dsn_core import conf, savepoints
-from dsn_core._django import after_commit_first, callbacks_on_commit
+from dsn_core._django import after_commit_first, is_to_come, open_savepoints
 from dsn_core.database_errors import is_conflict, is_without_connection, will_pass
 from dsn_core.intake.backlog import Lot, backlog
 from dsn_core.intake.insert import NewEvent
@@ -49,7 +49,7 @@ def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: b
         held.add(events)
         return
     try:
-        store(events, using)
+        store(events, using, may_raise=may_raise)
     except Exception as error:
         if conf.current().STRICT or savepoints.any_is_lost() or not will_pass(error):
             raise
@@ -61,7 +61,7 @@ def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: b
             drop(events, using, reason)
             return
         logger.warning("Events are recorded after the commit, since the database would not take them: %s", reason)
-        AfterCommit(connection).add(events)
+        AfterCommit(using).add(events)
 
 
 def store_alone(prepare: Prepare, using: str) -> None:
@@ -69,14 +69,14 @@ def store_alone(prepare: Prepare, using: str) -> None:
 
     Raises what no waiting mends.
     """
-    if backlog.is_busy():
-        # They would wait here for what the others wait for.
-        backlog.put(Lot(prepare(), using, "others are waiting"))
-        return
-    lot = Lot((), using, "")
+    lot = Lot((), using, "others are waiting")
     try:
-        # As long as the database's own time-outs let it.
         lot.events = prepare()
+        if backlog.is_busy():
+            # It would wait here for what the others wait for.
+            backlog.put(lot)
+            return
+        # As long as the database's own time-outs let it.
         store(lot.events, using)
     except Exception as error:
         if conf.current().STRICT or not will_pass(error):
@@ -109,16 +109,17 @@ def _try_again(lot: Lot, prepare: Prepare, *, is_lost: bool = False) -> None:
 class AfterCommit:
     """What waits for the commit of one transaction. It stands in that transaction's list, and shares its fate."""
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self._using = connection.alias
-        self._events: list[NewEvent] = []
-        _held[connection] = self
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._survivors: list[NewEvent] = []
+        self._last = _Mark(self._survivors, {"none yet"})
+        _held[connections[using]] = self
 
     @staticmethod
     def of(connection: BaseDatabaseWrapper) -> AfterCommit | None:
         """What waits for the commit of the transaction that is open on ``connection``, if anything does."""
         held = _held.get(connection) if _held else None
-        if held is not None and held.finish not in callbacks_on_commit(connection):
+        if held is not None and not is_to_come(connection, held.finish):
             # It was rolled back.
             del _held[connection]
             return None
@@ -126,15 +127,20 @@ class AfterCommit:
 
     def add(self, events: Sequence[NewEvent]) -> None:
         """Record ``events`` after the commit, if no savepoint that is open now is rolled back."""
-        after_commit_first(connections[self._using], _Mark(self._events, events).survived, self.finish)
+        connection = connections[self._using]
+        if (savepoint_ids := open_savepoints(connection)) != self._last.savepoint_ids:
+            self._last = _Mark(self._survivors, savepoint_ids)
+            after_commit_first(connection, self._last.survived, self.finish)
+        self._last.events += events
 
     def finish(self) -> None:
         """The transaction is committed, and all its marks have been called."""
         connection = connections[self._using]
         _held.pop(connection, None)
-        if not self._events:
+        if not self._survivors:
             return
-        lot = Lot(self._events, self._using, "the transaction had to be committed first")
+        lot = Lot(tuple(self._survivors), self._using, "the transaction had to be committed first")
+        self._survivors.clear()
         try:
             if connection.in_atomic_block:
                 # A test runs what is to be done on commit, in a transaction that goes on.
@@ -148,14 +154,17 @@ class AfterCommit:
 
 
 class _Mark:
-    """Events that are called for when the savepoint was not rolled back in which they were recorded."""
+    """Events that were recorded within the same savepoints, and survive with them."""
 
-    def __init__(self, survivors: list[NewEvent], events: Sequence[NewEvent]) -> None:
+    def __init__(self, survivors: list[NewEvent], savepoint_ids: set[str]) -> None:
+        self.savepoint_ids = savepoint_ids
+        self.events: list[NewEvent] = []
         self._survivors = survivors
-        self._events = events
 
     def survived(self) -> None:
-        self._survivors += self._events
+        self._survivors += self.events
+        # A test may run what is to be done on commit more than once.
+        self.events = []
 
 
 _held: weakref.WeakKeyDictionary[BaseDatabaseWrapper, AfterCommit] = weakref.WeakKeyDictionary()

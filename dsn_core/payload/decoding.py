@@ -39,7 +39,7 @@ def load(verb: str, text: str) -> Activity:
             target=_part("target", data, kwargs, sender),
             signal_kwargs=kwargs,
         )
-    except DSNError:
+    except (DSNError, MemoryError):
         raise
     except Exception as error:
         raise PayloadError(
@@ -85,6 +85,8 @@ def _decode_by_codec(name: str, data: Any) -> Any:
     codec = _codec(name)
     try:
         return codec.decode(data)
+    except MemoryError:
+        raise
     except Exception as error:
         raise PayloadError(
             f"The codec {name!r} cannot read what it stored. Update its plugin, or purge the event. "

@@ -15,6 +15,7 @@ from django.db.models.manager import BaseManager
 from django.db.utils import Error as DatabaseTrouble
 from django.utils.functional import LazyObject, Promise
 
+from dsn_core.database_errors import is_conflict
 from dsn_core.payload import requests, rows, sensitive, snapshots, unstorable
 from dsn_core.payload.pieces import (
     MAX_WIDTH,
@@ -66,9 +67,9 @@ class Encoder:
             return as_json(self.encode(value))
         except _TooLarge:
             return as_json(placeholder(value, f"too large to store, more than {self.limit} bytes"))
-        except DatabaseTrouble:
-            raise
         except Exception as error:
+            if _is_the_databases(error):
+                raise
             # A codec's data that is no JSON, a number of more digits than Python writes.
             unstorable.log_once(value, error)
             return as_json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
@@ -102,9 +103,11 @@ class Encoder:
             return self._placeholder(value, "nested too deeply to store")
         try:
             return self._object(value, nesting)
-        except (_TooLarge, DatabaseTrouble):
+        except _TooLarge:
             raise
         except Exception as error:
+            if _is_the_databases(error):
+                raise
             unstorable.log_once(value, error)
             return self._placeholder(value, f"cannot be stored, {type(error).__name__}")
 
@@ -279,3 +282,8 @@ class Encoder:
             if type(prepared) in (str, int, bool):
                 return {"$": "field", "v": self.encode(prepared)}
         return encoded
+
+
+def _is_the_databases(error: Exception) -> bool:
+    """Whether ``error`` is the database's, or says in other words that the transaction must be run again."""
+    return isinstance(error, DatabaseTrouble) or is_conflict(error)

@@ -104,6 +104,8 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
     try:
         with _quietly():
             instance = model.from_db(data.get("db") or DEFAULT_DB_ALIAS, names, row)
+    except MemoryError:
+        raise
     except Exception as error:
         raise PayloadError(
             f"An instance of {model._meta.label} cannot be made again: its __init__ or from_db, or who hears of "

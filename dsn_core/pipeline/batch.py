@@ -204,14 +204,17 @@ class Batch:
         """Attach each row's event with its payload decoded, once per event."""
         events = Event.objects.using(self.using).in_bulk({row.event_id for row in self.open})
         self.depth = max((event.depth for event in events.values()), default=0)
-        unreadable = {}
+        unreadable: dict[int, tuple[Status, str]] = {}
         for event in events.values():
             try:
                 with tidied("codecs of the plugins"):
                     event.activity  # noqa: B018 - read for its error
             except PayloadError as error:
-                unreadable[event.pk] = str(error)
+                unreadable[event.pk] = (Status.FAILED, str(error))
                 logger.error("Event %s cannot be read: %s", event.pk, error, exc_info=error)
+            except MemoryError:
+                text = "There was no memory left to read what the signal said (MemoryError)."
+                unreadable[event.pk] = (Status.RETRY, text)
         for row in self.open:
             event_id = row.event_id
             if event_id not in events:
@@ -219,7 +222,7 @@ class Batch:
                 continue
             _attach(row, "event", events[event_id])
             if event_id in unreadable:
-                self.end(row, Status.FAILED, unreadable[event_id])
+                self.end(row, *unreadable[event_id])
 
     def load_backends(self) -> None:
         """Attach each row's backend."""

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger, send_arguments
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError, NotStored
+from dsn_core.exceptions import ConfigurationError, NotStored, RenderingError
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
@@ -22,8 +22,9 @@ from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
+from dsn_core.pipeline.preparing import refuse_oversized
 from dsn_core.pipeline.settling import Verdict, backoff
-from dsn_core.plugins.errors import exc_info, told
+from dsn_core.plugins.errors import describe, exc_info, told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
@@ -84,6 +85,8 @@ class RecordingTemplate:
         self._first = batch.rows[0]
         self._locales = Locales()
         self.rendered: dict[Any, Any] = {}
+        #: Why the message of a user is never to be sent.
+        self.failed: dict[Any, str] = {}
         #: Whether a message was refused.
         self.is_withdrawn = False
 
@@ -103,6 +106,7 @@ class RecordingTemplate:
         self._batch.go_on()
         with self._locales.of(user), tidied(f"message template {self._template.name!r}"):
             message = self._template.render(user, trigger_context, signal_kwargs)
+        self._refuse_oversized(message, key)
         if not self._batch.hand_over([row] if row is not None else []):
             self.is_withdrawn = True
             raise Withdrawn(WITHDRAWN)
@@ -111,6 +115,14 @@ class RecordingTemplate:
             message.user = user
             message.id = self._message_id(key)
         return message
+
+    def _refuse_oversized(self, message: Any, key: Any) -> None:
+        if isinstance(message, Message):
+            try:
+                refuse_oversized(message)
+            except RenderingError as error:
+                self.failed[key] = describe(error)
+                raise
 
     def _message_id(self, key: Any) -> str:
         if (row := self._rows.get(key)) is not None:
@@ -155,6 +167,9 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
         # Users that it chose itself it would choose, and reach, again.
         call_only = done if recorder.rendered else left
     for key, row in by_user.items():
+        if key in recorder.failed and key not in recorder.rendered:
+            batch.verdicts[row.pk] = Verdict(Status.FAILED, recorder.failed[key])
+            continue
         verdict = done if key in recorder.rendered else call_only if key is None else left
         if verdict is not None:
             batch.verdicts[row.pk] = verdict

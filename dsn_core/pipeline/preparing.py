@@ -8,11 +8,12 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.utils import Error as DatabaseTrouble
 
+from dsn_core import conf
 from dsn_core._django import ThreadState
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError
+from dsn_core.exceptions import ConfigurationError, RenderingError
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
@@ -98,12 +99,14 @@ def render(batch: Batch) -> list[Message]:
                     before = ThreadState()
                 rendered = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
                 message = addressed(rendered, row, user)
+                refuse_oversized(message)
                 batch.in_hand[message.id] = row
                 messages.append(message)
             except BaseException as error:
                 reraise_interrupt(error)
                 said = f"Rendering {name!r} failed: {told(error, templates.get(name))}"
-                batch.end(row, Status.RETRY if isinstance(error, DatabaseTrouble) else Status.FAILED, said)
+                passes = isinstance(error, DatabaseTrouble | MemoryError)
+                batch.end(row, Status.RETRY if passes else Status.FAILED, said)
                 if said not in logged:
                     # Not for each of a hundred receivers.
                     logged.add(said)
@@ -112,6 +115,17 @@ def render(batch: Batch) -> list[Message]:
                 if before is not None:
                     put_back(before, f"message template {name!r}")
     return messages
+
+
+def refuse_oversized(message: Message) -> None:
+    """Raise :class:`~dsn_core.exceptions.RenderingError` for a message that is larger than any should be."""
+    limit = conf.current().MAX_MESSAGE_BYTES
+    # What most are surely below is not counted: a character takes four bytes at most.
+    if 8 * (len(message) + len(message.html) + len(message.subject)) > limit and (size := message.size) > limit:
+        raise RenderingError(
+            f"The message has {size:,} bytes, and may have {limit:,}: one of its values is very large, or it repeats "
+            "itself too often. Shorten it in the template, or raise DSN['MAX_MESSAGE_BYTES']."
+        )
 
 
 def addressed(rendered: Any, row: Delivery, user: Any) -> Message:

@@ -20,8 +20,8 @@ from dsn_core.admin.filters import MessengerFilter
 from dsn_core.contracts.activities import Activity
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
 from dsn_core.models.clock import DatabaseNow
-from tests.admin.pages import answer, text, url
 from dsn_core.payload import dump
+from tests.admin.pages import answer, text, url
 from tests.testapp.models import Movie
 
 

@@ -11,7 +11,10 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from dsn_core import payload
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
+from dsn_core.plugins.catalogue import catalogue
 from tests.admin.pages import TRIGGER, addresses, text, url
 from tests.testapp.models import Movie
 
@@ -121,3 +124,61 @@ def test_deleting_an_event_needs_the_permission_for_its_deliveries(
     assert staff("delete_event", "view_event").post(page, {"post": "yes"}).status_code == 403
     assert staff("delete_event", "view_event", "delete_delivery").post(page, {"post": "yes"}).status_code == 302
     assert not Delivery.objects.exists()
+
+
+class TestWhatASignalSaid:
+    """Who may look at events sees of the rows that they hold what they may look at."""
+
+    @pytest.fixture
+    def event(self, rows: dict[type[Any], Any]) -> Event:
+        movie, ann = Movie(pk=7, name="Brazil"), User(pk=8, username="ann-the-user", email="ann@example.org")
+        call = SignalCall(
+            catalogue.get("post_save"),
+            Movie,
+            {
+                "instance": movie,
+                "created": True,
+                "nested": [{"by": ann}, (movie,)],
+                "several": User.objects.filter(username="ann"),
+                "plain": "what the signal said besides",
+            },
+        )
+        return Event.objects.create(trigger=rows[Trigger], verb="post_save", payload=payload.dump(call))
+
+    def shown(self, client: Client, event: Event) -> str:
+        page = client.get(url(Event, "change", event.pk))
+        assert page.status_code == 200
+        return text(page)
+
+    def test_is_shown_without_rows_that_they_may_not_view(self, staff: Callable[..., Client], event: Event) -> None:
+        shown = self.shown(staff("view_event"), event)
+        assert "what the signal said besides" in shown
+        assert shown.count("You may not view rows of this model.") == 4
+        for secret in ("Brazil", "ann-the-user", "ann@example.org"):
+            assert secret not in shown
+
+    def test_is_shown_with_rows_of_models_that_they_may_view(self, staff: Callable[..., Client], event: Event) -> None:
+        client = staff("view_event")
+        user = User.objects.get(username="staff1")
+        user.user_permissions.add(Permission.objects.get(codename="view_movie", content_type__app_label="testapp"))
+        shown = self.shown(client, event)
+        assert "Brazil" in shown
+        assert "ann@example.org" not in shown
+        user.user_permissions.add(Permission.objects.get(codename="view_user", content_type__app_label="auth"))
+        assert "ann@example.org" in self.shown(client, event)
+
+    @pytest.mark.parametrize("damaged", ['{"name": "Brazil"', '"' + "Brazil" * 200_000 + '"'], ids=["cut", "long"])
+    def test_that_cannot_be_read_is_shown_to_nobody_else(
+        self, staff: Callable[..., Client], event: Event, admin_client: Client, damaged: str
+    ) -> None:
+        Event.objects.filter(pk=event.pk).update(payload=damaged)
+        assert "Brazil" not in self.shown(staff("view_event"), event)
+        assert "Brazil" in self.shown(admin_client, event)
+
+    def test_of_a_model_that_is_gone_is_shown_to_superusers(
+        self, staff: Callable[..., Client], event: Event, admin_client: Client
+    ) -> None:
+        gone = '{"kwargs": {"x": {"$": "instance", "model": "gone.model", "db": "default", "v": {"name": "Brazil"}}}}'
+        Event.objects.filter(pk=event.pk).update(payload=gone)
+        assert "Brazil" not in self.shown(staff("view_event"), event)
+        assert "Brazil" in self.shown(admin_client, event)

@@ -12,6 +12,9 @@ from django.dispatch import Signal
 
 from dsn_core import BaseMessageTemplate, SignalRegistration
 from dsn_core.contracts import engines
+from dsn_core.intake import insert
+from dsn_core.intake.backlog import backlog
+from tests.pipeline.refusing import Database
 
 #: A signal of the tests' own. It may carry anything.
 happened = Signal()
@@ -79,3 +82,15 @@ def template_folder(settings: Any, tmp_path: Path) -> Iterator[Path]:
     install_engines()
     yield tmp_path
     engines.engines.update(before)
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """The database, which may be told to refuse events."""
+    made = Database(insert.write)
+    monkeypatch.setattr(insert, "write", made.write)
+    yield made
+    made.error = None
+    assert backlog.wait(30)
+    # As a process begins.
+    backlog.__init__()  # type: ignore[misc]
