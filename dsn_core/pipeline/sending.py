@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import Error
 from django.db.models import QuerySet
@@ -96,6 +97,8 @@ class Sender:
         finally:
             self.batch = None
         _report(self.alias, claimed.rows)
+        if rest is not None:
+            rest = self._spare(messenger, batch)
         is_quick = len(claimed.rows) == limit and time.monotonic() - started < QUICK_SECONDS
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
@@ -114,6 +117,12 @@ class Sender:
             claimed = _claim(rows, messenger, min(limit, turn.limit))
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
+
+    def _spare(self, messenger: Any, batch: Batch) -> float:
+        """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
+        if spared := len(batch.rows) - batch.paced:
+            pacing.put_back(self.alias, messenger.options.rate, spared, self.using)
+        return float(batch.paced * messenger.options.rate.interval)
 
     def _send(self, batch: Batch, messenger: BaseMessenger | Verdict) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
@@ -201,6 +210,7 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
         batch.load_users(messenger.path_to_address)
         apply_filters(batch)
         if messenger.sends_itself():
+            batch.paced = len(batch.open)
             itself.call(batch, messenger)
             return
         find_addresses(batch, messenger)
@@ -225,6 +235,7 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
         return
     if not batch.hand_over([batch.in_hand[message.id] for message in messages]):
         return
+    batch.paced += len(messages)
     receipts = batch.receipts
     try:
         with tidied(f"messenger {messenger.alias!r}"):
