@@ -17,7 +17,9 @@ def check_expiry(text: str) -> None:
     try:
         parse_expiry(text)
     except ConfigurationError as error:
-        raise ValidationError(_("%s is no span of time: write 90s, 15m, 2h, 30d or 4w.") % repr(text)) from error
+        raise ValidationError(
+            _("%s is no span of time in which a message can be sent: write 90s, 15m, 2h, 30d or 4w.") % repr(text)
+        ) from error
 
 
 def expiry_field() -> models.CharField[Any, Any]:

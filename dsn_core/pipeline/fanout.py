@@ -20,7 +20,7 @@ from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscripti
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
 from dsn_core.models.sql import storable
-from dsn_core.pipeline import inserting
+from dsn_core.pipeline import expiry, inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
@@ -232,6 +232,7 @@ def _pattern(event: Event, backend: Backend, subscription: Subscription, clock: 
         occurrence=event.occurrence,
         messenger=backend.messenger,
         priority=subscription.priority,
+        expires_at=expiry.end_of(event, backend, subscription),
         not_before=now,
         created_at=now,
     )

@@ -20,6 +20,7 @@ from dsn_core.models.sql import storable
 from dsn_core.pipeline import inserting
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
+from dsn_core.pipeline.expiry import has_expired
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.settling import Verdict, backoff
@@ -185,6 +186,8 @@ def _carry_on(batch: Batch) -> None:
     Not after a call that reached somebody: a messenger that chooses its users itself would reach them again.
     """
     row = batch.rows[0]
+    if has_expired(row, batch.clock.now()):
+        return
     others = Delivery.objects.using(batch.using).filter(event=row.event_id, backend=row.backend_id)
     others = others.exclude(pk__in=[row.pk for row in batch.rows]).exclude(status=Status.SKIPPED)
     skipped = all(verdict.status is Status.SKIPPED for verdict in batch.verdicts.values())

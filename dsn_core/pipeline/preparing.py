@@ -15,6 +15,7 @@ from dsn_core.exceptions import ConfigurationError, UnknownName
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
+from dsn_core.pipeline import expiry
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
@@ -71,8 +72,12 @@ def render(batch: Batch) -> list[Message]:
     messages = []
     templates: dict[str, BaseMessageTemplate] = {}
     before = None
+    # The portions before this one may have taken long.
+    expiry.retire(batch, batch.portion)
     with Locales() as locales:
         for row in batch.portion:
+            if row.id in batch.verdicts:
+                continue
             if not batch.go_on():
                 return []
             known = row._state.fields_cache

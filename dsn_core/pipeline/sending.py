@@ -23,7 +23,7 @@ from dsn_core.exceptions import ConfigurationError, ContractError
 from dsn_core.models import Delivery, MessengerState
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import due, itself, pacing
+from dsn_core.pipeline import due, expiry, itself, pacing
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt, tidied
@@ -129,6 +129,7 @@ class Sender:
         try:
             try:
                 batch.drop_exhausted()
+                expiry.retire(batch, batch.open)
                 if isinstance(messenger, Verdict):
                     batch.end_open(messenger)
                 else:
