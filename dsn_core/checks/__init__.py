@@ -38,6 +38,7 @@ dsn.W041   The events are in SQLite, its transactions do not begin as ``IMMEDIAT
            process sends (the runner is not ``immediate``).
 dsn.W042   A stored trigger is about a model in another database than the events (*).
 dsn.W043   ``DSN["RUNNER"]`` is ``tasks``, and Django Tasks would run nothing apart from the caller.
+dsn.W046   Messages are due, and no worker was seen (with ``--deploy``; asks the database).
 =========  ==========================================================================================
 
 (*) Asks the database, and therefore only with ``manage.py check --database default``. A table that
@@ -53,6 +54,7 @@ from django.core.checks import Tags, register
 from dsn_core.checks.configuration import check_database, check_models, check_settings
 from dsn_core.checks.deployment import check_deployment
 from dsn_core.checks.installed import check_plugins
+from dsn_core.checks.running import check_running
 from dsn_core.checks.stored import check_stored
 
 TAG: Final = "dsn"
@@ -65,3 +67,4 @@ def register_all() -> None:
     register(check_deployment, TAG, deploy=True)
     # Without our tag: from Django 6.1 on, --tag hands every database to the checks that it selects.
     register(check_stored, Tags.database)
+    register(check_running, Tags.database, deploy=True)

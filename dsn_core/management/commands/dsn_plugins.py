@@ -11,7 +11,9 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandParser
 
 from dsn_core import conf
+from dsn_core.checks import running
 from dsn_core.checks.configuration import runner_faults
+from dsn_core.intake.record import outbox
 from dsn_core.plugins import inventory
 from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import RUNNERS, SIGNALS, Kind
@@ -41,6 +43,8 @@ class Command(BaseCommand):
             problems.append(
                 f"The triggers cannot be read: {trigger_cache.problem}. If a table or column is missing, run migrate."
             )
+        if options["check"]:
+            problems += [message.msg for message in running.messages(outbox())]
         if options["format"] == "json":
             self.stdout.write(json.dumps(inventory.as_dict(entries), indent=2))
         else:
