@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from django.utils.translation import gettext as _
 
 from dsn_core.admin.display import lasting
-from dsn_core.pipeline import standstill
+from dsn_core.pipeline import environment, standstill
 
 
 def alerts(using: str) -> Iterator[str]:
     """Why nothing is sent, in the reader's language."""
+    if (mismatch := environment.find(using)) is not None:
+        yield _of_environment(mismatch)
     found = standstill.find(using)
     if found is None:
         return
@@ -20,3 +22,14 @@ def alerts(using: str) -> Iterator[str]:
         yield f"{late} {_('No worker was ever seen.')}"
     else:
         yield f"{late} {_('No worker was seen for %(time)s.') % {'time': lasting(found.unseen)}}"
+
+
+def _of_environment(mismatch: environment.Mismatch) -> str:
+    words = {"remembered": mismatch.remembered, "setting": mismatch.setting}
+    if not mismatch.remembered:
+        text = _("Nothing is sent: the database has sent messages before it knew the environment %(setting)s.")
+    elif mismatch.setting:
+        text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this is %(setting)s.")
+    else:
+        text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this one has no name.")
+    return f"{text % words} {_('If it is meant to send from here, run manage.py dsn_adopt.')}"

@@ -38,6 +38,9 @@ dsn.W041   The events are in SQLite, its transactions do not begin as ``IMMEDIAT
            process sends (the runner is not ``immediate``).
 dsn.W042   A stored trigger is about a model in another database than the events (*).
 dsn.W043   ``DSN["RUNNER"]`` is ``tasks``, and Django Tasks would run nothing apart from the caller.
+dsn.W044   ``DSN["ENVIRONMENT"]`` is not set (with ``--deploy``).
+dsn.W045   The database belongs to another environment, and nothing is sent (with ``--deploy``; asks the
+           database).
 dsn.W046   Messages are due, and no worker was seen (with ``--deploy``; asks the database).
 =========  ==========================================================================================
 

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from dsn_core import conf
 from dsn_core.intake.record import outbox
-from dsn_core.pipeline import standstill
+from dsn_core.pipeline import environment, standstill
 from dsn_core.plugins.loading import describe
 
 logger = logging.getLogger("dsn_core.checks")
@@ -24,7 +24,7 @@ _WAYS_OUT: Final = {
 
 
 def check_running(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """W046, of the database that holds the events. Silent when that cannot be reached."""
+    """W045 and W046, of the database that holds the events. Silent when that cannot be reached."""
     using = outbox()
     # None: 'check --deploy' without --database, which asks no other check for a database.
     return messages(using) if databases is None or using in databases else []
@@ -35,11 +35,16 @@ def messages(using: str) -> list[checks.CheckMessage]:
     try:
         # A savepoint, where somebody's transaction is open: on PostgreSQL an error would end it.
         with transaction.atomic(using=using):
-            return list(_of_workers(using))
+            return [*_of_environment(using), *_of_workers(using)]
     except Exception as error:
         # No database, or a test that forbids queries: other checks say what is wrong with it.
         logger.debug("What runs cannot be read: %s", describe(error))
         return []
+
+
+def _of_environment(using: str) -> Iterator[checks.CheckMessage]:
+    if (found := environment.find(using)) is not None:
+        yield checks.Warning(str(found), hint=environment.ADOPT, id="dsn.W045")
 
 
 def _of_workers(using: str) -> Iterator[checks.CheckMessage]:

@@ -8,8 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-#: Characters of an environment's name, at most.
-NAME_LENGTH: Final = 100
+from dsn_core.conf import MAX_ENVIRONMENT
 
 
 class Environment(models.Model):
@@ -22,7 +21,7 @@ class Environment(models.Model):
     ONLY: Final = 1
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
-    name = models.CharField(_("name"), max_length=NAME_LENGTH)
+    name = models.CharField(_("name"), max_length=MAX_ENVIRONMENT)
     adopted_at = models.DateTimeField(_("adopted"), default=timezone.now)
 
     class Meta:

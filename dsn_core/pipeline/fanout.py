@@ -20,7 +20,7 @@ from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscripti
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, address_key
 from dsn_core.models.sql import storable
-from dsn_core.pipeline import expiry, inserting
+from dsn_core.pipeline import due, expiry, inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
@@ -79,6 +79,8 @@ class Expander:
         return self._claimed is not None
 
     def _work(self, using: str) -> int:
+        if not due.has_events(using):
+            return 0
         claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
         if claimed is None:
             return 0

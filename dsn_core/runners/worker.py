@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import due, run
+from dsn_core.pipeline import due, environment, run
 from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
@@ -73,6 +73,7 @@ class Worker:
         self._counting = threading.Lock()
         self._news = threading.Event()
         self._heartbeat = Heartbeat(using)
+        self._has_begun = False
 
     def stop(self) -> None:
         """Finish the messages at hand, give the rest back, then end. Safe in a signal handler: it takes no lock."""
@@ -143,6 +144,10 @@ class Worker:
         """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
         generation = self._generation
         self._heartbeat.beat()
+        if not self._has_begun:
+            # It says where nothing may be sent, also while nothing is due.
+            environment.may_work(environment.remembered_in(self.using), self.using)
+            self._has_begun = True
         trigger_cache.refresh()
         due.make_missing_known(self.using)
         self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
