@@ -27,7 +27,7 @@ def due_messengers(using: str) -> list[str]:
     )
     is_due = ExpressionWrapper(Q(Q(paused_until=None) | Q(paused_until__lte=now), Exists(due)), BooleanField())
     states = MessengerState.objects.using(using).order_by("messenger")
-    rows = states.annotate(is_due=is_due, remembered=environment.remembered_query(using))
+    rows: Any = states.annotate(is_due=is_due, remembered=environment.remembered_query(using))
     rows = rows.values_list("messenger", "is_due", "remembered")
     found = list(rows)
     if _unknown_messenger([name for name, *_ in found], using) is not None:

@@ -27,7 +27,7 @@ from dsn_core.pipeline import due, expiry, itself, pacing
 from dsn_core.pipeline.batch import SEND_AGAIN, Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt, tidied
-from dsn_core.pipeline.preparing import apply_filters, find_addresses, render
+from dsn_core.pipeline.preparing import apply_filters, find_addresses, keep_to_listed, render
 from dsn_core.pipeline.settling import Verdict, verdict_of
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
@@ -211,10 +211,12 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
         batch.load_users(messenger.path_to_address)
         apply_filters(batch)
         if messenger.sends_itself():
+            keep_to_listed(batch, messenger)
             batch.paced = len(batch.open)
             itself.call(batch, messenger)
             return
         find_addresses(batch, messenger)
+        keep_to_listed(batch, messenger)
         looked_at = time.monotonic()
         while batch.next_portion(messenger.batch_size):
             deliver(batch, messenger, render(batch))
