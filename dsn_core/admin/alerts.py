@@ -14,14 +14,8 @@ def alerts(using: str) -> Iterator[str]:
     """Why nothing is sent, in the reader's language."""
     if (mismatch := environment.find(using)) is not None:
         yield _of_environment(mismatch)
-    found = standstill.find(using)
-    if found is None:
-        return
-    late = _("Messages wait for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
-    if found.unseen is None:
-        yield f"{late} {_('No worker was ever seen.')}"
-    else:
-        yield f"{late} {_('No worker was seen for %(time)s.') % {'time': lasting(found.unseen)}}"
+    if (found := standstill.find(using)) is not None:
+        yield _of_workers(found)
 
 
 def _of_environment(mismatch: environment.Mismatch) -> str:
@@ -32,4 +26,14 @@ def _of_environment(mismatch: environment.Mismatch) -> str:
         text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this is %(setting)s.")
     else:
         text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this one has no name.")
-    return f"{text % words} {_('If it is meant to send from here, run manage.py dsn_adopt.')}"
+    way_out = _("If it is meant to send from here, run manage.py dsn_adopt.")
+    return f"{text % words} {way_out}"
+
+
+def _of_workers(found: standstill.Standstill) -> str:
+    late = _("Messages wait for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
+    if found.unseen is None:
+        unseen = _("No worker was ever seen.")
+    else:
+        unseen = _("No worker was seen for %(time)s.") % {"time": lasting(found.unseen)}
+    return f"{late} {unseen}"
