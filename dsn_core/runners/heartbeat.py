@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import socket
 import time
@@ -15,6 +16,9 @@ from dsn_core.models import WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.heartbeat import HOST_LENGTH, VERSION_LENGTH
 from dsn_core.models.sql import storable
+from dsn_core.plugins.loading import describe
+
+logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds between two signs of life.
 SECONDS: Final = 10.0
@@ -33,16 +37,19 @@ class Heartbeat:
     def beat(self) -> None:
         """Show that this process is there; at most one statement in :data:`SECONDS`, but for the first time.
 
-        Raises what the database raises.
+        Not even the database's errors come from it: what else is asked of it says what is wrong.
         """
         now = time.monotonic()
         if now < self._next:
             return
-        rows = WorkerHeartbeat.objects.using(self._using)
-        # The row may be gone: somebody restored the database from another moment.
-        if self._key is None or not rows.filter(pk=self._key).update(seen_at=DatabaseNow()):
-            self._key = self._begin()
         self._next = now + SECONDS
+        rows = WorkerHeartbeat.objects.using(self._using)
+        try:
+            # The row may be gone: somebody restored the database from another moment.
+            if self._key is None or not rows.filter(pk=self._key).update(seen_at=DatabaseNow()):
+                self._key = self._begin()
+        except Error as error:
+            logger.debug("This worker could not show that it is there: %s", describe(error))
 
     def _begin(self) -> int:
         rows = WorkerHeartbeat.objects.using(self._using)
@@ -61,13 +68,8 @@ _by_process: dict[tuple[int, str], Heartbeat] = {}
 
 
 def beat(using: str) -> None:
-    """The same for a task of somebody else's worker. Not even the database's errors come from it."""
-    heart = _by_process.setdefault((os.getpid(), using), Heartbeat(using))
-    try:
-        heart.beat()
-    except Error:
-        # What the task itself asks of the database fails as well, and says so.
-        return
+    """The same for a task of somebody else's worker."""
+    _by_process.setdefault((os.getpid(), using), Heartbeat(using)).beat()
 
 
 def _version() -> str:

@@ -90,6 +90,12 @@ def test_who_begins_in_its_place_replaces_it_and_what_is_gone_for_long_is_forgot
     assert set(WorkerHeartbeat.objects.values_list("host", flat=True)) == {"gone", heartbeat.socket.gethostname()}
 
 
+def test_its_trouble_is_nobody_elses(db, monkeypatch) -> None:
+    monkeypatch.setattr(WorkerHeartbeat._meta, "db_table", "not_there")
+    Heartbeat("default").beat()
+    assert User.objects.count() == 0
+
+
 @pytest.mark.parametrize("step", [dsn_core.expand_due, lambda: dsn_core.send_due("memory")], ids=["expand", "send"])
 def test_workers_of_other_queues_beat_too(signals, step: Any) -> None:
     step()
