@@ -25,16 +25,17 @@ class Standstill:
 
 
 def find(using: str) -> Standstill | None:
-    """Whether work waits in the database ``using`` and no worker was seen; None when all goes its way. Three queries.
+    """Whether work waits in the database ``using`` and no worker was seen; None when all goes its way.
 
-    What waits for a pause or a rate is not due. Counts by the database's clock.
+    What waits for a pause or a rate is not due. Counts by the database's clock. One query while a worker is there, else
+    three.
     """
-    late = max([*due.seconds_overdue(using).values(), _oldest_event(using)])
-    if late < PATIENCE:
-        return None
     seen: Any = WorkerHeartbeat.objects.using(using).aggregate(at=Max("seen_at"), now=Max(DatabaseNow()))
     unseen = None if seen["at"] is None else seen["now"] - seen["at"]
     if unseen is not None and unseen.total_seconds() < PATIENCE:
+        return None
+    late = max([*due.seconds_overdue(using).values(), _oldest_event(using)])
+    if late < PATIENCE:
         return None
     return Standstill(datetime.timedelta(seconds=late), unseen)
 

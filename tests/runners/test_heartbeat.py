@@ -124,6 +124,14 @@ def test_an_event_that_nobody_takes(signals, subscribe) -> None:
     assert standstill.find("default") is None, "nothing is due"
 
 
+def test_looking_costs_one_query_while_a_worker_is_there(db, django_assert_num_queries) -> None:
+    with django_assert_num_queries(3):
+        standstill.find("default")
+    seen(seconds=1)
+    with django_assert_num_queries(1):
+        standstill.find("default")
+
+
 def test_a_delivery_that_nobody_takes_and_what_rests_on_purpose(signals, subscribe) -> None:
     subscribe()
     emit("happened")
