@@ -13,6 +13,9 @@ from django.conf import settings
 from dsn_core.exceptions import nearest
 from dsn_core.hidden import hide
 
+#: Characters of an environment's name, at most.
+MAX_ENVIRONMENT: Final = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -22,6 +25,10 @@ class Settings:
     RUNNER: str = "immediate"
     #: None: every installed entry point. A list: only these, each ``name`` or ``distribution:name``.
     PLUGINS: Sequence[str] | None = None
+    #: The name of the environment that this process runs in, such as "production". The database remembers it.
+    ENVIRONMENT: str = ""
+    #: None: messages go to everybody. A list: only to addresses that one of its patterns fits, as ``*@example.org``.
+    ONLY_TO: Sequence[str] | None = None
     #: Plugins that are taken away, of whatever source.
     DISABLED_PLUGINS: Sequence[str] = ()
     #: Options of the messengers, by alias. Their texts do not print, since any of them may be a secret.
@@ -71,9 +78,10 @@ def current() -> Settings:
     if held == given:
         return found
     usable = {name: value for name, value in given.items() if name in _hints() and not _misfit(name, value)}
-    if "PLUGINS" in given and "PLUGINS" not in usable:
-        # An allow-list that cannot be read allows nothing: its default would allow everything.
-        usable["PLUGINS"] = ()
+    for name in ("PLUGINS", "ONLY_TO"):
+        if name in given and name not in usable:
+            # An allow-list that cannot be read allows nothing: its default would allow everything.
+            usable[name] = ()
     kept = dict(given)
     if "MESSENGERS" in usable:
         # A copy, which is equal to what was given until that is changed in place.
@@ -131,12 +139,21 @@ def problems() -> list[Problem]:
     return found
 
 
+def misfit(name: str) -> str:
+    """What is wrong with the value that the setting ``name`` was given; empty when nothing is."""
+    given = getattr(settings, "DSN", None)
+    return _misfit(name, given[name]) if isinstance(given, Mapping) and name in given else ""
+
+
 def _misfit(name: str, value: Any) -> str:
     hint = _hints()[name]
     if hint is bool:
         return "" if isinstance(value, bool) else f"must be True or False, not {_shown(value)}"
     if hint is str:
-        return "" if isinstance(value, str) else f"must be a text, not {_shown(value)}"
+        if not isinstance(value, str):
+            return f"must be a text, not {_shown(value)}"
+        is_name = len(value) <= MAX_ENVIRONMENT and value == value.strip() and value.isprintable()
+        return "" if is_name or name != "ENVIRONMENT" else f"must be a name of at most {MAX_ENVIRONMENT} characters"
     if hint in (int, float):
         kinds = (int,) if hint is int else (int, float)
         least = _LEAST.get(name, 0)

@@ -476,7 +476,7 @@ def test_without_a_database_nothing_is_asked() -> None:
 # All of it, as Django runs it
 
 
-def test_only_the_stored_rows_need_the_database() -> None:
+def test_only_the_stored_rows_and_what_runs_need_the_database() -> None:
     tags = {
         getattr(check, "__name__", ""): set(getattr(check, "tags", ()))
         for check in registered.get_checks(include_deployment_checks=True)
@@ -484,6 +484,7 @@ def test_only_the_stored_rows_need_the_database() -> None:
     }
 
     assert tags.pop("check_stored") == {Tags.database}
+    assert tags.pop("check_running") == {Tags.database}
     own = ("check_settings", "check_models", "check_plugins", "check_paths", "check_database", "check_deployment")
     assert tags == {name: {"dsn"} for name in own}
 

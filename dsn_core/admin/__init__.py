@@ -6,15 +6,22 @@ from dsn_core.admin.events import EventAdmin
 from dsn_core.admin.profiles import ProfileAdmin
 from dsn_core.admin.subscriptions import SubscriptionAdmin
 from dsn_core.admin.triggers import TriggerAdmin
-from dsn_core.admin.workings import ConfigurationChangeAdmin, MessengerStateAdmin
+from dsn_core.admin.workings import (
+    ConfigurationChangeAdmin,
+    EnvironmentAdmin,
+    MessengerStateAdmin,
+    WorkerHeartbeatAdmin,
+)
 
 __all__ = [
     "BackendAdmin",
     "ConfigurationChangeAdmin",
     "DeliveryAdmin",
+    "EnvironmentAdmin",
     "EventAdmin",
     "MessengerStateAdmin",
     "ProfileAdmin",
     "SubscriptionAdmin",
     "TriggerAdmin",
+    "WorkerHeartbeatAdmin",
 ]

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin import deleting
+from dsn_core.admin.alerts import alerts
 from dsn_core.admin.display import change_link, excerpt
 from dsn_core.admin.generic import ModelAdmin
 from dsn_core.intake.record import outbox
@@ -165,7 +166,25 @@ class ReadOnlyAdmin(BaseAdmin[ModelT]):
         transaction.on_commit(functools.partial(wake, using), using=using, robust=True)
 
 
-class HistoryAdmin(ReadOnlyAdmin[ModelT]):
+class AlertingAdmin(ReadOnlyAdmin[ModelT]):
+    """Says above its list and its pages that nothing is sent, when that is so."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        self._alert(request)
+        return super().changelist_view(request, extra_context)
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        self._alert(request)
+        return super().change_view(request, *args, **kwargs)
+
+    def _alert(self, request: HttpRequest) -> None:
+        # What is posted is answered by a redirect, to a page that says it.
+        if request.method == "GET" and self.has_view_permission(request):
+            for text in alerts(outbox()):
+                self.message_user(request, text, messages.WARNING)
+
+
+class HistoryAdmin(AlertingAdmin[ModelT]):
     """For tables of millions of rows: no count, sort or look-up that the page can do without."""
 
     show_full_result_count = False

@@ -66,7 +66,12 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         (gettext_lazy("Receiver"), {"fields": ["user_shown", "address"]}),
         (
             gettext_lazy("What became of it"),
-            {"fields": ["attempts", "not_before", "error_shown", "provider_id", "created_at", "finished_at"]},
+            {
+                "fields": [
+                    *("attempts", "not_before", "expires_at", "error_shown", "provider_id"),
+                    *("created_at", "finished_at"),
+                ]
+            },
         ),
         (gettext_lazy("What the provider said later"), {"fields": ["report_shown", "reason_shown", "reported_at"]}),
         (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),

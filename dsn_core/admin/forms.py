@@ -154,7 +154,8 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
 
     class Meta:
         model = Subscription
-        fields = ["trigger", "name", "enabled", "backends", "users", "groups", "resolver", "argument", "priority"]
+        fields = ["trigger", "name", "enabled", "backends", "users", "groups", "resolver", "argument"]
+        fields += ["priority", "expires"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -111,7 +111,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
             receivers.append("addresses_counted")
         fieldsets = [
             (None, {"fields": ["trigger", "name", "enabled"]}),
-            (_("What and how"), {"fields": ["backends", "priority"]}),
+            (_("What and how"), {"fields": ["backends", "priority", "expires"]}),
             (_("Whom"), {"fields": receivers}),
         ]
         return fieldsets if obj is None else [*fieldsets, (_("History"), {"fields": ["created_at", "updated_at"]})]

@@ -1,4 +1,4 @@
-"""What the pipeline keeps for itself, in the admin: the messengers' pauses, and the changes of the configuration."""
+"""What the pipeline keeps for itself, in the admin: messengers' pauses, workers, changes of the configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin import choices
 from dsn_core.admin.backends import readiness
-from dsn_core.admin.base import ReadOnlyAdmin
+from dsn_core.admin.base import AlertingAdmin
 from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting
 from dsn_core.admin.events import MAX_SHOWN
-from dsn_core.models import ConfigurationChange, MessengerState
+from dsn_core.models import ConfigurationChange, Environment, MessengerState, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.pipeline import waiting
 
@@ -31,7 +31,7 @@ def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.ti
     return datetime.timedelta() if until is None else max(until - now, datetime.timedelta())
 
 
-class _KeptAdmin(ReadOnlyAdmin[Any]):
+class _KeptAdmin(AlertingAdmin[Any]):
     """The pipeline rests on these rows: nobody deletes them."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -119,3 +119,15 @@ class ConfigurationChangeAdmin(_KeptAdmin):
         if change.trigger_ids is None:
             return _("any")
         return ", ".join(map(str, change.trigger_ids))
+
+
+@admin.register(WorkerHeartbeat)
+class WorkerHeartbeatAdmin(_KeptAdmin):
+    list_display = ["__str__", "version", "started_at", "seen_at"]
+    fields = ["host", "process", "version", "started_at", "seen_at"]
+
+
+@admin.register(Environment)
+class EnvironmentAdmin(_KeptAdmin):
+    list_display = ["name", "adopted_at"]
+    fields = ["name", "adopted_at"]

@@ -41,6 +41,10 @@ dsn.W041   The events are in SQLite, its transactions do not begin as ``IMMEDIAT
            process sends (the runner is not ``immediate``).
 dsn.W042   A stored trigger is about a model in another database than the events (*).
 dsn.W043   ``DSN["RUNNER"]`` is ``tasks``, and Django Tasks would run nothing apart from the caller.
+dsn.W044   ``DSN["ENVIRONMENT"]`` is not set (with ``--deploy``).
+dsn.W045   The database belongs to another environment, and nothing is sent (with ``--deploy``; asks the
+           database).
+dsn.W046   Messages are due, and no worker was seen (with ``--deploy``; asks the database).
 dsn.W047   The database of the events has a connection pool that is smaller than the number of threads of
            a worker (``RUNNER`` is ``worker``).
 =========  ==========================================================================================
@@ -59,6 +63,7 @@ from dsn_core.checks.configuration import check_database, check_models, check_se
 from dsn_core.checks.deployment import check_deployment
 from dsn_core.checks.installed import check_plugins
 from dsn_core.checks.paths import check_paths
+from dsn_core.checks.running import check_running
 from dsn_core.checks.stored import check_stored
 
 TAG: Final = "dsn"
@@ -71,3 +76,4 @@ def register_all() -> None:
     register(check_deployment, TAG, deploy=True)
     # Without our tag: from Django 6.1 on, --tag hands every database to the checks that it selects.
     register(check_stored, Tags.database)
+    register(check_running, Tags.database, deploy=True)

@@ -14,14 +14,14 @@ from dsn_core.plugins.registry import Registry, registry
 
 
 def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E015, W020 with what messengers' own checks say, W040."""
+    """E015, W020 with what messengers' own checks say, W040 and W044."""
     return messages(registry)
 
 
 def messages(registry: Registry) -> list[checks.CheckMessage]:
     """The same of any registry."""
     of_messengers = [message for found in messenger_messages(registry).values() for message in found]
-    return [*_faults(registry), *of_messengers, *_immediate()]
+    return [*_faults(registry), *of_messengers, *_immediate(), *_environment()]
 
 
 def _faults(registry: Registry) -> Iterator[checks.CheckMessage]:
@@ -44,4 +44,14 @@ def _immediate() -> Iterator[checks.CheckMessage]:
             "wait until one of them happens to send again.",
             hint="Set DSN['RUNNER'] to 'worker' and keep 'manage.py dsn_worker' running, or use another runner.",
             id="dsn.W040",
+        )
+
+
+def _environment() -> Iterator[checks.CheckMessage]:
+    if not conf.current().ENVIRONMENT:
+        yield checks.Warning(
+            "DSN['ENVIRONMENT'] is not set: a copy of this database, on a developer's machine say, would send its "
+            "messages once more, to the same people.",
+            hint="Set it to a name of its own in each environment, 'production' here, and run 'manage.py dsn_adopt'.",
+            id="dsn.W044",
         )

@@ -9,7 +9,8 @@ from dsn_core.contracts.engines import CompiledTemplate, engine, engines
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.naming import Named
 from dsn_core.contracts.overriding import overrides
-from dsn_core.exceptions import ContractError, RenderingError
+from dsn_core.contracts.spans import parse_expiry
+from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError
 
 
 class BaseMessageTemplate(Named):
@@ -55,6 +56,9 @@ class BaseMessageTemplate(Named):
     html: ClassVar[str] = ""
     #: Arguments the signal must provide: a subscription to a signal that does not is refused.
     required_signal_args: ClassVar[Sequence[str]] = ()
+    #: How long after its event a message is still news: ``"15m"``, ``"2h"``, ``"3d"``, ``"4w"``. What waited longer is
+    #: skipped, and never sent late. Empty: it does not expire. A subscription's own ``expires`` goes before it.
+    expires: ClassVar[str] = ""
 
     _compiled: ClassVar[dict[str, CompiledTemplate] | None] = None
 
@@ -136,6 +140,10 @@ class BaseMessageTemplate(Named):
             raise ContractError(f"{where} has no source: set file_name or template_string (or subject, text, html).")
         if engines and cls.engine not in engines:
             raise ContractError(f"{where}.engine is {cls.engine!r}; it is one of {', '.join(sorted(engines))}.")
+        try:
+            parse_expiry(cls.expires)
+        except ConfigurationError as error:
+            raise ContractError(f"{where}.expires: {error}") from error
         if isinstance(cls.required_signal_args, str):
             raise ContractError(
                 f"{where}.required_signal_args is the text {cls.required_signal_args!r}; "

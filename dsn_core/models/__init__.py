@@ -3,7 +3,9 @@
 from dsn_core.models.backend import Backend
 from dsn_core.models.changes import ConfigurationChange
 from dsn_core.models.delivery import Delivery
+from dsn_core.models.environment import Environment
 from dsn_core.models.event import Event
+from dsn_core.models.heartbeat import WorkerHeartbeat
 from dsn_core.models.messenger_state import MessengerState
 from dsn_core.models.profile import Profile
 from dsn_core.models.subscription import Subscription, SubscriptionAddress
@@ -13,10 +15,12 @@ __all__ = [
     "Backend",
     "ConfigurationChange",
     "Delivery",
+    "Environment",
     "Event",
     "MessengerState",
     "Profile",
     "Subscription",
     "SubscriptionAddress",
     "Trigger",
+    "WorkerHeartbeat",
 ]

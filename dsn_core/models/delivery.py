@@ -188,6 +188,9 @@ class Delivery(Claimable):
     address_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
+    expires_at = models.DateTimeField(
+        _("expires"), null=True, blank=True, help_text=_("From then on it is not sent any more.")
+    )
     provider_id = models.CharField(_("provider's id"), max_length=PROVIDER_ID_LENGTH, blank=True)
     report = models.CharField(
         _("report"), max_length=12, choices=Report, blank=True, help_text=_("What the provider said later.")
@@ -245,6 +248,7 @@ class Delivery(Claimable):
                 "occurrence": self.occurrence,
                 "messenger": self.messenger,
                 "priority": self.priority,
+                "expires_at": self.expires_at,
                 "created_at": self.created_at,
                 **values,
             }

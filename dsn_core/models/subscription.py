@@ -17,6 +17,7 @@ from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.exceptions import DSNError, UnknownName
 from dsn_core.models.backend import Backend
 from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
+from dsn_core.models.expiry import expiry_field
 from dsn_core.models.trigger import Trigger
 from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
@@ -65,6 +66,7 @@ class Subscription(ConfigurationModel):
         _("argument"), max_length=255, blank=True, help_text=_("What the resolver needs, e.g. a path: movie.audiences")
     )
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
+    expires = expiry_field()
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
@@ -111,9 +113,11 @@ class Subscription(ConfigurationModel):
         backends: Iterable[Any] | None,
         enabled: bool | None,
         priority: int | None,
+        expires: str | None,
     ) -> None:
         """Set what is given (not None), and check that all fits. See :meth:`Trigger.subscribe`."""
-        given = {"resolver": resolver, "argument": argument, "enabled": enabled, "priority": priority}
+        given: dict[str, Any] = {"resolver": resolver, "argument": argument, "expires": expires}
+        given |= {"enabled": enabled, "priority": priority}
         for name, value in given.items():
             if value is not None:
                 setattr(self, name, value)

@@ -283,13 +283,16 @@ class Trigger(ConfigurationModel):
         backends: Iterable[Any] | None = None,
         enabled: bool | None = None,
         priority: int | None = None,
+        expires: str | None = None,
     ) -> Subscription:
         """Make this trigger's subscription ``name``, or update the one there is, and return it.
 
         ``users`` and ``groups`` are receivers; ``resolver`` and its ``argument`` choose more of
         them when the event happens; ``addresses`` are pairs of messenger and address;
         ``backends`` are ``Backend`` rows or pairs of messenger and message template, made when
-        missing. What is given replaces what was there; what is left out stays as it is.
+        missing; ``expires`` is how long after its event a message is still sent (``"90s"``,
+        ``"2h"``, ``"3d"``; empty: as its message template says, or without end). What is given
+        replaces what was there; what is left out stays as it is.
 
         All or nothing: raises ``ValidationError`` with what cannot work together.
         """
@@ -304,6 +307,7 @@ class Trigger(ConfigurationModel):
                 backends=backends,
                 enabled=enabled,
                 priority=priority,
+                expires=expires,
             )
         return subscription
 

@@ -59,6 +59,8 @@ class Batch:
         self.receipts: dict[str, Receipt] = {}
         #: The ids of the messages that the messenger was given: only of these can anything have been sent.
         self.handed_over: frozenset[str] = frozenset()
+        #: How many messages the messenger's rate counts: what was excluded, or could not be rendered, is none.
+        self.paced = 0
         #: Held while it is decided whether messages are handed over or given up, by two threads at once.
         self._deciding = threading.Lock()
         self._is_abandoned = False

@@ -34,6 +34,7 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
         return
     if not batch.hand_over([batch.in_hand[message.id] for message in messages]):
         return
+    batch.paced += len(messages)
     receipts = batch.receipts
     try:
         with tidied(f"messenger {messenger.alias!r}"):

@@ -14,6 +14,7 @@ from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, 
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow, now_sql
 from dsn_core.models.subscription import Priority
+from dsn_core.pipeline import environment
 
 
 def due_messengers(using: str) -> list[str]:
@@ -26,12 +27,15 @@ def due_messengers(using: str) -> list[str]:
         messenger=OuterRef("messenger"), priority__in=Priority.values, not_before__lte=now
     )
     is_due = ExpressionWrapper(Q(Q(paused_until=None) | Q(paused_until__lte=now), Exists(due)), BooleanField())
-    states = MessengerState.objects.using(using).order_by("messenger").annotate(is_due=is_due)
-    found = list(states.values_list("messenger", "is_due"))
-    if _unknown_messenger([name for name, _ in found], using) is not None:
+    states = MessengerState.objects.using(using).order_by("messenger")
+    rows: Any = states.annotate(is_due=is_due, remembered=environment.remembered_query(using))
+    rows = rows.values_list("messenger", "is_due", "remembered")
+    found = list(rows)
+    if _unknown_messenger([name for name, *_ in found], using) is not None:
         make_missing_known(using)
-        found = list(states.values_list("messenger", "is_due"))
-    return [name for name, is_due_now in found if is_due_now]
+        found = list(rows.all())
+    due_now = [name for name, is_due_now, _ in found if is_due_now]
+    return due_now if due_now and environment.may_work(found[0][2], using) else []
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Look:
 
 
 def look(alias: str, using: str) -> Look:
-    """Look whether there is work for the messenger. One query, which reads two indexes.
+    """Look whether there is work for the messenger that may be done here. One query, which reads two indexes.
 
     Asked before each claim, and by idle workers all the time. Raw SQL: Django takes longer to write this query than the
     database to answer it.
@@ -67,10 +71,23 @@ def look(alias: str, using: str) -> Look:
     paused_at, sent_at = map(quote, ("paused_at", "sent_at"))
     doubted = f"{of_state} {paused_at} >= COALESCE({sent_at}, {paused_at})"
     with connection.cursor() as cursor:
-        sql = f"SELECT NOT EXISTS ({paused}) AND ({due}), EXISTS ({doubted})"
-        cursor.execute(sql, [alias] * (2 + len(Priority.values)))
-        has_work, is_doubted = cursor.fetchone()
-    return Look(bool(has_work), bool(is_doubted))
+        asked = f"SELECT NOT EXISTS ({paused}) AND ({due}), EXISTS ({doubted}), {environment.remembered_sql(using)}"
+        cursor.execute(asked, [alias] * (2 + len(Priority.values)))
+        is_due, is_doubted, remembered = cursor.fetchone()
+    return Look(bool(is_due) and environment.may_work(remembered, using), bool(is_doubted))
+
+
+def has_events(using: str) -> bool:
+    """Whether events are due, and may be expanded here. One query, which reads one entry of the claim index."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    table, not_before = map(quote, (Event._meta.db_table, "not_before"))
+    due = f"SELECT 1 FROM {table} WHERE {not_before} <= {now_sql(connection)}"  # noqa: S608 - names
+    with connection.cursor() as cursor:
+        # With parameters, though there are none: the clock's percent signs are written twice.
+        cursor.execute(f"SELECT EXISTS ({due}), {environment.remembered_sql(using)}", [])
+        is_due, remembered = cursor.fetchone()
+    return bool(is_due) and environment.may_work(remembered, using)
 
 
 def make_missing_known(using: str) -> bool:
@@ -111,16 +128,17 @@ def _unknown_messenger(known: Sequence[str], using: str) -> str | None:
 def seconds_overdue(using: str) -> dict[str, float]:
     """For each messenger with deliveries that are due, seconds since the oldest of them fell due. One query.
 
-    Without those that pause or wait for their rate.
+    Without those that pause or wait for their rate; none where another environment's database sends nothing.
     """
     firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}
     states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **firsts)
+    states = states.annotate(remembered=environment.remembered_query(using))
     overdue: dict[str, float] = {}
     state: Any
     for state in states:
         moments = _moments_of(state)
         rests = [moment for moment in (state.paused_until, state.rate_next_at) if moment is not None]
-        if moments and all(rest <= state.database_now for rest in rests):
+        if moments and not environment.holds(state.remembered) and all(rest <= state.database_now for rest in rests):
             late = (state.database_now - min(moments)).total_seconds()
             if late > 0:
                 overdue[state.messenger] = late

@@ -19,7 +19,7 @@ from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import NOBODY, address_key
-from dsn_core.pipeline import expanded, inserting
+from dsn_core.pipeline import due, expanded, expiry, inserting
 from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.expanded import Failure
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
@@ -78,6 +78,8 @@ class Expander:
         return self._claimed is not None
 
     def _work(self, using: str) -> int:
+        if not due.has_events(using):
+            return 0
         claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
         if claimed is None:
             return 0
@@ -235,6 +237,7 @@ def _pattern(event: Event, backend: Backend, subscription: Subscription, clock: 
         occurrence=event.occurrence,
         messenger=backend.messenger,
         priority=subscription.priority,
+        expires_at=expiry.end_of(event, backend, subscription),
         not_before=now,
         created_at=now,
     )

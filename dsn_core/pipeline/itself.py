@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from django.db import connections, transaction
@@ -17,9 +18,10 @@ from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
 from dsn_core.models.sql import storable
-from dsn_core.pipeline import inserting
+from dsn_core.pipeline import inserting, only_to
 from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
+from dsn_core.pipeline.expiry import has_expired
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import refuse_oversized
@@ -29,6 +31,10 @@ from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
 
+NOT_LISTED: Final = (
+    "The messenger rendered for somebody whom DSN['ONLY_TO'] does not list, and its call ended there. Use a receiver "
+    "resolver, and let the messenger send to the users that it is given: these can be told apart before."
+)
 WITHDRAWN: Final = "Its lease was lost while the messenger rendered: another worker may have it."
 
 
@@ -72,13 +78,29 @@ class Withdrawn(BaseException):
     """
 
 
+class NotListed(BaseException):
+    """Raised into a messenger that rendered for somebody whom ``DSN["ONLY_TO"]`` does not list.
+
+    No ``Exception``, as :class:`Withdrawn`: what it would send instead must not be sent either.
+    """
+
+
 class RecordingTemplate:
     """Stands for the message template, and remembers for whom it was rendered.
 
     Such a message counts as handed over. None is rendered for a messenger that may not send it any more.
     """
 
-    def __init__(self, template: BaseMessageTemplate, rows: Mapping[Any, Delivery], batch: Batch) -> None:
+    def __init__(
+        self,
+        template: BaseMessageTemplate,
+        rows: Mapping[Any, Delivery],
+        batch: Batch,
+        is_listed: Callable[[Any], bool] = lambda user: True,
+    ) -> None:
+        self._is_listed = is_listed
+        #: The users that it was not rendered for, since they may not have the message.
+        self.unlisted: list[Any] = []
         self._template = template
         self._batch = batch
         self._rows = rows
@@ -103,6 +125,9 @@ class RecordingTemplate:
         key = getattr(user, "pk", None)
         # Of a user whom it chose itself, the delivery that carries the call.
         row = self._rows.get(key) or self._rows.get(None)
+        if key not in self._rows and not self._is_listed(user):
+            self.unlisted.append(key)
+            raise NotListed(NOT_LISTED)
         self._batch.go_on()
         with self._locales.of(user), tidied(f"message template {self._template.name!r}"):
             message = self._template.render(user, trigger_context, signal_kwargs)
@@ -151,7 +176,7 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
     if not batch.go_on():
         return
     by_user = {row.user_id: row for row in rows}
-    recorder = RecordingTemplate(template, by_user, batch)
+    recorder = RecordingTemplate(template, by_user, batch, partial(_is_listed, messenger))
     error_text, is_lasting = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
     left: Verdict | None = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
@@ -166,6 +191,11 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
             left = Verdict(Status.FAILED, error_text)
         # Users that it chose itself it would choose, and reach, again.
         call_only = done if recorder.rendered else left
+    if recorder.unlisted:
+        # Not once more: it would choose the same again, and may have sent to those before.
+        done, left = Verdict(Status.UNKNOWN, error_text), Verdict(Status.SKIPPED, error_text)
+        unlisted = [key for key in recorder.unlisted if key is not None]
+        _record_chosen(unlisted, rows[0], Verdict(Status.SKIPPED, f"{only_to.UNLISTED}."), batch)
     for key, row in by_user.items():
         if key in recorder.failed and key not in recorder.rendered:
             batch.verdicts[row.pk] = Verdict(Status.FAILED, recorder.failed[key])
@@ -200,7 +230,17 @@ def _send(
         # What the event did not store, it never will.
         return text, isinstance(error, NotStored)
     # It may have swallowed the refusal.
-    return WITHDRAWN if template.is_withdrawn else "", False
+    return NOT_LISTED if template.unlisted else WITHDRAWN if template.is_withdrawn else "", False
+
+
+def _is_listed(messenger: BaseMessenger, user: Any) -> bool:
+    """Whether ``user``, whom the messenger chose itself, may have the message."""
+    if only_to.patterns() is None:
+        return True
+    if user is None:
+        return False
+    address = messenger.addresses([user]).get(user.pk, "") if messenger.needs_address else ""
+    return only_to.is_listed(str(address or only_to.email_of(user)))
 
 
 def _carry_on(batch: Batch) -> None:
@@ -209,6 +249,8 @@ def _carry_on(batch: Batch) -> None:
     Not after a call that reached somebody: a messenger that chooses its users itself would reach them again.
     """
     row = batch.rows[0]
+    if has_expired(row, batch.clock.now()) or only_to.patterns() is not None:
+        return
     others = Delivery.objects.using(batch.using).filter(event=row.event_id, backend=row.backend_id)
     others = others.exclude(pk__in=[row.pk for row in batch.rows]).exclude(status=Status.SKIPPED)
     skipped = all(verdict.status is Status.SKIPPED for verdict in batch.verdicts.values())

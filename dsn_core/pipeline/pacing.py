@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from dsn_core.contracts.rates import Rate
 from dsn_core.contracts.receipts import Receipt
@@ -84,3 +84,9 @@ def turn(alias: str, rate: Rate, using: str) -> Iterator[Turn]:
         if mine.taken:
             begin = max(following, now - datetime.timedelta(seconds=wait / 2))
             states.update(rate_next_at=begin + datetime.timedelta(seconds=mine.taken * rate.interval))
+
+
+def put_back(alias: str, rate: Rate, count: int, using: str) -> None:
+    """Give back a turn's part of the rate: ``count`` of its messages did not leave."""
+    states = MessengerState.objects.using(using).filter(messenger=alias, rate_next_at__isnull=False)
+    states.update(rate_next_at=F("rate_next_at") - datetime.timedelta(seconds=count * rate.interval))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -17,6 +18,7 @@ from dsn_core.exceptions import ConfigurationError, RenderingError
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
+from dsn_core.pipeline import expiry, only_to
 from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
@@ -50,29 +52,57 @@ def apply_filters(batch: Batch) -> None:
 def find_addresses(batch: Batch, messenger: BaseMessenger) -> None:
     """Set each user's address, all at once."""
     rows = [row for row in batch.open if row.user_id is not None]
-    if not rows or not messenger.needs_address:
-        return
-    try:
-        refuse_sensitive(messenger.path_to_address, get_user_model())
-        with tidied(f"messenger {messenger.alias!r}"):
-            given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
-            found = {key: str(address) for key, address in given.items() if address}
-    except BaseException as error:
-        reraise_interrupt(error)
-        said = "The addresses of the users could not be found"
-        if isinstance(error, ConfigurationError):
-            batch.hold(rows, f"{said}: {messenger.options.mask(str(error))}")
-            return
-        mask = messenger.options.mask
-        said = f"{said}: {told(error, type(messenger), mask)}"
-        logger.error("The messenger %s: %s", messenger.alias, said, exc_info=exc_info(error, mask))
-        for row in rows:
-            batch.end(row, Status.RETRY, said)
+    found = _addresses(batch, messenger, rows)
+    if found is None:
         return
     for row in rows:
         row.address = found.get(row.user_id, "")
         if not row.address:
             batch.end(row, Status.SKIPPED, f"The user has no address for {messenger.alias}.")
+
+
+def keep_to_listed(batch: Batch, messenger: BaseMessenger) -> None:
+    """End the rows whose receivers ``DSN["ONLY_TO"]`` does not list."""
+    if only_to.patterns() is None:
+        return
+    users = [row for row in batch.open if row.user_id is not None and not row.address]
+    # Of a seed-style messenger, which looks for the addresses itself.
+    found = _addresses(batch, messenger, users) or {}
+    for row in batch.open:
+        address = row.address or found.get(row.user_id, "")
+        if not address and row.user_id is not None:
+            address = only_to.email_of(row.user)
+        if not only_to.is_listed(address):
+            batch.end(row, Status.SKIPPED, f"{only_to.UNLISTED}{_why_unlisted(row, address)}.")
+
+
+def _why_unlisted(row: Delivery, address: str) -> str:
+    if address:
+        return ""
+    return ", who has no address to compare" if row.user_id is not None else ": it is nobody in particular"
+
+
+def _addresses(batch: Batch, messenger: BaseMessenger, rows: Sequence[Delivery]) -> dict[Any, str] | None:
+    """The addresses of the users of ``rows``, by key; None where none are needed, or they end the rows by an error."""
+    if not rows or not messenger.needs_address:
+        return None
+    try:
+        refuse_sensitive(messenger.path_to_address, get_user_model())
+        with tidied(f"messenger {messenger.alias!r}"):
+            given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
+            return {key: str(address) for key, address in given.items() if address}
+    except BaseException as error:
+        reraise_interrupt(error)
+        said = "The addresses of the users could not be found"
+        if isinstance(error, ConfigurationError):
+            batch.hold(rows, f"{said}: {messenger.options.mask(str(error))}")
+            return None
+        mask = messenger.options.mask
+        said = f"{said}: {told(error, type(messenger), mask)}"
+        logger.error("The messenger %s: %s", messenger.alias, said, exc_info=exc_info(error, mask))
+        for row in rows:
+            batch.end(row, Status.RETRY, said)
+        return None
 
 
 def render(batch: Batch) -> list[Message]:
@@ -81,8 +111,12 @@ def render(batch: Batch) -> list[Message]:
     templates: dict[str, BaseMessageTemplate] = {}
     before = None
     logged: set[str] = set()
+    # The portions before this one may have taken long.
+    expiry.retire(batch, batch.portion)
     with Locales() as locales:
         for row in batch.portion:
+            if row.id in batch.verdicts:
+                continue
             if not batch.go_on():
                 return []
             known = row._state.fields_cache

@@ -54,9 +54,28 @@ def empty_payloads(using: str, before: datetime.datetime, size: int) -> Iterator
         yield Purged(payloads=rows.update(payload=""))
 
 
-def _pages(events: QuerySet[Event], size: int) -> Iterator[list[Any]]:
-    """Keys of ``events``, page by page, in the order in which they were recorded."""
+def purge_waiting(using: str, size: int) -> Iterator[Purged]:
+    """Delete what waits to be sent, and the events that wait to be expanded, ``size`` rows at most in a statement.
+
+    What has ended stays. Yields what each step deleted.
+    """
+    deliveries = Delivery.objects.using(using).filter(not_before__isnull=False)
+    for keys in _pages(deliveries, size):
+        number, _by_model = deliveries.filter(pk__in=keys).delete()
+        yield Purged(deliveries=number)
+    events = Event.objects.using(using).filter(not_before__isnull=False)
+    for keys in _pages(events, size):
+        _number, by_model = events.filter(pk__in=keys).delete()
+        yield Purged(
+            events=by_model.get(Event._meta.label, 0),
+            # Of one whose fan-out had begun, those that were sent.
+            deliveries=by_model.get(Delivery._meta.label, 0),
+        )
+
+
+def _pages(rows: QuerySet[Any], size: int) -> Iterator[list[Any]]:
+    """Keys of ``rows``, page by page, in the order in which they were made."""
     last = 0
-    while keys := list(events.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:size]):
+    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:size]):
         yield keys
         last = keys[-1]

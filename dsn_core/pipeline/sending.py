@@ -18,12 +18,12 @@ from dsn_core.exceptions import ConfigurationError, DSNError
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import due, itself, pacing
+from dsn_core.pipeline import due, expiry, itself, pacing
 from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.claiming import Claim, claim
 from dsn_core.pipeline.delivering import deliver
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
-from dsn_core.pipeline.preparing import apply_filters, find_addresses, render
+from dsn_core.pipeline.preparing import apply_filters, find_addresses, keep_to_listed, render
 from dsn_core.pipeline.settling import Verdict
 from dsn_core.plugins.errors import describe, exc_info, told
 from dsn_core.plugins.registry import registry
@@ -98,6 +98,8 @@ class Sender:
         finally:
             self.batch = None
         _report(self.alias, claimed.rows)
+        if rest is not None:
+            rest = self._spare(messenger, batch)
         is_quick = len(claimed.rows) == limit and time.monotonic() - started < QUICK_SECONDS
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
@@ -115,11 +117,18 @@ class Sender:
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
 
+    def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
+        """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
+        if spared := len(batch.rows) - batch.paced:
+            pacing.put_back(self.alias, messenger.options.rate, spared, self.using)
+        return float(batch.paced * messenger.options.rate.interval)
+
     def _send(self, batch: Batch, messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
                 batch.drop_exhausted()
+                expiry.retire(batch, batch.open)
                 send(batch, messenger)
             except BaseException as error:
                 reraise_interrupt(error)
@@ -209,9 +218,12 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
         batch.load_users(messenger.path_to_address)
         apply_filters(batch)
         if messenger.sends_itself():
+            keep_to_listed(batch, messenger)
+            batch.paced = len(batch.open)
             itself.call(batch, messenger)
             return
         find_addresses(batch, messenger)
+        keep_to_listed(batch, messenger)
         looked_at = time.monotonic()
         while batch.next_portion(messenger.batch_size):
             deliver(batch, messenger, render(batch))

@@ -7,12 +7,14 @@ import time
 
 from dsn_core.intake.record import outbox
 from dsn_core.pipeline import due, fanout, run, sending
+from dsn_core.runners import heartbeat
 from dsn_core.triggers.dispatch import trigger_cache
 
 
 def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.expand_due`."""
     alias, until = using or outbox(), _Until(seconds)
+    heartbeat.beat(alias)
     trigger_cache.refresh(patient=True)
     total = 0
     while not until.is_over() and (done := fanout.expand_due(alias, until.is_over)):
@@ -23,6 +25,7 @@ def expand_due(using: str | None = None, *, seconds: float | None = None) -> int
 def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.send_due`."""
     alias, until = using or outbox(), _Until(seconds)
+    heartbeat.beat(alias)
     # What is rendered and sent may fire signals.
     trigger_cache.refresh(patient=True)
     sender = sending.Sender(messenger, alias, until.is_over)

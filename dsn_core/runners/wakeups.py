@@ -9,6 +9,7 @@ from typing import Final
 from django.utils import timezone
 
 from dsn_core.pipeline import due, run, sending
+from dsn_core.runners import heartbeat
 from dsn_core.runners.task_queue import default_backend, task
 from dsn_core.triggers.dispatch import trigger_cache
 
@@ -27,6 +28,7 @@ def work_off(using: str, due_at: float = 0.0) -> None:
     came before its time, because this machine's clock is ahead of the database's, makes its own again:
     ``due_at`` is when it was to come, in seconds since 1970 by the database's clock.
     """
+    heartbeat.beat(using)
     trigger_cache.refresh(patient=True)
     end = time.monotonic() + SECONDS
     found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import due, run, sending
+from dsn_core.pipeline import due, environment, run, sending
 from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.loading import describe
 from dsn_core.runners import notices
+from dsn_core.runners.heartbeat import Heartbeat
 from dsn_core.runners.lanes import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
 from dsn_core.triggers.dispatch import trigger_cache
 
@@ -71,6 +72,8 @@ class Worker:
         self._late: set[str] = set()
         self._counting = threading.Lock()
         self._news = threading.Event()
+        self._heartbeat = Heartbeat(using)
+        self._has_begun = False
 
     def stop(self) -> None:
         """Finish the messages at hand, give the rest back, then end. Safe in a signal handler: it takes no lock."""
@@ -140,6 +143,11 @@ class Worker:
     def _care(self, *, is_patient: bool) -> None:
         """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
         generation = self._generation
+        self._heartbeat.beat()
+        if not self._has_begun:
+            # It says where nothing may be sent, also while nothing is due.
+            environment.may_work(environment.remembered_in(self.using), self.using)
+            self._has_begun = True
         trigger_cache.refresh()
         due.make_missing_known(self.using)
         self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))

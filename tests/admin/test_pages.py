@@ -15,19 +15,21 @@ from dsn_core.models import (
     Backend,
     ConfigurationChange,
     Delivery,
+    Environment,
     Event,
     MessengerState,
     Profile,
     Subscription,
     SubscriptionAddress,
     Trigger,
+    WorkerHeartbeat,
 )
 from tests.admin.conftest import SECRET
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie
 
 CONFIGURED = [Trigger, Backend, Subscription, Profile]
-HISTORY = [Event, Delivery, MessengerState, ConfigurationChange]
+HISTORY = [Event, Delivery, MessengerState, ConfigurationChange, WorkerHeartbeat, Environment]
 PAGES = [*CONFIGURED, *HISTORY]
 
 
@@ -55,7 +57,10 @@ def rows(plain_backend: Backend, root: User) -> dict[type[Any], Any]:
     state = MessengerState.objects.create(messenger="night", paused_until=timezone.now(), pause_reason="<busy>")
     profile = Profile.objects.create(user=root, telegram_chat_id="<i>7</i>", phone="+49 30 901820")
     change = ConfigurationChange.objects.order_by("created_at").last()
-    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, profile, change)}
+    worker = WorkerHeartbeat.objects.create(host="<b>host</b>", process=7, version="1")
+    environment = Environment.objects.create(name="<i>staging</i>")
+    kept = (state, change, worker, environment)
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, profile, *kept)}
 
 
 def test_every_model_is_in_the_admin_or_inline() -> None:

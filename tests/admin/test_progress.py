@@ -69,7 +69,7 @@ def test_the_list_counts_by_one_query_and_never_a_crowd(client: Client, plain_ba
     make(plain_backend, MAX_COUNTED + 1, sent=2)
     with CaptureQueriesContext(connection) as captured:
         page = client.get(url(Event, "changelist"))
-    counts = [query["sql"] for query in captured if "dsn_core_delivery" in query["sql"]]
+    counts = [query["sql"] for query in captured if re.search(r"COUNT\(.*dsn_core_delivery", query["sql"])]
     assert len(counts) == 1
     assert "10,001 receivers" in text(page)
     assert "of 2 sent" not in text(page)

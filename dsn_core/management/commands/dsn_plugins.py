@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 
 from dsn_core import conf
+from dsn_core.checks import running
 from dsn_core.checks.configuration import runner_faults
 from dsn_core.intake.record import outbox
 from dsn_core.pipeline import waiting
@@ -133,6 +134,7 @@ def _of_tables() -> Iterator[str]:
             yield from list(waiting.problems(outbox()))
     except DatabaseError as error:
         yield f"What waits cannot be read: {describe(error)}. If a table or column is missing, run migrate."
+    yield from [message.msg for message in running.messages(outbox())]
 
 
 def _wrapped(text: str, indent: int, hanging: int = 2) -> Iterator[str]:

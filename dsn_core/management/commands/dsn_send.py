@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import DSNError
+from dsn_core.pipeline import only_to
 from dsn_core.pipeline.delivering import collect
 from dsn_core.plugins.registry import registry
 
@@ -35,6 +36,10 @@ class Command(BaseCommand):
         if messenger.sends_itself():
             raise CommandError(
                 f"{messenger.alias!r} renders and chooses its receivers itself; it takes no message to an address."
+            )
+        if not only_to.is_listed(options["address"]):
+            raise CommandError(
+                "DSN['ONLY_TO'] does not list this address. Add a pattern that it fits, or try another environment."
             )
         message = Message(
             options["text"],

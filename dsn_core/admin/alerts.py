@@ -1,0 +1,39 @@
+"""What an operator must know before all else: that nothing is sent, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+
+from dsn_core.admin.display import lasting
+from dsn_core.pipeline import environment, standstill
+
+
+def alerts(using: str) -> Iterator[str]:
+    """Why nothing is sent, in the reader's language."""
+    if (mismatch := environment.find(using)) is not None:
+        yield _of_environment(mismatch)
+    if (found := standstill.find(using)) is not None:
+        yield _of_workers(found)
+
+
+def _of_environment(mismatch: environment.Mismatch) -> str:
+    words = {"remembered": mismatch.remembered, "setting": mismatch.setting}
+    if not mismatch.remembered:
+        text = _("Nothing is sent: the database has sent messages before it knew the environment %(setting)s.")
+    elif mismatch.setting:
+        text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this is %(setting)s.")
+    else:
+        text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this one has no name.")
+    way_out = _("If it is meant to send from here, run manage.py dsn_adopt.")
+    return f"{text % words} {way_out}"
+
+
+def _of_workers(found: standstill.Standstill) -> str:
+    late = _("Messages wait for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
+    if found.unseen is None:
+        unseen = _("No worker was ever seen.")
+    else:
+        unseen = _("No worker was seen for %(time)s.") % {"time": lasting(found.unseen)}
+    return f"{late} {unseen}"

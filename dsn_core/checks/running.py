@@ -1,0 +1,68 @@
+"""Checks of what runs, or does not. They ask the database: with ``--deploy``, and in ``dsn_plugins --check``."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from django.core import checks
+from django.db import transaction
+
+from dsn_core import conf
+from dsn_core.intake.record import outbox
+from dsn_core.pipeline import environment, standstill
+from dsn_core.plugins.loading import describe
+
+logger = logging.getLogger("dsn_core.checks")
+
+_WAYS_OUT: Final = {
+    "immediate": "Keep 'manage.py dsn_worker' running: retries, and what a process left behind, wait for it.",
+    "worker": "Keep 'manage.py dsn_worker' running, under a supervisor that starts it again.",
+}
+
+
+def check_running(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W045 and W046, of the database that holds the events. Silent when that cannot be reached."""
+    using = outbox()
+    # None: 'check --deploy' without --database, which asks no other check for a database.
+    return messages(using) if databases is None or using in databases else []
+
+
+def messages(using: str) -> list[checks.CheckMessage]:
+    """The same for one database. Nothing while its tables are missing or out of date."""
+    try:
+        # A savepoint, where somebody's transaction is open: on PostgreSQL an error would end it.
+        with transaction.atomic(using=using):
+            return [*_of_environment(using), *_of_workers(using)]
+    except Exception as error:
+        # No database, or a test that forbids queries: other checks say what is wrong with it.
+        logger.debug("What runs cannot be read: %s", describe(error))
+        return []
+
+
+def _of_environment(using: str) -> Iterator[checks.CheckMessage]:
+    if (found := environment.find(using)) is not None:
+        yield checks.Warning(str(found), hint=environment.ADOPT, id="dsn.W045")
+
+
+def _of_workers(using: str) -> Iterator[checks.CheckMessage]:
+    found = standstill.find(using)
+    if found is None:
+        return
+    seen = "no worker was ever seen" if found.unseen is None else f"no worker was seen for {_spoken(found.unseen)}"
+    runner = conf.current().RUNNER
+    yield checks.Warning(
+        f"Messages wait for {_spoken(found.late)}, and {seen}: nothing is sent (DSN['RUNNER'] is {runner!r}).",
+        hint=_WAYS_OUT.get(runner, f"Keep the workers running that the runner {runner!r} hands its tasks to."),
+        id="dsn.W046",
+    )
+
+
+def _spoken(time: datetime.timedelta) -> str:
+    seconds = int(time.total_seconds())
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
