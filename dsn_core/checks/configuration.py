@@ -15,8 +15,8 @@ from dsn_core.exceptions import ConfigurationError, UnknownName, nearest
 from dsn_core.intake.record import outbox
 from dsn_core.payload import sensitive
 from dsn_core.plugins import profiles
+from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import RUNNERS
-from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import Registry, registry
 
 _IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn.E003"}

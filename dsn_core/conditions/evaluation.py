@@ -18,7 +18,7 @@ from dsn_core.conditions.values import alike, plain
 from dsn_core.contracts.paths import walk
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.payload.private import may_read
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 
 #: Stands for a value that cannot be looked up in a dictionary.
 UNKNOWN: Final = object()

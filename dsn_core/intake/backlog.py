@@ -25,7 +25,7 @@ from dsn_core.intake.insert import NewEvent
 from dsn_core.intake.storing import store
 from dsn_core.intake.trouble import drop
 from dsn_core.models import Event
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.intake")
 

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Columns that may be empty: processes of the version before write none of them."""
 
     dependencies = [
-        ("dsn_core", "0006_occurrences_in_order"),
+        ("dsn_core", "0007_environment_heartbeat_expiry"),
     ]
 
     operations = [

@@ -19,7 +19,7 @@ from dsn_core.models.backend import Backend
 from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce
 from dsn_core.models.expiry import expiry_field
 from dsn_core.models.trigger import Trigger
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.plugins.registry import registry
 
 

@@ -87,7 +87,7 @@ def text_of(instance: Model) -> str | None:
         with savepoints.matching_query():
             text = type(instance).__str__(instance)
     except Exception as error:
-        if savepoints.has_lost_a_transaction(error):
+        if savepoints.is_callers(error):
             raise
         return None
     return text if isinstance(text, str) and len(text) <= MAX_TEXT else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dsn_core.models import MessengerState
 from dsn_core.pipeline import due, fanout, sending
 from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.signals import about_to_claim
 
 logger = logging.getLogger("dsn_core.run")

@@ -34,7 +34,7 @@ from dsn_core.pipeline import holding
 from dsn_core.pipeline.claiming import Claim, chunks
 from dsn_core.pipeline.plugin_calls import announce
 from dsn_core.pipeline.updating import update
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.signals import address_refused, delivery_finished
 
 #: What settling writes.

@@ -16,7 +16,7 @@ from dsn_core.models import WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.heartbeat import HOST_LENGTH, VERSION_LENGTH
 from dsn_core.models.sql import storable
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.worker")
 

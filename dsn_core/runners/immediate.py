@@ -16,7 +16,7 @@ from dsn_core._django import asgi_request
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import run
 from dsn_core.pipeline.plugin_calls import reraise_interrupt
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.runners")
 

@@ -12,7 +12,7 @@ from django.db import close_old_connections, connections
 
 from dsn_core.pipeline import fanout, run
 from dsn_core.pipeline.sending import Sender, Work
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")

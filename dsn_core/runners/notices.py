@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.worker")
 

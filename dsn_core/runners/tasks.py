@@ -9,7 +9,7 @@ from django.db import connections, transaction
 
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import run
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 
 
 class TasksRunner(BaseRunner):

@@ -14,7 +14,7 @@ from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.pipeline import due, environment, run, sending
 from dsn_core.pipeline.sending import lanes_of
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.runners import notices
 from dsn_core.runners.heartbeat import Heartbeat
 from dsn_core.runners.lanes import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds

@@ -20,7 +20,7 @@ from dsn_core import conf, savepoints
 from dsn_core.intake.trouble import errors
 from dsn_core.models import ConfigurationChange, Trigger
 from dsn_core.models.changes import ChangeLog
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.triggers.matcher import Matcher, Source
 from dsn_core.triggers.rules import read
 from dsn_core.triggers.uncommitted_edits import Edit, UncommittedEdits

@@ -17,7 +17,7 @@ from dsn_core.exceptions import UnknownName
 from dsn_core.intake import record as intake
 from dsn_core.intake.trouble import errors
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.references import pk_text
 from dsn_core.triggers.cache import TriggerCache
 from dsn_core.triggers.connections import Connections

@@ -18,7 +18,7 @@ from dsn_core.exceptions import ConfigurationError
 from dsn_core.intake.trouble import errors, named
 from dsn_core.models import Subscription, Trigger
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.plugins.loading import describe
+from dsn_core.plugins.errors import describe
 from dsn_core.references import find_model
 
 logger = logging.getLogger("dsn_core.triggers")

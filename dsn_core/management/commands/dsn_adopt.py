@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dsn_core import conf
-from dsn_core.intake.record import outbox, wake
+from dsn_core.intake.record import outbox
+from dsn_core.intake.storing import wake
 from dsn_core.models import Delivery, Event
 from dsn_core.pipeline import environment, purging
 

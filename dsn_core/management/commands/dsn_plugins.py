@@ -18,9 +18,9 @@ from dsn_core.checks.configuration import runner_faults
 from dsn_core.intake.record import outbox
 from dsn_core.pipeline import waiting
 from dsn_core.plugins import inventory
+from dsn_core.plugins.errors import describe
 from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import RUNNERS, SIGNALS, Kind
-from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.triggers.dispatch import trigger_cache
 

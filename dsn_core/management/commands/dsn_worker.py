@@ -20,8 +20,8 @@ from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery
 from dsn_core.models.subscription import Priority
 from dsn_core.pipeline.run import Progress, known_messengers
+from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import MESSENGERS
-from dsn_core.plugins.loading import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.runners.processes import Herd
 from dsn_core.runners.worker import Worker
