@@ -348,7 +348,7 @@ def test_what_a_plugin_leaves_behind_is_put_back(part, what, runner, plugin, peo
     said = [record.getMessage() for record in caplog.records if record.name == "dsn_core.plugins"]
     if what.strip():
         assert len(said) == 1
-        assert f"left {what.strip()}" in said[0]
+        assert f"left this behind: {what.strip()}" in said[0]
     else:
         assert said == []
 
