@@ -54,7 +54,8 @@ def author():
 def article(author):
     return Article.objects.create(
         title="Hello world", status="review", count=5, price="9.90", rating=1.5, active=True, at=NOON,
-        day=NOON.date(), time=NOON.time(), span=datetime.timedelta(hours=2), reference=REFERENCE, data={"tags": ["a", 7]},
+        day=NOON.date(), time=NOON.time(), span=datetime.timedelta(hours=2),
+        reference=REFERENCE, data={"tags": ["a", 7]},
         address="2001:db8::1", attachment="plan.pdf", raw=b"xyz", author=author, editor=author,
     )  # fmt: skip
 
