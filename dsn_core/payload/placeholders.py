@@ -179,8 +179,13 @@ _MARK: Final = '"$":"placeholder"'
 
 
 def lost_in(text: str) -> list[Missing]:
-    """What is missing in the payload ``text``, but for what was hidden on purpose."""
-    return [item for item in missing_in(text) if item.kind != HIDDEN] if _MARK in text else []
+    """What is missing in the payload ``text`` that a message may want: not what is hidden on purpose.
+
+    Nor a sender of a type of the project's own, which is there to be compared, and is rarely shown.
+    """
+    if _MARK not in text:
+        return []
+    return [item for item in missing_in(text) if item.kind != HIDDEN and (item.name, item.kind) != ("sender", TYPE)]
 
 
 def missing_in(text: str) -> list[Missing]:

@@ -51,7 +51,7 @@ def test_a_resolver_that_follows_a_path_to_it_fails_its_event(signals: Any, subs
 
 @pytest.mark.django_db
 def test_a_sender_of_which_nothing_can_be_stored_is_named_by_its_type(
-    signals: Any, subscribe: Any, people: Any
+    signals: Any, subscribe: Any, people: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Service:
         pass
@@ -62,6 +62,7 @@ def test_a_sender_of_which_nothing_can_be_stored_is_named_by_its_type(
     signals.run()
     assert min(message.subject for message in signals.sent) == "happened: Service"
     assert len(signals.sent) == 2
+    assert "is recorded without" not in caplog.text
 
 
 @pytest.mark.django_db

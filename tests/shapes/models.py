@@ -64,7 +64,7 @@ class Article(models.Model):
     day = models.DateField(null=True)
     time = models.TimeField(null=True)
     span = models.DurationField(null=True)
-    token = models.UUIDField(default=uuid.uuid4)
+    reference = models.UUIDField(default=uuid.uuid4)
     data = models.JSONField(default=dict)
     address = models.GenericIPAddressField(null=True)
     attachment = models.FileField(blank=True)

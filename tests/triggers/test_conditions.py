@@ -34,7 +34,7 @@ from tests.testapp.models import Country, Movie
 pytestmark = pytest.mark.django_db
 
 UTC = datetime.UTC
-TOKEN = uuid.UUID("12345678-1234-5678-1234-567812345678")
+REFERENCE = uuid.UUID("12345678-1234-5678-1234-567812345678")
 NOON = datetime.datetime(2026, 3, 1, 12, tzinfo=UTC)
 NO_MOMENT = datetime.timedelta(0)
 
@@ -54,7 +54,8 @@ def author():
 def article(author):
     return Article.objects.create(
         title="Hello world", status="review", count=5, price="9.90", rating=1.5, active=True, at=NOON,
-        day=NOON.date(), time=NOON.time(), span=datetime.timedelta(hours=2), token=TOKEN, data={"tags": ["a", 7]},
+        day=NOON.date(), time=NOON.time(), span=datetime.timedelta(hours=2),
+        reference=REFERENCE, data={"tags": ["a", 7]},
         address="2001:db8::1", attachment="plan.pdf", raw=b"xyz", author=author, editor=author,
     )  # fmt: skip
 
@@ -115,9 +116,9 @@ HOLDS = [
     ("instance.span", "greater", datetime.timedelta(hours=1)),
     ("instance.span", "equals", "02:00:00"),
     # key
-    ("instance.token", "equals", TOKEN),
-    ("instance.token", "in", [TOKEN.hex]),
-    ("instance.token", "not", str(uuid.UUID(int=1))),
+    ("instance.reference", "equals", REFERENCE),
+    ("instance.reference", "in", [REFERENCE.hex]),
+    ("instance.reference", "not", str(uuid.UUID(int=1))),
     # collection, opaque, any
     ("update_fields", "is null"),
     ("instance.raw", "is null", False),
@@ -162,8 +163,8 @@ FAILS = [
     ("instance.day", "less", "2026-03-01"),
     ("instance.time", "less", "12:00"),
     ("instance.span", "less", "02:00:00"),
-    ("instance.token", "equals", uuid.UUID(int=1)),
-    ("instance.token", "in", [uuid.UUID(int=1)]),
+    ("instance.reference", "equals", uuid.UUID(int=1)),
+    ("instance.reference", "in", [uuid.UUID(int=1)]),
     ("update_fields", "is null", False),
     ("update_fields", "contains", "title"),
     ("instance.raw", "is null"),
@@ -240,7 +241,7 @@ REFUSED = [
     (("instance.active", "is true", "perhaps"), "takes yes or no, not 'perhaps'"),
     (("instance.at", "greater", "soon"), "instance.at cannot be 'soon'"),
     (("instance.at", "equals", 5), "5 is no value of the kind moment"),
-    (("instance.token", "equals", "abc"), "instance.token cannot be 'abc'"),
+    (("instance.reference", "equals", "abc"), "instance.reference cannot be 'abc'"),
     (("instance.raw", "equals", "x"), "does not suit instance.raw, which holds a value of the kind opaque"),
     (("instance.status", "equals", "done"), "'done' is none of the choices of instance.status: draft, review, publish"),
     (("instance.status", "in", ["draft", "done"]), "'done' is none of the choices"),
@@ -373,13 +374,13 @@ def test_values_of_unknown_types_are_compared_as_what_they_turn_out_to_be(sold, 
     rows = {
         ("price", "greater", 5): decimal.Decimal("9.5"),
         ("price", "equals", "9.50"): decimal.Decimal("9.5"),
-        ("token", "equals", TOKEN): TOKEN,
+        ("reference", "equals", REFERENCE): REFERENCE,
         ("moment", "less", "2026-03-02T00:00+00:00"): NOON,
         ("day", "equals", "2026-03-01"): NOON.date(),
         ("movie", "equals", movie): movie,
         ("lazy", "equals", movie): SimpleLazyObject(lambda: movie),
         ("movies", "contains", movie): [movie],
-        ("keys", "contains", TOKEN): {TOKEN},
+        ("keys", "contains", REFERENCE): {REFERENCE},
         ("status", "equals", Article.Status.DRAFT): Article.Status.DRAFT,
         ("status_text", "equals", Article.Status.DRAFT): "draft",
         ("ratio", "equals", 1): 1.0,
@@ -711,7 +712,7 @@ def test_the_same_without_a_transaction_around_it(watched):
         ("at", NOON.astimezone(zoneinfo.ZoneInfo("Asia/Tokyo")), NOON + datetime.timedelta(seconds=1)),
         ("day", "2026-03-01", "2026-03-02"),
         ("span", datetime.timedelta(hours=2), datetime.timedelta(hours=3)),
-        ("token", TOKEN.hex, uuid.UUID(int=5)),
+        ("reference", REFERENCE.hex, uuid.UUID(int=5)),
         ("data", {"tags": ["a", 7]}, {"tags": []}),
         ("attachment", "plan.pdf", "other.pdf"),
         ("raw", b"xyz", b"zyx"),
