@@ -248,7 +248,7 @@ def test_a_broken_plugin_a_misspelt_hook_and_a_duplicate_name_are_warnings(site:
     found = installed.messages(loaded)
 
     assert the(found, "dsn.W010").msg == (
-        "Plugin broken (acme-broken 1.0): importing acme_broken raised OSError: no disk."
+        "Plugin broken (acme-broken 1.0): importing acme_broken raised OSError: no disk (acme_broken.py:6)."
     )
     assert "did you mean 'dsn_messengers'?" in the(found, "dsn.W011").msg
     duplicate = the(found, "dsn.W012")

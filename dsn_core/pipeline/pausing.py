@@ -33,10 +33,12 @@ def begin(batch: Batch, alias: str, causes: Mapping[str, Receipt]) -> None:
     it may be the account, and nobody's attempt counts. What is left of the batch is given back.
     """
     longest = max(causes.values(), key=lambda receipt: receipt.after or 0.0)
+    # Before the messenger's own note of the pause, which says from when on others look whether something is sent.
+    now = batch.clock.now()
     seconds, reason = pacing.pause(alias, longest, batch.clock, batch.using)
     states = MessengerState.objects.using(batch.using).filter(messenger=alias)
     sent_at = states.values_list("sent_at", flat=True).first()
-    has_sent, now = _has_sent(batch), batch.clock.now()
+    has_sent = _has_sent(batch)
     for key, receipt in causes.items():
         if (row := batch.in_hand.get(key)) is None:
             continue

@@ -25,7 +25,7 @@ from dsn_core.pipeline.delivering import deliver
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import apply_filters, find_addresses, keep_to_listed, render
 from dsn_core.pipeline.settling import Verdict
-from dsn_core.plugins.errors import describe, exc_info, told
+from dsn_core.plugins.errors import Mask, describe, exc_info, told, unmasked
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")
@@ -166,10 +166,20 @@ def made(alias: str) -> BaseMessenger | None:
         if _unmade.get(alias) != why:
             _unmade[alias] = why
             said = "Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s"
-            logger.error(said, alias, why, exc_info=exc_info(error) if isinstance(error, DSNError) else None)
+            logger.error(said, alias, why, exc_info=exc_info(error, _mask_of(alias)))
         return None
     _unmade.pop(alias, None)
     return messenger
+
+
+def _mask_of(alias: str) -> Mask:
+    """The mask of the messenger's options. Where these cannot be read, nothing has read a secret from them."""
+    try:
+        options = registry.messenger_options(alias)
+    except ConfigurationError:
+        return unmasked
+    mask: Mask = options.mask
+    return mask
 
 
 def unmade() -> Collection[str]:

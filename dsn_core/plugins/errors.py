@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -128,6 +129,6 @@ def _package(module: str) -> str:
 
 def _spelt(filename: str, line: int | None) -> str:
     """``pager/messenger.py:41``: from the folder on from which Python imports it."""
-    folders = sorted((str(Path(folder)) + "/" for folder in sys.path if folder), key=len, reverse=True)
+    folders = sorted((f"{Path(folder)}{os.sep}" for folder in sys.path if folder), key=len, reverse=True)
     short = next((filename[len(folder) :] for folder in folders if filename.startswith(folder)), filename)
     return short if line is None else f"{short}:{line}"

@@ -145,7 +145,8 @@ def test_a_messenger_that_raises_reaches_nobody(dsn, released, ann, movie):
     movie_released.send(sender=Movie, movie=movie)
     assert len(dsn.sent) == 1
     broken = Delivery.objects.get(messenger="broken")
-    assert (broken.status, broken.last_error) == (Delivery.Status.RETRY, "RuntimeError: no wire")
+    assert broken.status == Delivery.Status.RETRY
+    assert broken.last_error.startswith("RuntimeError: no wire (tests/acceptance/test_whole_paths.py:")
     assert broken.not_before is not None
 
 
@@ -168,7 +169,8 @@ def test_a_resolver_that_raises_does_not_stop_other_subscriptions(dsn, released,
     movie_released.send(sender=Movie, movie=movie)
     assert [message.user for message in dsn.sent] == [ann]
     event = Event.objects.get()
-    assert (event.status, event.last_error) == (Event.Status.PENDING, "RuntimeError: nobody home")
+    assert event.status == Event.Status.PENDING
+    assert event.last_error.startswith("RuntimeError: nobody home (tests/acceptance/test_whole_paths.py:")
 
 
 def test_a_filter_that_raises_holds_back_and_loses_nothing(dsn, released, ann, movie):
@@ -224,16 +226,16 @@ def test_loaddata_fires_nothing(dsn, ann, tmp_path):
     assert not Event.objects.exists()
 
 
-def test_a_plugin_that_is_gone_leaves_a_clear_error(dsn, released, ann, movie, settings):
+def test_a_plugin_that_is_gone_is_waited_for_with_a_clear_error(dsn, released, ann, movie, settings, caplog):
     settings.DSN = {"RUNNER": "worker"}
     released.subscribe(users=[ann], backends=[("memory", "movie_released")])
     Backend.objects.update(messenger="pigeon")
     movie_released.send(sender=Movie, movie=movie)
     dsn.run()
     delivery = Delivery.objects.get()
-    assert delivery.status == Delivery.Status.FAILED
-    assert "There is no messenger 'pigeon'" in delivery.last_error
-    assert "dsn_plugins" in delivery.last_error
+    assert delivery.status == Delivery.Status.PENDING
+    assert "There is no messenger 'pigeon'" in caplog.text
+    assert "dsn_plugins" in caplog.text
 
 
 def test_emit_for_what_fires_no_signal(dsn, ann):

@@ -125,7 +125,7 @@ def test_what_is_not_active_says_why(site: Site, settings: Settings, run: Run) -
     assert section(output, "two").startswith("two: not allowed\n  acme-two 1.0, entry point\n")
     bad = section(output, "bad")
     assert bad.startswith("bad: broken\n")
-    assert "  ! importing acme_bad raised OSError: no disk.\n" in bad
+    assert "  ! importing acme_bad raised OSError: no disk (acme_bad.py:6).\n" in bad
     assert "DSN['DISABLED_PLUGINS']" in bad
     assert re.search(r"^\d+ plugins, 1 with errors; 0 not configured\.", output, re.MULTILINE)
 
