@@ -77,8 +77,10 @@ class Backlog:
             return
         events, characters = len(lot.events), lot.characters
         with self._changed:
-            is_taken = self._events + events <= MAX_EVENTS and self._characters + characters <= MAX_CHARACTERS
-            if is_taken and (is_taken := self._has_thread()):
+            has_room = self._events + events <= MAX_EVENTS and self._characters + characters <= MAX_CHARACTERS
+            # One that is larger than all the room, by itself, is in memory anyway.
+            is_taken = (has_room or not self._lots) and self._has_thread(lot.reason)
+            if is_taken:
                 self._lots.append(lot)
                 self._events += events
                 self._characters += characters
@@ -91,7 +93,7 @@ class Backlog:
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None and not self._lots, seconds)
 
-    def _has_thread(self) -> bool:
+    def _has_thread(self, reason: str) -> bool:
         """Whether there is a thread, after one was started if there was none."""
         if self._is_over:
             return False
@@ -103,7 +105,7 @@ class Backlog:
                 # The interpreter ends, or there are too many.
                 return False
             self._thread = thread
-            logger.warning("Events that the database would not take are kept in this process, and tried again.")
+            logger.warning("Events are kept in this process, and tried again, since they were refused: %s", reason)
         return True
 
     def _run(self) -> None:
@@ -129,8 +131,9 @@ class Backlog:
 
     def _work_off(self) -> None:
         pause = FIRST_PAUSE
-        while self._lots:
-            lot = self._lots[0]
+        # Only this thread takes one off; a process that ends has another queue instead.
+        while lots := self._lots:
+            lot = lots[0]
             error = _attempt(lot)
             if error is not None:
                 lot.reason = describe(error)
@@ -177,11 +180,11 @@ def _attempt(lot: Lot) -> Exception | None:
     """Record ``lot``; return why that failed."""
     connection = connections[lot.using]
     try:
-        # An attempt whose answer was lost may have recorded them.
-        if not Event.objects.using(lot.using).filter(occurrence=lot.events[0].occurrence).exists():
-            # Who hears of them stands as deep among messages that cause one another as where they were fired.
-            depth = max(event.depth for event in lot.events)
-            with context.working_on(depth - 1), savepoints.limited(connection, ATTEMPT_SECONDS):
+        # Who hears of them stands as deep among messages that cause one another as where they were fired.
+        depth = max(event.depth for event in lot.events)
+        with context.working_on(depth - 1), savepoints.limited(connection, ATTEMPT_SECONDS):
+            # An attempt whose answer was lost may have recorded them.
+            if not Event.objects.using(lot.using).filter(occurrence=lot.events[0].occurrence).exists():
                 store(lot.events, lot.using)
     except Exception as error:
         drop_connection(connection)

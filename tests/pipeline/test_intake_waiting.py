@@ -18,7 +18,7 @@ from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
-from dsn_core import BaseCodec, emit, register_signal
+from dsn_core import BaseCodec, emit, emit_many, register_signal
 from dsn_core.intake import backlog as backlogs
 from dsn_core.intake import waiting
 from dsn_core.intake.backlog import backlog
@@ -422,17 +422,36 @@ class TestTheThread:
         assert backlog.wait(30)
         assert (names(), [item[0] for item in told]) == ([0, 2], [[1]])
 
-    def test_who_hears_of_what_is_dropped_may_raise(self, released, database, monkeypatch):
+    def test_who_hears_of_what_is_dropped_may_raise(self, released, database):
         def fail(**kwargs):
             raise ZeroDivisionError
 
-        monkeypatch.setattr(backlogs, "MAX_EVENTS", 0)
+        backlog.end()
         events_dropped.connect(fail)
         try:
             database.refuse(PASSING[0], times=2)
             assert emit("released", name=0) is not None
         finally:
             events_dropped.disconnect(fail)
+
+    def test_after_the_process_has_ended_them_they_are_dropped(self, released, database, told):
+        """As by what is registered for the end of the process, too, and comes after us."""
+        backlog.end()
+        database.refuse(PASSING[0])
+        emit("released", name=0)
+        assert [item[0] for item in told] == [[0]]
+        assert not backlog.is_busy()
+
+    def test_takes_what_is_larger_than_all_its_room_where_nothing_else_waits(
+        self, released, database, told, monkeypatch
+    ):
+        monkeypatch.setattr(backlogs, "MAX_EVENTS", 2)
+        database.refuse(PASSING[0])
+        emit_many("released", [Movie(pk=number, name=str(number)) for number in range(3)], name="many")
+        emit("released", name="one more")
+        database.error = None
+        assert backlog.wait(30)
+        assert (names(), [item[0] for item in told]) == (["many"] * 3, [["one more"]])
 
     @pytest.mark.skipif(connection.vendor == "sqlite", reason="a file's answer is not lost")
     def test_what_was_recorded_although_the_answer_was_lost_is_not_recorded_twice(self, released, database):
