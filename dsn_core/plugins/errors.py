@@ -108,11 +108,13 @@ def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tup
     compiled = frame.f_globals.get("__jinja_template__")
     if compiled is not None:
         return str(compiled.filename or compiled.name or "<template>"), compiled.get_corresponding_lineno(line)
-    known = frame.f_locals.get("self")
-    token, origin = getattr(known, "token", None), getattr(known, "origin", None)
-    if isinstance(known, Node) and token is not None and origin is not None:
-        return str(origin.name), token.lineno
-    if isinstance(known, Template):
+    known: Any = frame.f_locals.get("self")
+    # By its type: an object may raise whatever is asked of it.
+    if issubclass(type(known), Node):
+        token, origin = getattr(known, "token", None), getattr(known, "origin", None)
+        if token is not None and origin is not None:
+            return str(origin.name), token.lineno
+    if issubclass(type(known), Template):
         tokens = [token for item in chain if (token := getattr(item, "token", None)) is not None]
         if tokens:
             return str(known.origin.name), tokens[0].lineno

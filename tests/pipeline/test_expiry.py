@@ -142,12 +142,16 @@ def test_what_expires_while_the_portions_before_it_are_sent(signals, subscribe, 
     assert statuses() == ["sent", "skipped", "skipped"]
 
 
-def test_it_is_retired_also_where_the_messenger_cannot_be_made(signals, subscribe, fire, people, settings) -> None:
+def test_it_is_retired_when_its_messenger_can_be_made_again(signals, subscribe, fire, people, settings) -> None:
     subscribe(users=people[:1], expires="1h")
     fire()
     dsn_core.expand_due()
+    configured = settings.DSN
     settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"memory": {"NONSENSE": 1}}}
     let_pass(hours=2)
+    signals.run()
+    assert statuses() == ["pending"]
+    settings.DSN = configured
     signals.run()
     assert statuses() == ["skipped"]
 
