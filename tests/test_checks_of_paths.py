@@ -36,7 +36,11 @@ def said() -> list[str]:
         ("email.domain", "auth.User.email is a plain value"),
         ("profile..phone", "'' is no name of a field"),
         ("profile phone", "'profile phone' is no name of a field"),
-        ("password", "The path 'password' is refused: 'password' is sensitive, and no path reads it"),
+        (
+            "password",
+            "The path 'password' is refused: 'password' is sensitive, and no path reads it. "
+            "If it is no secret, name it in DSN['PLAIN_FIELDS']",
+        ),
     ],
 )
 @pytest.mark.parametrize("setting", ["LANGUAGE_PATH", "TIME_ZONE_PATH", "ADDRESSES"])
