@@ -38,8 +38,10 @@ def said() -> list[str]:
         ("profile phone", "'profile phone' is no name of a field"),
         (
             "password",
-            "The path 'password' is refused: 'password' is sensitive, and no path reads it. "
-            "If it is no secret, name it in DSN['PLAIN_FIELDS']",
+            (
+                "The path 'password' is refused: 'password' is sensitive, and no path reads it. "
+                "If it is no secret, name it in DSN['PLAIN_FIELDS']"
+            ),
         ),
     ],
 )
