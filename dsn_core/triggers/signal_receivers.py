@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.models import Model, signals
 from django.dispatch import Signal
 
@@ -94,7 +95,7 @@ class Receiver:
         self.sender = sender
         self.duty: Duty | None = None
         self._dispatcher = dispatcher
-        self._ignores = _is_of_migration if sender is None else _is_fixture
+        self._ignores = _is_no_news if sender is None else _is_fixture
 
     def take_on(self, duty: Duty) -> None:
         """Be connected for ``duty``, and nothing else."""
@@ -142,7 +143,7 @@ class Receiver:
 
     def receive(self, sender: Any, **kwargs: Any) -> None:
         """The fact has come."""
-        if self.sender is None and not self._dispatcher.is_known():
+        if self.sender is None and not self._dispatcher.is_known() and not self._ignores(sender, kwargs):
             # Only signals of other than models are connected from all senders.
             self._dispatcher.read_first()
         duty = self.duty
@@ -202,8 +203,9 @@ def _is_fixture(sender: Any, kwargs: Mapping[str, Any]) -> bool:
     return bool(kwargs.get("raw"))
 
 
-def _is_of_migration(sender: Any, kwargs: Mapping[str, Any]) -> bool:
-    return is_historical(sender)
+def _is_no_news(sender: Any, kwargs: Mapping[str, Any]) -> bool:
+    # By a connection to no database, Django makes and drops databases.
+    return is_historical(sender) or getattr(kwargs.get("connection"), "alias", "") == NO_DB_ALIAS
 
 
 def _is_own_or_historical(sender: Any) -> bool:

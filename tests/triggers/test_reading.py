@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.core.signals import request_started
 from django.db import close_old_connections, connection, connections, transaction
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.signals import connection_created
 from django.test import SimpleTestCase
 from django.test.utils import CaptureQueriesContext
 
@@ -55,6 +58,14 @@ class TestMoments:
         connection.close()
         with transaction.atomic():
             assert known() == 1
+
+    def test_a_connection_to_no_database_reads_nothing(self, listen):
+        """By one, Django makes and drops databases: that of the settings may not be there."""
+        listen("post_save", action_object=Country)
+        for alias, expected in ((NO_DB_ALIAS, None), ("other", 1)):
+            trigger_cache.forget()
+            connection_created.send(sender=type(connection), connection=SimpleNamespace(alias=alias))
+            assert known() == expected
 
     def test_a_request_looks_when_its_connection_is_open(self, listen, client):
         listen("post_save", action_object=Country)
