@@ -14,6 +14,7 @@ from urllib.parse import quote
 from dsn_core.contracts.rates import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
 from dsn_core.hidden import Secret, SecretBytes, hide, reveal
+from dsn_core.masking import exc_info
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -110,6 +111,10 @@ class Options:
         for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
         return text
+
+    def exc_info(self, error: BaseException) -> Any:
+        """``error`` and its traceback without the values of secret options: for ``logger.error(..., exc_info=...)``."""
+        return exc_info(error, self.mask)
 
 
 def _timeout_problems(value: Any) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from dsn_core.plugins.errors import exc_info, told
+from dsn_core.masking import exc_info
+from dsn_core.plugins.errors import told
 
 logger = logging.getLogger("dsn_core.intake")
 

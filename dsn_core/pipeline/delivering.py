@@ -11,11 +11,12 @@ from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.overriding import overrides
 from dsn_core.contracts.receipts import Outcome, Receipt
+from dsn_core.masking import exc_info, masked
 from dsn_core.pipeline import pausing
 from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.settling import verdict_of
-from dsn_core.plugins.errors import exc_info, masked, told
+from dsn_core.plugins.errors import told
 
 logger = logging.getLogger("dsn_core.sending")
 

@@ -16,6 +16,7 @@ from dsn_core import conf, context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.masking import exc_info
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import NOBODY, address_key
@@ -24,7 +25,7 @@ from dsn_core.pipeline.claiming import Claim, chunks, claim
 from dsn_core.pipeline.expanded import Failure
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
-from dsn_core.plugins.errors import describe, exc_info
+from dsn_core.plugins.errors import describe
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.fanout")

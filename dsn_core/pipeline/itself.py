@@ -14,6 +14,7 @@ from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger, send_arguments
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, NotStored, RenderingError
+from dsn_core.masking import exc_info
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
@@ -26,7 +27,7 @@ from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import refuse_oversized
 from dsn_core.pipeline.settling import Verdict, backoff
-from dsn_core.plugins.errors import describe, exc_info, told
+from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")

@@ -10,7 +10,8 @@ from typing import Any
 from django.dispatch import Signal
 
 from dsn_core._django import ThreadState, is_interrupt
-from dsn_core.plugins.errors import exc_info, told
+from dsn_core.masking import exc_info
+from dsn_core.plugins.errors import told
 
 logger = logging.getLogger("dsn_core.plugins")
 

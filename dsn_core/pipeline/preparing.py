@@ -15,6 +15,7 @@ from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, RenderingError
+from dsn_core.masking import exc_info
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
@@ -23,7 +24,7 @@ from dsn_core.pipeline.batch import Batch
 from dsn_core.pipeline.locales import Locales
 from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
 from dsn_core.pipeline.settling import Verdict
-from dsn_core.plugins.errors import exc_info, told
+from dsn_core.plugins.errors import told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")

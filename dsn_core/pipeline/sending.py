@@ -15,6 +15,7 @@ from dsn_core import context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.exceptions import ConfigurationError, DSNError
+from dsn_core.masking import Mask, exc_info, unmasked
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
@@ -25,7 +26,7 @@ from dsn_core.pipeline.delivering import deliver
 from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
 from dsn_core.pipeline.preparing import apply_filters, find_addresses, keep_to_listed, render
 from dsn_core.pipeline.settling import Verdict
-from dsn_core.plugins.errors import Mask, describe, exc_info, told, unmasked
+from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 
 logger = logging.getLogger("dsn_core.sending")

@@ -1,11 +1,10 @@
-"""What a plugin raises: said in one line with the place in its source, and logged whole without secrets."""
+"""What a plugin raises, said in one line with the place in its source."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -14,19 +13,12 @@ import jinja2
 from django.db import Error as DatabaseTrouble
 from django.template.base import Node, Template
 
-Mask = Callable[[str], str]
+from dsn_core.masking import Mask, chain_of, unmasked
 
 #: Characters of what an error says, so that the place behind it is not cut off where it is stored.
 _LONGEST: Final = 1_500
-#: Errors that led to one another, at most.
-_LONGEST_CHAIN: Final = 10
 #: Packages whose frames are nobody's fault.
 _OURS: Final = frozenset({"dsn_core", "importlib", "pluggy"})
-
-
-def unmasked(text: str) -> str:
-    """The mask of what knows no secrets."""
-    return text
 
 
 def describe(error: BaseException) -> str:
@@ -49,7 +41,7 @@ def where(error: BaseException, owner: object = None) -> str:
     Of a template's error the line of the template; of source that cannot be parsed that line; else the deepest frame
     of the package of ``owner``, or where that has none, of any that is not ours.
     """
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     for item in chain:
         if isinstance(item, SyntaxError) and item.filename:
             return _spelt(item.filename, item.lineno)
@@ -65,42 +57,6 @@ def where(error: BaseException, owner: object = None) -> str:
         item for item in frames if _package_of(item[0]) not in _OURS and "<frozen" not in item[0].f_code.co_filename
     ]
     return _spelt(own[-1][0].f_code.co_filename, own[-1][1]) if own else ""
-
-
-def exc_info(error: BaseException, mask: Mask = unmasked) -> Any:
-    """What ``logging`` takes as ``exc_info``: ``error`` with its traceback, without secrets."""
-    shown = masked(error, mask)
-    return type(shown), shown, shown.__traceback__
-
-
-def masked(error: BaseException, mask: Mask = unmasked) -> BaseException:
-    """``error`` itself; where what it says, or what led to it, holds a secret, one of the same name that does not."""
-    text = "".join(traceback.format_exception(error))
-    return error if mask(text) == text else _stand_in(error, mask, _LONGEST_CHAIN)
-
-
-def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
-    text = mask(str(error))
-    base = Exception if isinstance(error, Exception) else BaseException
-    names = {"__module__": type(error).__module__, "__qualname__": type(error).__qualname__}
-    made: BaseException = type(type(error).__name__, (base,), names)(text).with_traceback(error.__traceback__)
-    for note in getattr(error, "__notes__", ()):
-        made.add_note(mask(str(note)))
-    if left:
-        made.__cause__ = None if error.__cause__ is None else _stand_in(error.__cause__, mask, left - 1)
-        made.__context__ = None if error.__context__ is None else _stand_in(error.__context__, mask, left - 1)
-    made.__suppress_context__ = error.__suppress_context__
-    return made
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what led to it."""
-    found: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):
-        if found is None:
-            return
-        yield found
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tuple[str, int | None] | None:

@@ -17,9 +17,10 @@ from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolve
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
+from dsn_core.masking import exc_info, masked
 from dsn_core.plugins import discovery, loading, profiles
 from dsn_core.plugins.catalogue import Catalogue, catalogue
-from dsn_core.plugins.errors import describe, exc_info, masked, told
+from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.kinds import (
     CODECS,
     KINDS,

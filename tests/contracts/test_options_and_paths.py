@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -79,6 +80,20 @@ def test_secrets_show_neither_in_repr_nor_in_what_others_raise() -> None:
     text = "GET https://api/bot12:AB/C/send or bot12%3AAB/C or bot12%3AAB%2FC or key 12:AB/C-and-more failed"
     assert options.mask(text) == "GET https://api/bot***/send or bot*** or bot*** or key *** failed"
     assert Options().mask("nothing to hide") == "nothing to hide"
+
+
+def test_an_error_is_logged_with_its_traceback_and_without_secrets() -> None:
+    options = BotOptions(TOKEN="12:AB/C", KEYS={})
+
+    def fail(said: str) -> None:
+        raise RuntimeError(f"the provider said {said}") from KeyError(said)
+
+    with pytest.raises(RuntimeError) as raised:
+        fail(options.TOKEN)
+    logged = "".join(traceback.format_exception(*options.exc_info(raised.value)))
+    assert "in fail" in logged
+    assert "RuntimeError: the provider said ***" in logged
+    assert "12:AB" not in logged
 
 
 class Person:

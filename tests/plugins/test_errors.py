@@ -17,7 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.dispatch import Signal
 
-from dsn_core import SignalRegistration, emit
+from dsn_core import SignalRegistration, emit, masking
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.plugins import errors
 from tests.plugins.fakes import make_site
@@ -295,8 +295,8 @@ def test_a_stand_in_keeps_the_name_the_notes_and_the_chain() -> None:
             first.add_note(f"note of {CANARY}")
             raise Own(CANARY) from first
     except Own as error:
-        shown = errors.masked(error, lambda text: text.replace(CANARY, "***"))
-        is_itself = errors.masked(error) is error
+        shown = masking.masked(error, lambda text: text.replace(CANARY, "***"))
+        is_itself = masking.masked(error) is error
     assert is_itself, "where nothing is to be hidden"
     whole = "".join(traceback.format_exception(shown))
     assert CANARY not in "".join(str(item) for item in (shown, shown.__cause__, shown.__cause__.__notes__))

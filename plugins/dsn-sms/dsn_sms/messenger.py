@@ -77,7 +77,7 @@ class SMSMessenger(BaseMessenger):
         except Exception as error:
             # Nobody can say how far it came. Each further attempt could cost money and annoy somebody.
             said = options.mask(describe(error))
-            logger.error("The SMS provider %s raised %s", provider.name, said)
+            logger.error("The SMS provider %s raised %s", provider.name, said, exc_info=options.exc_info(error))
             receipt = Receipt.unknown(f"The provider {provider.name} raised {said}")
         if receipt.outcome is Outcome.UNKNOWN and options.RETRY_UNKNOWN:
             return Receipt.retry(reason=receipt.reason)

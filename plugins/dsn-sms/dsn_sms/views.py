@@ -40,11 +40,14 @@ def callback(request: HttpRequest, alias: str) -> HttpResponse:
         logger.warning("A request to the callback of %s must come again. %s", alias, error)
         return HttpResponse(status=503)
     except Exception as error:
-        # A provider of another package that does not expect what strangers send. No report of a server error: the
-        # frames hold the account's secrets.
+        # A provider of another package that does not expect what strangers send.
         said = provider.options.mask(describe(error))
         logger.error(
-            "The SMS provider %s could not read a request to the callback of %s: %s", provider.name, alias, said
+            "The SMS provider %s could not read a request to the callback of %s: %s",
+            provider.name,
+            alias,
+            said,
+            exc_info=provider.options.exc_info(error),
         )
         return HttpResponse(status=400)
     done = [_take(event, alias) for event in events]

@@ -221,13 +221,15 @@ class Broken(BaseProvider):
         raise RuntimeError("nobody knows")
 
 
-def test_a_provider_that_raises_may_have_sent(monkeypatch: pytest.MonkeyPatch, text_to: Any) -> None:
+def test_a_provider_that_raises_may_have_sent(monkeypatch: pytest.MonkeyPatch, text_to: Any, caplog: Any) -> None:
     from dsn_sms import messenger
 
     monkeypatch.setattr(messenger, "find", lambda name: Broken)
     (receipt,) = SMSMessenger("sms", SMSOptions(PROVIDER="broken")).send_messages([text_to()])
     assert receipt.outcome is Outcome.UNKNOWN
     assert "RuntimeError: nobody knows" in receipt.reason
+    (record,) = caplog.records
+    assert record.exc_info, "the log has the traceback"
 
 
 # Proxies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,9 @@ from dsn_core import Outcome, Receipt
 from dsn_telegram import verdicts
 from dsn_telegram.bot import CONNECTIONS, Answer, Bot, NoAnswer
 from dsn_telegram.letters import Call, Letter
+from dsn_telegram.options import TelegramOptions
+
+logger = logging.getLogger("dsn_telegram")
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,9 @@ class Delivered:
 class Courier:
     """Delivers letters. Touches no database: its threads have no connection to one."""
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: Bot, options: TelegramOptions) -> None:
         self._bot = bot
+        self._options = options
         self._stopping = threading.Event()
         self._done: SimpleQueue[Delivered] = SimpleQueue()
 
@@ -64,7 +69,8 @@ class Courier:
             delivered = self._delivered(letter)
         except BaseException as error:
             # Whatever it is, somebody waits for an answer.
-            reason = f"{type(error).__name__}: {error}"
+            reason = self._options.mask(f"{type(error).__name__}: {error}")
+            logger.error("A message could not be sent. %s", reason, exc_info=self._options.exc_info(error))
             delivered = Delivered(letter, Receipt.retry(reason=reason, message=letter.message))
         self._done.put(delivered)
 

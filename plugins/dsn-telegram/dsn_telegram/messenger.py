@@ -60,7 +60,7 @@ class TelegramMessenger(BaseMessenger):
         now, later = turns.take(bot.id, letters)
         yield from later
         progress.resume(bot.id, now)
-        self._courier = Courier(bot)
+        self._courier = Courier(bot, self.options)
         for delivered in self._courier.deliver(now):
             if delivered.moved_from:
                 turns.move(bot.id, self.alias, delivered)

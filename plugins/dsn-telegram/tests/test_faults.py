@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from dsn_core import Outcome
+from dsn_telegram.courier import Courier
 
 OK = {"ok": True, "result": {"message_id": 5}}
 
@@ -314,3 +315,17 @@ def test_a_part_that_fails_fails_the_message_and_says_which(api: Any, send: Any,
     receipt = only(send(long(to)))
     assert receipt.outcome is Outcome.FAILED
     assert receipt.reason.startswith("Part 2 of 3: 400")
+
+
+def test_an_error_of_our_own_is_logged_with_its_traceback(
+    api: Any, send: Any, to: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Courier, "_delivered", fail)
+    receipt = only(send(to("1")))
+    assert receipt.outcome is Outcome.RETRY
+    assert receipt.reason == "RuntimeError: a mistake"
+    (record,) = [record for record in caplog.records if record.name == "dsn_telegram"]
+    assert record.exc_info

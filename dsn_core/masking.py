@@ -1,0 +1,53 @@
+"""Errors without secrets: what is logged of them, with their traceback."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+Mask = Callable[[str], str]
+
+#: Errors that led to one another, at most.
+_LONGEST_CHAIN: Final = 10
+
+
+def unmasked(text: str) -> str:
+    """The mask of what knows no secrets."""
+    return text
+
+
+def exc_info(error: BaseException, mask: Mask = unmasked) -> Any:
+    """What ``logging`` takes as ``exc_info``: ``error`` with its traceback, without secrets."""
+    shown = masked(error, mask)
+    return type(shown), shown, shown.__traceback__
+
+
+def masked(error: BaseException, mask: Mask = unmasked) -> BaseException:
+    """``error`` itself; where what it says, or what led to it, holds a secret, one of the same name that does not."""
+    text = "".join(traceback.format_exception(error))
+    return error if mask(text) == text else _stand_in(error, mask, _LONGEST_CHAIN)
+
+
+def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
+    text = mask(str(error))
+    base = Exception if isinstance(error, Exception) else BaseException
+    names = {"__module__": type(error).__module__, "__qualname__": type(error).__qualname__}
+    made: BaseException = type(type(error).__name__, (base,), names)(text).with_traceback(error.__traceback__)
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(mask(str(note)))
+    if left:
+        made.__cause__ = None if error.__cause__ is None else _stand_in(error.__cause__, mask, left - 1)
+        made.__context__ = None if error.__context__ is None else _stand_in(error.__context__, mask, left - 1)
+    made.__suppress_context__ = error.__suppress_context__
+    return made
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what led to it."""
+    found: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if found is None:
+            return
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
