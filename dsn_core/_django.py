@@ -1,11 +1,11 @@
 """Internals of Django and Python that dsn-core leans on, each with its reason.
 
-``tests/test_django_internals.py`` fails when one of them changes.
+``tests/test_django_internals.py`` fails when one of them changes. What a thread has of Django's is in
+:mod:`dsn_core._thread_state`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import signal
@@ -17,12 +17,10 @@ from typing import Any, Final
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.apps import apps
 from django.core.serializers.base import DeserializedObject
-from django.db import Error, connections, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.transaction import TransactionManagementError
-from django.utils import timezone
-from django.utils.translation import get_language, trans_real
 
 #: There is no public parser of regular expressions: :mod:`dsn_core.conditions.patterns` bounds the worst case of a
 #: pattern by its tree, and refuses what it does not know in there.
@@ -32,16 +30,6 @@ regex_parser: Any = re._parser  # type: ignore[attr-defined]
 _numbers = itertools.count()
 #: The packages whose exceptions switch or end a green thread.
 _GREEN_THREADS: Final = frozenset({"eventlet", "gevent", "greenlet"})
-
-
-def _language() -> Any:
-    """Where Django keeps the language that this thread, or task, activated. It is another object after a reload."""
-    return trans_real._active  # type: ignore[attr-defined]
-
-
-def _time_zone() -> Any:
-    """The same of the time zone."""
-    return timezone._active  # type: ignore[attr-defined]
 
 
 class LateAtomic(transaction.Atomic):
@@ -235,111 +223,3 @@ class LazyReferences:
 
 def _pending_operations() -> Any:
     return apps._pending_operations
-
-
-class ThreadState:
-    """The language, the time zone and the database connections of this thread, to be put back later.
-
-    Reason: Django restores a language and a time zone only for code that uses its context managers, and never ends a
-    transaction that was left open. Leans on: ``_active`` of Django's translation and time zone, which hold ``value``
-    while one is activated; the connection's ``atomic_blocks``, ``in_atomic_block``, ``autocommit``.
-    """
-
-    def __init__(self) -> None:
-        self._language = getattr(_language(), "value", None)
-        self._language_code = get_language()
-        self._time_zone = getattr(_time_zone(), "value", None)
-        self._connections = {
-            connection: (len(connection.atomic_blocks), _autocommit(connection), _is_closed(connection))
-            for connection in connections.all(initialized_only=True)
-        }
-        #: Whether a transaction was rolled back when it was restored.
-        self.rolled_back = False
-
-    def restore(self) -> list[str]:
-        """Put back what differs; return what did, in words."""
-        changed = []
-        if getattr(_language(), "value", None) is not self._language:
-            # Its translation.override() may leave the language activated that was only the default before.
-            if get_language() != self._language_code:
-                changed.append("another language")
-            _activate(_language(), self._language)
-        if getattr(_time_zone(), "value", None) is not self._time_zone:
-            _activate(_time_zone(), self._time_zone)
-            changed.append("another time zone")
-        for connection in connections.all(initialized_only=True):
-            changed += self._restore_connection(connection)
-        return changed
-
-    def _restore_connection(self, connection: BaseDatabaseWrapper) -> Iterator[str]:
-        # One that the plugin opened: as Django opens them.
-        as_opened = (0, connection.settings_dict["AUTOCOMMIT"], False)
-        blocks, autocommit, was_closed = self._connections.get(connection, as_opened)
-        if len(connection.atomic_blocks) > blocks:
-            self.rolled_back = True
-            while len(connection.atomic_blocks) > blocks:
-                _roll_back_block(connection)
-            yield f"an open transaction on {connection.alias!r}, which was rolled back"
-        if connection.connection is None or connection.in_atomic_block:
-            return
-        if _is_closed(connection):
-            drop(connection)
-            if not was_closed:
-                yield f"a closed connection to {connection.alias!r}"
-        elif connection.autocommit != autocommit:
-            try:
-                if not connection.autocommit:
-                    self.rolled_back = True
-                    connection.rollback()
-                connection.set_autocommit(autocommit)
-            except Error:
-                drop(connection)
-            yield f"autocommit switched {'on' if autocommit is False else 'off'} on {connection.alias!r}"
-
-
-def _autocommit(connection: BaseDatabaseWrapper) -> Any:
-    # Before it is connected, the connection itself says False.
-    return connection.settings_dict["AUTOCOMMIT"] if connection.connection is None else connection.autocommit
-
-
-def _activate(local: Any, value: Any) -> None:
-    if value is not None:
-        local.value = value
-    elif hasattr(local, "value"):
-        del local.value
-
-
-def _roll_back_block(connection: BaseDatabaseWrapper) -> None:
-    """End the innermost block of ``atomic()`` as an exception would."""
-    error = RuntimeError("This block was left open.")
-    try:
-        connection.atomic_blocks[-1].__exit__(RuntimeError, error, None)
-    except Error:
-        # Rolling back failed: the server ends what a closed connection had begun.
-        drop(connection)
-
-
-def drop(connection: BaseDatabaseWrapper) -> None:
-    """Close ``connection``, so that the next query opens a new one.
-
-    Reason: MySQL's driver refuses to close what is closed. Leans on: Django forgets the driver's connection then, too.
-    """
-    with contextlib.suppress(Error):
-        connection.close()
-
-
-def _is_closed(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the driver's connection was closed without Django's knowledge. Asks the driver, not the server."""
-    raw: Any = connection.connection
-    if raw is None:
-        return False
-    if connection.vendor == "postgresql":
-        return bool(raw.closed)
-    if connection.vendor == "mysql":
-        return not raw.open
-    if connection.vendor == "sqlite":
-        try:
-            raw.total_changes  # noqa: B018 - raises when it is closed
-        except Exception:
-            return True
-    return False

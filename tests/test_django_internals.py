@@ -23,7 +23,6 @@ from django.utils import timezone, translation
 from dsn_core._django import (
     LateAtomic,
     LazyReferences,
-    ThreadState,
     after_commit_first,
     asgi_request,
     callbacks_on_commit,
@@ -36,6 +35,7 @@ from dsn_core._django import (
     regex_codes,
     regex_parser,
 )
+from dsn_core._thread_state import ThreadState
 from tests.testapp.models import Country
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from django.db import Error, connections
 
 from dsn_core import context, savepoints
-from dsn_core._django import drop as drop_connection
+from dsn_core._thread_state import drop as drop_connection
 from dsn_core.database_errors import will_pass
 from dsn_core.intake.insert import NewEvent
 from dsn_core.intake.storing import store

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from dsn_core._django import ThreadState, is_interrupt
+from dsn_core._django import is_interrupt
+from dsn_core._thread_state import ThreadState
 from dsn_core.masking import exc_info
 from dsn_core.plugins.errors import told
 

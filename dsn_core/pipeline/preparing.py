@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db.utils import Error as DatabaseTrouble
 
 from dsn_core import conf
-from dsn_core._django import ThreadState
+from dsn_core._thread_state import ThreadState
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.templates import BaseMessageTemplate

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from dsn_core import conf
-from dsn_core._django import drop
+from dsn_core._thread_state import drop
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
