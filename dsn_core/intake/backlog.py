@@ -66,6 +66,9 @@ class Backlog:
         self._thread: threading.Thread | None = None
         self._events = self._characters = 0
         self._is_ending = self._is_over = False
+        #: Held by the thread while it asks the database: a driver that is copied halfway by a fork may hang the child.
+        self._asking = threading.RLock()
+        self._is_held_for_fork = False
 
     def is_busy(self) -> bool:
         """Whether something waits."""
@@ -112,7 +115,7 @@ class Backlog:
         try:
             while not self._is_done():
                 self._work_off()
-                with contextlib.suppress(Error):
+                with self._asking, contextlib.suppress(Error):
                     connections.close_all()
         finally:
             with self._changed:
@@ -134,7 +137,8 @@ class Backlog:
         # Only this thread takes one off; a process that ends has another queue instead.
         while lots := self._lots:
             lot = lots[0]
-            error = _attempt(lot)
+            with self._asking:
+                error = _attempt(lot)
             if error is not None:
                 lot.reason = describe(error)
                 if will_pass(error) and time.monotonic() - lot.since < MAX_SECONDS:
@@ -175,6 +179,18 @@ class Backlog:
         for lot in left:
             drop(lot.events, lot.using, f"the process ends: {lot.reason}")
 
+    def before_fork(self) -> None:
+        """Let the attempt end that is under way, within the time that it may take."""
+        self._is_held_for_fork = self._asking.acquire(timeout=2 * ATTEMPT_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        if self._is_held_for_fork:
+            self._asking.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin with nothing: of the threads only this one is left, and the parent records what waits."""
+        self.__init__()  # type: ignore[misc]
+
 
 def _attempt(lot: Lot) -> Exception | None:
     """Record ``lot``; return why that failed."""
@@ -195,5 +211,8 @@ def _attempt(lot: Lot) -> Exception | None:
 backlog = Backlog()
 atexit.register(backlog.end)
 if hasattr(os, "register_at_fork"):
-    # A child has none of the parent's threads, and what waits is recorded by the parent. Its locks may be held.
-    os.register_at_fork(after_in_child=backlog.__init__)  # type: ignore[misc]
+    os.register_at_fork(
+        before=backlog.before_fork,
+        after_in_parent=backlog.after_fork_in_parent,
+        after_in_child=backlog.after_fork_in_child,
+    )
