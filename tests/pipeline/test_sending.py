@@ -30,6 +30,12 @@ pytestmark = pytest.mark.django_db
 CANARY = "12345:canary-token"
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """Between portions nothing looks for a pause: that costs a query after some time, and tests count queries."""
+    monkeypatch.setattr(sending, "LOOK_SECONDS", float("inf"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenOptions(Options):
     TOKEN: str = secret(default=CANARY)
