@@ -44,6 +44,19 @@ class ThreadState:
         #: Whether a transaction was rolled back when it was restored.
         self.rolled_back = False
 
+    def looks_unchanged(self) -> bool:
+        """Whether nothing differs of what can be seen for next to nothing: not a connection that was opened since."""
+        return (
+            getattr(_language(), "value", None) is self._language
+            and getattr(_time_zone(), "value", None) is self._time_zone
+            and all(
+                len(connection.atomic_blocks) == blocks
+                and (connection.connection is None or connection.autocommit == autocommit or connection.in_atomic_block)
+                and _is_closed(connection) is was_closed
+                for connection, (blocks, autocommit, was_closed) in self._connections.items()
+            )
+        )
+
     def restore(self) -> list[str]:
         """Put back what differs; return what did, in words."""
         changed = []

@@ -114,7 +114,7 @@ def render(batch: Batch) -> list[Message]:
     logged: set[str] = set()
     # The portions before this one may have taken long.
     expiry.retire(batch, batch.portion)
-    with Locales() as locales:
+    with tidied("message templates"), Locales() as locales:
         for row in batch.portion:
             if row.id in batch.verdicts:
                 continue
@@ -147,7 +147,7 @@ def render(batch: Batch) -> list[Message]:
                     logged.add(said)
                     logger.error("%s", said, exc_info=exc_info(error))
             finally:
-                if before is not None:
+                if before is not None and not before.looks_unchanged():
                     put_back(before, f"message template {name!r}")
     return messages
 
