@@ -97,8 +97,10 @@ def _hints() -> dict[str, Any]:
     return typing.get_type_hints(Settings)
 
 
-#: The least that a number may be, where that is not 0.
-_LEAST: Final = {"MAX_ATTEMPTS": 1, "LEASE_SECONDS": 0.01}
+#: The least that a number may be, where that is not 0, and the most.
+_LEAST: Final = {"MAX_ATTEMPTS": 1, "LEASE_SECONDS": 0.01, "MAX_PAYLOAD_BYTES": 100, "MAX_MESSAGE_BYTES": 100}
+_MOST: Final = {"LEASE_SECONDS": 30 * 86_400, "REFRESH_SECONDS": 86_400, "MAX_ATTEMPTS": 32_767, "MAX_DEPTH": 1_000}
+_MOST_OF_ALL: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,17 @@ def _misfit(name: str, value: Any) -> str:
         if not isinstance(value, str):
             return f"must be a text, not {_shown(value)}"
         is_name = len(value) <= MAX_ENVIRONMENT and value == value.strip() and value.isprintable()
-        return "" if is_name or name != "ENVIRONMENT" else f"must be a name of at most {MAX_ENVIRONMENT} characters"
+        return (
+            ""
+            if is_name or name != "ENVIRONMENT"
+            else (f"must be a name of at most {MAX_ENVIRONMENT} printable characters, without spaces around it")
+        )
     if hint in (int, float):
         kinds = (int,) if hint is int else (int, float)
-        least = _LEAST.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
-            return f"must be a {'whole number' if hint is int else 'number'} from {least}, not {_shown(value)}"
+        least, most = _LEAST.get(name, 0), _MOST.get(name, _MOST_OF_ALL)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+            kind = "whole number" if hint is int else "number"
+            return f"must be a {kind} from {least} to {most}, not {_shown(value)}"
         return ""
     if typing.get_origin(hint) is Mapping:
         return _mapping_misfit(name, value)

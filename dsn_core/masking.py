@@ -17,6 +17,14 @@ def unmasked(text: str) -> str:
     return text
 
 
+def said_by(error: BaseException) -> str:
+    """What ``error`` says; that it cannot say it, where its own ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception:
+        return "its text cannot be made"
+
+
 def exc_info(error: BaseException, mask: Mask = unmasked) -> Any:
     """What ``logging`` takes as ``exc_info``: ``error`` with its traceback, without secrets."""
     shown = masked(error, mask)
@@ -30,7 +38,7 @@ def masked(error: BaseException, mask: Mask = unmasked) -> BaseException:
 
 
 def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
-    text = mask(str(error))
+    text = mask(said_by(error))
     base = Exception if isinstance(error, Exception) else BaseException
     names = {"__module__": type(error).__module__, "__qualname__": type(error).__qualname__}
     made: BaseException = type(type(error).__name__, (base,), names)(text).with_traceback(error.__traceback__)

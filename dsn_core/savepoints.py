@@ -15,7 +15,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from dsn_core._django import LateAtomic
+from dsn_core._django import LateAtomic, is_interrupt
 from dsn_core.database_errors import is_conflict, may_have_rolled_back
 
 
@@ -62,10 +62,11 @@ def matching_query() -> Iterator[None]:
 def is_callers(error: BaseException, *, met_savepoint: bool = False) -> bool:
     """Whether the code that fired the signal must hear of ``error``, which came where a transaction may be open.
 
-    It cost the transaction, on whichever database, or it is one for which the transaction must be run again.
+    It cost the transaction, on whichever database, it is one for which the transaction must be run again, or it is
+    meant for the process or the request (Ctrl-C, a server's time-out).
     ``met_savepoint``: what failed had a savepoint of ours, whose end told whether there still is a transaction.
     """
-    if any_is_lost():
+    if any_is_lost() or is_interrupt(error):
         return True
     open_ones = [item for item in connections.all(initialized_only=True) if is_in_transaction(item)]
     return (bool(open_ones) and is_conflict(error)) or (

@@ -99,11 +99,14 @@ def test_an_unknown_setting_has_the_nearest_name(settings: Settings) -> None:
     [
         ("STRICT", "yes", "must be True or False, not 'yes'"),
         ("RUNNER", None, "must be a text, not None"),
-        ("REFRESH_SECONDS", -1, "must be a number from 0, not -1"),
-        ("MAX_ATTEMPTS", 2.5, "must be a whole number from 1, not 2.5"),
-        ("MAX_ATTEMPTS", True, "must be a whole number from 1, not True"),
-        ("MAX_ATTEMPTS", 0, "must be a whole number from 1, not 0"),
-        ("LEASE_SECONDS", 0, "must be a number from 0.01, not 0"),
+        ("REFRESH_SECONDS", -1, "must be a number from 0 to 86400, not -1"),
+        ("MAX_ATTEMPTS", 2.5, "must be a whole number from 1 to 32767, not 2.5"),
+        ("MAX_ATTEMPTS", True, "must be a whole number from 1 to 32767, not True"),
+        ("MAX_ATTEMPTS", 0, "must be a whole number from 1 to 32767, not 0"),
+        ("LEASE_SECONDS", 0, "must be a number from 0.01 to 2592000, not 0"),
+        ("LEASE_SECONDS", 10**12, "must be a number from 0.01 to 2592000, not 1000000000000"),
+        ("REFRESH_SECONDS", float("inf"), "must be a number from 0 to 86400, not inf"),
+        ("MAX_MESSAGE_BYTES", 0, "must be a whole number from 100 to 2147483647, not 0"),
         ("PLUGINS", "email", "must be a list of names, not 'email'"),
         ("DISABLED_PLUGINS", None, "must be a list of names, not None"),
         ("MESSENGERS", ["email"], "must be a dict, not list"),
@@ -484,8 +487,15 @@ def test_only_the_stored_rows_and_what_runs_need_the_database() -> None:
     }
 
     assert tags.pop("check_stored") == {Tags.database}
-    assert tags.pop("check_running") == {Tags.database}
-    own = ("check_settings", "check_models", "check_plugins", "check_paths", "check_database", "check_deployment")
+    own = (
+        "check_settings",
+        "check_models",
+        "check_plugins",
+        "check_paths",
+        "check_database",
+        "check_deployment",
+        "check_running",
+    )
     assert tags == {name: {"dsn"} for name in own}
 
 

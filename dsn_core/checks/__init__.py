@@ -73,7 +73,7 @@ def register_all() -> None:
     """Register every check with Django. Doing it again changes nothing."""
     for check in (check_settings, check_models, check_plugins, check_paths, check_database):
         register(check, TAG)
-    register(check_deployment, TAG, deploy=True)
+    for check in (check_deployment, check_running):
+        register(check, TAG, deploy=True)
     # Without our tag: from Django 6.1 on, --tag hands every database to the checks that it selects.
     register(check_stored, Tags.database)
-    register(check_running, Tags.database, deploy=True)

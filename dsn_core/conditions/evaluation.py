@@ -85,7 +85,7 @@ class Test:
                 raise PathMissing(self.path, str(error)) from error
             except PathMissing:
                 raise
-            except Exception as error:
+            except BaseException as error:
                 # A property that raised, a query that failed. Other triggers of the signal are none the worse.
                 if conf.current().STRICT or savepoints.is_callers(error):
                     raise

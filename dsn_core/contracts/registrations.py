@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from django.dispatch import Signal
 
 from dsn_core.contracts.naming import check_name, first_line
-from dsn_core.exceptions import ContractError
+from dsn_core.exceptions import ContractError, nearest
 
 #: Names that a template's context always has; a signal argument may carry them too.
 PARTS_OF_ACTIVITY: Final = ("verb", "action_object", "actor_object", "target")
@@ -98,6 +98,11 @@ class SignalRegistration:
                 f"it is a list of names: plain=[{self.plain!r}]."
             )
         object.__setattr__(self, "plain", tuple(self.plain))
+        if self.provides is not None and (unknown := [name for name in self.plain if name not in self.provides]):
+            raise ContractError(
+                f"plain of the signal {self.name!r} names {unknown[0]!r}, which it does not provide"
+                f"{nearest(unknown[0], self.provides)}."
+            )
         if not self.description:
             object.__setattr__(self, "description", first_line(vars(self.signal).get("__doc__")))
 

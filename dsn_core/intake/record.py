@@ -163,7 +163,7 @@ def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using
             "context, from which the database cannot be reached. Use 'await signal.asend()'.",
             named(trigger.label for trigger in triggers),
         )
-    except Exception as error:
+    except BaseException as error:
         errors["intake"] += 1
         if conf.current().STRICT or savepoints.is_callers(error, met_savepoint=True):
             raise

@@ -15,6 +15,7 @@ from django.db.models.manager import BaseManager
 from django.db.utils import Error as DatabaseTrouble
 from django.utils.functional import LazyObject, Promise
 
+from dsn_core._django import is_interrupt
 from dsn_core.database_errors import is_conflict
 from dsn_core.payload import requests, rows, sensitive, snapshots, unstorable
 from dsn_core.payload.pieces import (
@@ -67,8 +68,8 @@ class Encoder:
             return as_json(self.encode(value))
         except _TooLarge:
             return as_json(placeholder(value, f"too large to store, more than {self.limit} bytes"))
-        except Exception as error:
-            if _is_the_databases(error):
+        except BaseException as error:
+            if _goes_on(error):
                 raise
             # A codec's data that is no JSON, a number of more digits than Python writes.
             unstorable.log_once(value, error)
@@ -105,8 +106,8 @@ class Encoder:
             return self._object(value, nesting)
         except _TooLarge:
             raise
-        except Exception as error:
-            if _is_the_databases(error):
+        except BaseException as error:
+            if _goes_on(error):
                 raise
             unstorable.log_once(value, error)
             return self._placeholder(value, f"cannot be stored, {type(error).__name__}")
@@ -284,6 +285,6 @@ class Encoder:
         return encoded
 
 
-def _is_the_databases(error: Exception) -> bool:
-    """Whether ``error`` is the database's, or says in other words that the transaction must be run again."""
-    return isinstance(error, DatabaseTrouble) or is_conflict(error)
+def _goes_on(error: BaseException) -> bool:
+    """Whether ``error`` is the database's, says that the transaction must be run again, or is meant for the process."""
+    return isinstance(error, DatabaseTrouble) or is_conflict(error) or is_interrupt(error)

@@ -86,7 +86,7 @@ def text_of(instance: Model) -> str | None:
     try:
         with savepoints.matching_query():
             text = type(instance).__str__(instance)
-    except Exception as error:
+    except BaseException as error:
         if savepoints.is_callers(error):
             raise
         return None

@@ -81,11 +81,12 @@ def collect(
     receipts is not asked for more, but for those of what it has under way. Raises what is no ``Exception``, and
     interrupts.
     """
+    # The messenger gets a list of its own: what it takes out of that is still to be answered for.
     waiting = iter(messages)
     given = {message.id for message in messages}
     surplus: list[Receipt] = []
     try:
-        answers: Iterable[Receipt] | None = messenger.send_messages(messages)
+        answers: Iterable[Receipt] | None = messenger.send_messages(list(messages))
         for receipt in answers or ():
             if not isinstance(receipt, Receipt):
                 raise TypeError(

@@ -14,7 +14,7 @@ from dsn_core._thread_state import ThreadState
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.exceptions import ConfigurationError, RenderingError
+from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError
 from dsn_core.masking import exc_info
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
@@ -38,7 +38,13 @@ def apply_filters(batch: Batch) -> None:
             return
         try:
             with tidied(f"receiver filter {receiver_filter.name!r}"):
-                excluded = dict(receiver_filter.exclude(rows))
+                # A list of its own: what the filter takes out of it is still to be decided about.
+                excluded = dict(receiver_filter.exclude(list(rows)))
+                if strange := set(excluded).difference(row.pk for row in rows):
+                    raise ContractError(
+                        f"exclude() named {len(strange)} that are no deliveries of the batch; it returns "
+                        "{delivery.pk: reason}."
+                    )
         except BaseException as error:
             reraise_interrupt(error)
             said = f"The receiver filter {receiver_filter.name!r} failed: {told(error, type(receiver_filter))}"
@@ -47,7 +53,8 @@ def apply_filters(batch: Batch) -> None:
             return
         for row in rows:
             if row.pk in excluded:
-                batch.end(row, Status.SKIPPED, str(excluded[row.pk]))
+                reason = excluded[row.pk] or f"Excluded by the receiver filter {receiver_filter.name!r}."
+                batch.end(row, Status.SKIPPED, str(reason))
 
 
 def find_addresses(batch: Batch, messenger: BaseMessenger) -> None:
@@ -164,7 +171,11 @@ def refuse_oversized(message: Message) -> None:
 
 
 def addressed(rendered: Any, row: Delivery, user: Any) -> Message:
-    """``rendered`` as the message of this delivery. A template may return any text."""
-    message = rendered if isinstance(rendered, Message) else Message(str(rendered))
+    """``rendered`` as the message of this delivery. A template may return any text, and nothing else."""
+    if not isinstance(rendered, str):
+        raise ContractError(
+            f"render() returned {type(rendered).__name__}; it returns a Message (is its 'return' missing?)."
+        )
+    message = rendered if isinstance(rendered, Message) else Message(rendered)
     message.id, message.address, message.user = row.message_id, row.address, user
     return message

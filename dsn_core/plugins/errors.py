@@ -13,7 +13,7 @@ import jinja2
 from django.db import Error as DatabaseTrouble
 from django.template.base import Node, Template
 
-from dsn_core.masking import Mask, chain_of, unmasked
+from dsn_core.masking import Mask, chain_of, said_by, unmasked
 
 #: Characters of what an error says, so that the place behind it is not cut off where it is stored.
 _LONGEST: Final = 1_500
@@ -23,7 +23,8 @@ _OURS: Final = frozenset({"dsn_core", "importlib", "pluggy"})
 
 def describe(error: BaseException) -> str:
     """An error in one line: its type and what it says. Of an error of the database, without its SQL."""
-    lines = str(error).split("\n") if isinstance(error, DatabaseTrouble) else [str(error)]
+    said = said_by(error)
+    lines = said.split("\n") if isinstance(error, DatabaseTrouble) else [said]
     text = " ".join(lines[0].split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -68,7 +68,7 @@ class SignalDispatcher:
             return intake.Match(call, ())
         try:
             return intake.Match(call, matcher.match(call))
-        except Exception as error:
+        except BaseException as error:
             errors["match"] += 1
             if conf.current().STRICT or savepoints.is_callers(error):
                 raise
@@ -92,7 +92,7 @@ class SignalDispatcher:
             with savepoints.matching_query():
                 rows = sender._base_manager.using(kwargs["using"]).filter(pk=instance.pk).values(*sorted(columns))
                 found: list[dict[str, Any]] = list(rows[:1])
-        except Exception as error:
+        except BaseException as error:
             errors["match"] += 1
             if conf.current().STRICT or savepoints.is_callers(error):
                 raise
@@ -122,6 +122,8 @@ def emit(
     signal_kwargs: Mapping[str, Any],
 ) -> list[uuid.UUID | None]:
     """See :func:`dsn_core.emit_many`."""
+    if not isinstance(verb, str):
+        raise TypeError(f"emit() takes the name of a registered signal, a text; it was given {type(verb).__name__}.")
     action_objects = list(action_objects)
     nothing: list[uuid.UUID | None] = [None for _ in action_objects]
     try:

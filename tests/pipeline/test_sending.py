@@ -857,3 +857,72 @@ def test_a_messenger_that_is_told_to_stop_answers_for_what_is_under_way(signals,
     assert statuses() == ["sent", "sent", "pending"]
     assert [row.attempts for row in rows()] == [1, 1, 0]
     assert {row.message_id for row in rows()[:2]} == set(cls.begun)
+
+
+def test_a_messenger_that_empties_its_list_sends_each_once(signals, subscribe, fire, people) -> None:
+    sent: list[str] = []
+
+    def send_messages(self: Any, messages: list[Message]) -> Any:
+        while messages:
+            message = messages.pop()
+            sent.append(message.id)
+            yield Receipt.sent(message=message)
+
+    signals.add(type("Popping", (MemoryMessenger,), {"name": "popping", "send_messages": send_messages}))
+    subscribe(users=people, backends=[("popping", "plain")])
+    fire()
+    signals.run()
+    assert statuses() == ["sent"] * 3
+    assert len(sent) == len(set(sent)) == 3
+
+
+@pytest.mark.parametrize("given", [None, 5, ["a"]])
+def test_a_template_that_renders_no_text_fails(given, signals, subscribe, fire, people) -> None:
+    rendering = type("Odd", (BaseMessageTemplate,), {"name": "odd", "text": "x", "render": lambda self, *args: given})
+    signals.add(rendering)
+    subscribe(users=people[:1], backends=[("memory", "odd")])
+    fire()
+    signals.run()
+    assert statuses() == ["failed"]
+    assert f"render() returned {type(given).__name__}; it returns a Message" in rows()[0].last_error
+
+
+def excluding(answer: Any) -> type[BaseReceiverFilter]:
+    return type("Odd", (BaseReceiverFilter,), {"name": "odd", "exclude": lambda self, deliveries: answer(deliveries)})
+
+
+@pytest.mark.parametrize(
+    "key", [lambda row: row, lambda row: str(row.pk), lambda row: -1], ids=["row", "text", "other"]
+)
+def test_a_filter_that_names_what_is_no_delivery_holds_its_batch_back(key, signals, subscribe, fire, people) -> None:
+    signals.add(excluding(lambda rows: {key(row): "out" for row in rows}))
+    subscribe(users=people)
+    fire()
+    signals.run()
+    assert statuses() == ["retry"] * 3
+    assert "that are no deliveries of the batch" in rows()[0].last_error
+
+
+def test_a_filter_that_empties_its_list_changes_nothing(signals, subscribe, fire, people) -> None:
+    signals.add(excluding(lambda rows: {rows[0].pk: "", **dict.fromkeys([], rows.clear())}))
+    subscribe(users=people)
+    fire()
+    signals.run()
+    assert sorted(statuses()) == ["sent", "sent", "skipped"]
+    assert "Excluded by the receiver filter 'odd'." in {row.last_error for row in rows()}
+
+
+def test_an_error_that_cannot_say_what_it_is_is_tried_again(signals, subscribe, fire, people) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    def send_messages(self: Any, messages: list[Message]) -> Any:
+        raise Mute
+
+    signals.add(type("Raising", (MemoryMessenger,), {"name": "raising", "send_messages": send_messages}))
+    subscribe(users=people[:1], backends=[("raising", "plain")])
+    fire()
+    signals.run()
+    assert statuses() == ["retry"]
+    assert "Mute: its text cannot be made" in rows()[0].last_error
