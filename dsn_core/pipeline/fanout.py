@@ -209,6 +209,11 @@ class _Expansion:
         if chunk.users or chunk.addresses:
             self.found += len(chunk.users) + len(chunk.addresses)
             self.go_on()
+            for messenger, number in chunk.unserved(backends).items():
+                said = (
+                    "Event %s: %d addresses for the messenger %r get nothing: no backend of the subscription is for it."
+                )
+                logger.warning(said, self.event.pk, number, messenger)
             _insert_chunk(chunk, backends, patterns, self.using)
             self.made()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from django.db.models import Manager, Model, QuerySet
 
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.models import Backend
 from dsn_core.models.delivery import ADDRESS_LENGTH
 from dsn_core.models.sql import storable
 from dsn_core.models.subscription import users_have_groups
@@ -27,6 +29,11 @@ class Chunk(NamedTuple):
 
     users: Sequence[Any]
     addresses: Sequence[Receiver]
+
+    def unserved(self, backends: Sequence[Backend]) -> Counter[str]:
+        """How many bare addresses are for messengers that none of ``backends`` has, by messenger."""
+        names = Counter(receiver.messenger for receiver in self.addresses)
+        return Counter({name: n for name, n in names.items() if not any(item.accepts(name) for item in backends)})
 
 
 def chunks_of(resolved: Any, resolver: str) -> Iterator[Chunk]:

@@ -438,3 +438,14 @@ def test_who_is_killed_again_and_again_but_comes_further_each_time_is_not_given_
     assert Counter(delivery.user_id for delivery in signals.deliveries) == {user.pk: 1 for user in users}
     event = Event.objects.get()
     assert (event.status, event.found) == ("expanded", 6)
+
+
+def test_an_address_for_a_messenger_without_a_backend_is_said(signals, subscribe, fire, people, caplog) -> None:
+    odd = [Receiver(messenger="pager", address=str(number)) for number in range(3)]
+    signals.add(resolver(lambda event: [*odd, Receiver(messenger="memory", address="x@y.z")]))
+    subscribe(resolver="chosen")
+    fire()
+    signals.run()
+    assert len(signals.sent) == 1
+    said = f"Event {Event.objects.get().pk}: 3 addresses for the messenger 'pager' get nothing"
+    assert caplog.text.count(said) == 1
