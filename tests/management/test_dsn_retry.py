@@ -146,7 +146,8 @@ class Terminal(StringIO):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--status", "sent"], ["--since", "yesterday"], ["--events", "--messenger", "x"]]
+    "arguments",
+    [["--status", "sent"], ["--since", "yesterday"], ["--events", "--messenger", "x"], ["--messenger", "nope"]],
 )
 def test_nonsense_is_refused(arguments):
     with pytest.raises(CommandError):

@@ -12,9 +12,11 @@ from django.utils import timezone
 from dsn_core.intake.record import outbox
 from dsn_core.intake.storing import wake
 from dsn_core.management.arguments import span
-from dsn_core.models import Delivery, Event
+from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.delivery import RETRIABLE, DeliveryQuerySet
 from dsn_core.models.event import EventQuerySet
+from dsn_core.plugins.kinds import MESSENGERS
+from dsn_core.plugins.registry import registry
 
 #: Rows of one statement.
 SIZE = 1_000
@@ -92,6 +94,12 @@ class Command(BaseCommand):
     def _deliveries(using: str, options: dict[str, Any]) -> DeliveryQuerySet:
         found = Delivery.objects.using(using).filter(status__in=options["status"] or [Delivery.Status.FAILED])
         if options["messenger"]:
+            known = {
+                *MessengerState.objects.using(using).values_list("messenger", flat=True),
+                *registry.names(MESSENGERS),
+            }
+            if unknown := sorted(set(options["messenger"]) - known):
+                raise CommandError(f"No such messenger: {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
             found = found.filter(messenger__in=options["messenger"])
         if options["event"]:
             found = found.filter(event__in=options["event"])
