@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from dsn_core import conf
 from dsn_core.intake.record import outbox
 from dsn_core.intake.storing import wake
+from dsn_core.management.database import DatabaseCommand
 from dsn_core.models import Delivery, Event
 from dsn_core.pipeline import environment, purging
 
@@ -16,7 +17,7 @@ from dsn_core.pipeline import environment, purging
 SIZE = 1_000
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Let this database belong to the environment of DSN['ENVIRONMENT']: what waits in it is then sent from here."
     requires_system_checks = ()
 

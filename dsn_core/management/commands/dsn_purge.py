@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from dsn_core.intake.record import outbox
 from dsn_core.management.arguments import positive, span
+from dsn_core.management.database import DatabaseCommand
 from dsn_core.models import Delivery
 from dsn_core.pipeline import purging
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Delete finished events with their deliveries, or only what the signals said, when they are old enough."
     requires_system_checks = ()
 

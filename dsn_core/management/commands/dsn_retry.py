@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from dsn_core.intake.record import outbox
 from dsn_core.intake.storing import wake
 from dsn_core.management.arguments import span
+from dsn_core.management.database import DatabaseCommand
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.delivery import RETRIABLE, DeliveryQuerySet
 from dsn_core.models.event import EventQuerySet
@@ -22,7 +23,7 @@ from dsn_core.plugins.registry import registry
 SIZE = 1_000
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Send deliveries again that ended without being sent, now and with all attempts before them."
     requires_system_checks = ()
 
