@@ -32,7 +32,8 @@ class Mismatch:
     remembered: str
 
     def __str__(self) -> str:
-        here = f"DSN['ENVIRONMENT'] is {self.setting!r} here" if self.setting else "DSN['ENVIRONMENT'] is not set here"
+        why = conf.misfit("ENVIRONMENT") or (f"is {self.setting!r}" if self.setting else "is not set")
+        here = f"DSN['ENVIRONMENT'] {why} here"
         if self.remembered:
             return f"Nothing is sent: the database belongs to the environment {self.remembered!r}, and {here}."
         return f"Nothing is sent: {here}, and the database has sent messages before under no such name."

@@ -19,5 +19,5 @@ def refuse(execute: Any, sql: str, *rest: Any) -> Any:
 )
 def test_what_is_missing_is_said_in_a_sentence(command: list[str], settings: Any) -> None:
     settings.DSN = {"ENVIRONMENT": "production"}
-    with connection.execute_wrapper(refuse), pytest.raises(CommandError, match="no such table.*manage.py migrate"):
+    with connection.execute_wrapper(refuse), pytest.raises(CommandError, match=r"no such table.*manage\.py migrate"):
         call_command(*command)

@@ -263,3 +263,9 @@ def test_the_worker_sends_nothing_of_a_copy(waiting, signals, settings) -> None:
     adopt("--no-input")
     Worker("default").drain()
     assert len(signals.sent) == 6
+
+
+def test_a_name_that_cannot_be_one_is_not_taken_for_none(settings) -> None:
+    settings.DSN = {"ENVIRONMENT": "production "}
+    said = str(environment.Mismatch("", "production"))
+    assert "DSN['ENVIRONMENT'] must be a name of at most 100 printable characters, without spaces" in said
