@@ -172,7 +172,7 @@ def test_15_one_plugin_of_five_breaks(environment, tmp_path, figure):
     assert done.returncode == 0, done.stderr
     broken, committed, *rows = done.stdout.splitlines()
     assert broken == "['bad_hook', 'bad_import']"
-    assert committed == "1 RuntimeError: in resolve"
+    assert committed == "1 RuntimeError: in resolve (bad_resolve/dsn_plugin.py:6)"
     found = {tuple(row.split()[:3]) for row in rows}
     assert found == {
         ("file", "staged", "sent"),

@@ -41,9 +41,13 @@ def trip(value):
     return payload.load("v", payload.dump(Activity("v", signal_kwargs={"it": value}))).signal_kwargs["it"]
 
 
+ENVIRONMENT = {"wsgi.version", "asgi", "headers"}
+
+
 def is_plain(key):
     key = key.decode("latin-1") if isinstance(key, bytes) else key
-    return not isinstance(key, str) or not sensitive.is_sensitive(key, sensitive.Names())
+    # What has the keys of a request's environment is stored as a request.
+    return not isinstance(key, str) or not (key in ENVIRONMENT or sensitive.is_sensitive(key, sensitive.Names()))
 
 
 #: Any text: NUL and lone surrogates too (two that make a pair are one character, to JSON as to UTF-16).
