@@ -226,7 +226,11 @@ def test_loaddata_fires_nothing(dsn, ann, tmp_path):
     assert not Event.objects.exists()
 
 
-def test_a_plugin_that_is_gone_is_waited_for_with_a_clear_error(dsn, released, ann, movie, settings, caplog):
+def test_a_plugin_that_is_gone_is_waited_for_with_a_clear_error(
+    dsn, released, ann, movie, settings, caplog, monkeypatch
+):
+    # It is said once in a process.
+    monkeypatch.setattr("dsn_core.pipeline.sending._unmade", {})
     settings.DSN = {"RUNNER": "worker"}
     released.subscribe(users=[ann], backends=[("memory", "movie_released")])
     Backend.objects.update(messenger="pigeon")

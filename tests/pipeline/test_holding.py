@@ -54,6 +54,12 @@ def exiting_init(self: Any, *args: Any) -> None:
     raise SystemExit(1)
 
 
+@pytest.fixture(autouse=True)
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be made is said once in a process; nothing was said before."""
+    monkeypatch.setattr(sending, "_unmade", {})
+
+
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [

@@ -12,6 +12,12 @@ from tests.pipeline.conftest import happened
 from tests.testapp.models import Movie
 
 
+@pytest.fixture(autouse=True)
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lost is said once in a process for each trigger; nothing was said before."""
+    monkeypatch.setattr("dsn_core.intake.record._said", set())
+
+
 class Digest(BaseMessageTemplate):
     name = "digest"
     text = "The week: {{ orders|length }}"
