@@ -18,7 +18,7 @@ from dsn_core.admin import choices
 from dsn_core.admin.conditions import ConditionsField, paths, read, shown
 from dsn_core.admin.generic import BaseInlineFormSet, ModelForm
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
-from dsn_core.models.trigger import IDENTITY
+from dsn_core.models.trigger_queryset import IDENTITY
 
 ModelT = TypeVar("ModelT", bound=Model)
 

@@ -20,7 +20,7 @@ from dsn_core.admin.display import NOTHING, badge, change_link, changelist_url, 
 from dsn_core.admin.forms import TriggerForm
 from dsn_core.conditions.wording import in_words
 from dsn_core.models import Subscription, SubscriptionAddress, Trigger
-from dsn_core.models.trigger import IDENTITY
+from dsn_core.models.trigger_queryset import IDENTITY
 
 
 @admin.register(Trigger)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ValidationError
@@ -19,7 +19,8 @@ from dsn_core.conditions.path_types import Roots
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import UnknownName
-from dsn_core.models.configuration import ConfigurationModel, ConfigurationQuerySet, announce, one_announcement
+from dsn_core.models.configuration import ConfigurationModel, announce
+from dsn_core.models.trigger_queryset import IDENTITY, TriggerQuerySet
 from dsn_core.plugins.catalogue import catalogue, register_signal
 
 if TYPE_CHECKING:
@@ -28,88 +29,6 @@ if TYPE_CHECKING:
 
 #: The app whose own rows never trigger anything: a delivery that fires a delivery would not end.
 OWN_APP: Final = "dsn_core"
-
-#: The fields that make a trigger what it is; no two triggers have all of them equal.
-IDENTITY: Final = (
-    "verb",
-    "action_object_model",
-    "action_object_pk",
-    "actor_object_model",
-    "actor_object_pk",
-    "target",
-    "conditions",
-)
-
-
-class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
-    def define(
-        self,
-        verb: str,
-        *,
-        action_object: Any = None,
-        actor_object: Any = None,
-        target: str = "",
-        conditions: Iterable[Any] = (),
-        enabled: bool = True,
-    ) -> Trigger:
-        """The trigger that says exactly this, made when there is none.
-
-        ``action_object`` and ``actor_object`` are a model, one instance, or None for any.
-        ``conditions`` are rows of path, operator and value, all of which must hold::
-
-            [("created", "is true"), ("instance.price", "greater", 100)]
-
-        ``enabled`` counts only when the trigger is made. Raises ``ValidationError`` with what
-        cannot work: an unknown verb, a model signal without a model, a path that leads nowhere.
-        """
-        if isinstance(conditions, str | Mapping) or not isinstance(conditions, Iterable):
-            raise ValidationError({"conditions": _("The conditions are a list of rows: path, operator, value.")})
-        trigger = self.model(verb=verb, target=target or "", conditions=list(conditions), enabled=enabled)
-        trigger.action_object_model, trigger.action_object_pk = references.split(action_object)
-        trigger.actor_object_model, trigger.actor_object_pk = references.split(actor_object)
-        trigger.clean_fields(exclude=["digest", "conditions"])
-        trigger.clean_parts()
-        digest = trigger.make_digest()
-        found, _created = self.get_or_create(
-            digest=digest,
-            defaults={
-                field.attname: getattr(trigger, field.attname)
-                for field in self.model._meta.concrete_fields
-                if not field.primary_key and field.attname != "digest"
-            },
-        )
-        return found
-
-    # What is done in bulk passes by save(), and must keep the digest right itself.
-
-    def update(self, **kwargs: Any) -> int:
-        if not set(kwargs).intersection(IDENTITY):
-            return super().update(**kwargs)
-        with one_announcement(self.model, self._writes_to()):
-            keys = list(self.values_list("pk", flat=True))
-            rows = super().update(**kwargs)
-            edited = list(self.model._base_manager.using(self.db).filter(pk__in=keys))
-            self.model._default_manager.using(self.db).bulk_update(edited, ["digest"])
-        return rows
-
-    update.alters_data = True  # type: ignore[attr-defined]
-
-    def bulk_create(self, objs: Iterable[Trigger], *args: Any, **kwargs: Any) -> list[Trigger]:
-        return super().bulk_create(_digested(objs), *args, **kwargs)
-
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
-
-    def bulk_update(self, objs: Iterable[Trigger], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
-        return super().bulk_update(_digested(objs), {*fields, "digest"}, *args, **kwargs)
-
-    bulk_update.alters_data = True  # type: ignore[attr-defined]
-
-
-def _digested(triggers: Iterable[Trigger]) -> list[Trigger]:
-    triggers = list(triggers)
-    for trigger in triggers:
-        trigger.digest = trigger.make_digest()
-    return triggers
 
 
 class Trigger(ConfigurationModel):
