@@ -18,8 +18,7 @@ from dsn_core.conf import Settings
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ContractError, nearest
 from dsn_core.plugins.discovery import Candidate
-from dsn_core.plugins.errors import describe as describe  # noqa: PLC0414 - known by this name
-from dsn_core.plugins.errors import told
+from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.kinds import KINDS, Kind
 
 #: The names of all hooks.
