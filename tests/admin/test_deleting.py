@@ -51,7 +51,8 @@ def test_a_hundred_thousand_rows_are_deleted_by_a_filter(
     address = f"{url(Delivery, 'changelist')}?status__exact=sent"
     with CaptureQueriesContext(connection) as captured:
         page = client.post(address, ALL)
-    assert len(captured) < 12
+    # Django 5.2.0 takes one more than its successors, for users that no row names.
+    assert len(captured) < 13
     assert len(page.content) < 30_000
     assert "Deliveries: 100,000" in text(page)
     assert "Filter: status__exact=sent." in text(page)

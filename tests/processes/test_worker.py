@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from dsn_core.models import Event, Trigger
+from dsn_core.models import Delivery, Event, Trigger
 from tests.processes.conftest import PATIENCE, follow
 from tests.processes.dsn_plugin import SavingMessenger
 from tests.testapp.models import Movie, Place
@@ -52,10 +52,9 @@ def released(transactional_db: None, dsn: Any) -> Trigger:
     return trigger
 
 
-def wait_for(number: int) -> None:
-    """Until there are so many places."""
+def wait_until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
-    while Place.objects.count() < number:
+    while not holds():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
 
@@ -63,7 +62,8 @@ def wait_for(number: int) -> None:
 def test_it_follows_what_is_made_edited_and_deleted(released, worker, listen, count_events: Callable[..., int]):
     def release(number: int) -> None:
         Movie.objects.create(name="M")
-        wait_for(number)
+        # Not only the place: its row is there before its signal is sent.
+        wait_until(lambda: Delivery.objects.filter(status="sent").count() == number)
 
     release(1)
     placed = listen("post_save", action_object=Place)
@@ -88,10 +88,10 @@ def test_it_follows_while_it_is_never_idle(released, worker, listen, count_event
     with transaction.atomic():
         for number in range(400):
             Movie.objects.create(name=str(number))
-    wait_for(1)
+    wait_until(Place.objects.exists)
     placed = listen("post_save", action_object=Place)
     follow()
     seen = Place.objects.count()
     assert seen < 350, "the worker is done already: it was not busy"
-    wait_for(seen + 20)
+    wait_until(lambda: Place.objects.count() >= seen + 20)
     assert count_events(placed) >= 15
