@@ -154,7 +154,7 @@ def record_report(
     has no such delivery (yet). Raises ``ValueError`` for another state, or when nothing says which delivery.
     """
     from dsn_core.intake import record as intake
-    from dsn_core.pipeline import reporting
+    from dsn_core.sending import reporting
 
     return reporting.record(
         state,
@@ -172,7 +172,7 @@ def find_users(messenger: str, address: str) -> QuerySet[Any]:
     Where addresses are is what ``DSN["ADDRESSES"]``, the messenger's class and ``DSN["PROFILE_MODEL"]`` say. Raises
     :class:`~dsn_core.exceptions.ConfigurationError` when nothing says it.
     """
-    from dsn_core.pipeline import addresses
+    from dsn_core.sending import addresses
 
     return addresses.users_with(messenger, address)
 
@@ -183,7 +183,7 @@ def store_address(user: Any, messenger: str, address: str) -> None:
     A profile's row that is missing is made. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the path
     leads to nothing that can be saved, or the field refuses the address.
     """
-    from dsn_core.pipeline import addresses
+    from dsn_core.sending import addresses
 
     addresses.store(user, messenger, address)
 

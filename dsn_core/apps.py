@@ -20,11 +20,11 @@ class DsnCoreConfig(AppConfig):
         """Load the plugins and connect to Django. Runs no query: the database may not be there yet."""
         from dsn_core import checks, conf
         from dsn_core.exceptions import UnknownName
-        from dsn_core.pipeline import rendering
         from dsn_core.plugins.registry import registry
+        from dsn_core.rendering import engines
         from dsn_core.triggers import refresh_hooks
 
-        rendering.install_engines()
+        engines.install_engines()
         registry.load()
         checks.register_all()
         refresh_hooks.install()

@@ -26,19 +26,19 @@ class Mutation:
 
 MUTATIONS = {
     "without SKIP LOCKED": Mutation(
-        "pipeline/claiming.py",
+        "queue/claiming.py",
         "skip_locked=features.has_select_for_update_skip_locked",
         "skip_locked=False",
         "tests/pipeline/test_claiming.py::test_rows_that_another_worker_is_just_taking_are_passed_over",
     ),
     "settling without the token": Mutation(
-        "pipeline/settling.py",
+        "sending/settling.py",
         "update(rows, names, using, lease_token=claimed.token)",
         "update(rows, names, using)",
         "tests/pipeline/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
     ),
     "handing over without the lease": Mutation(
-        "pipeline/batch.py",
+        "sending/batch.py",
         "if is_held and not self._is_abandoned:",
         "if True:",
         "tests/runners/test_gate.py::test_what_outlasts_its_lease_is_handed_over_by_who_took_it[usual-cyd-drain]",

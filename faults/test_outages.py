@@ -18,7 +18,7 @@ from django.db import connection
 
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline.settling import FIRST_RETRY
+from dsn_core.queue.waits import FIRST_RETRY
 from faults.conftest import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -24,8 +24,8 @@ from bench.rows import Size
 from bench.table import Row, rates
 from bench.workers import send_to_all, workers
 from dsn_core import emit
+from dsn_core.fanout.expander import expand_due
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline.fanout import expand_due
 from dsn_core.runners.worker import Worker
 
 #: The worker's lanes: on SQLite there is one writer, so that more of them only wait for each other.

@@ -15,7 +15,7 @@ from bench.rows import Size
 from bench.table import Row, at_most
 from dsn_core import emit, refresh
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline import run
+from dsn_core.runners import driver
 
 
 def measure(size: Size) -> Iterator[Row]:
@@ -44,7 +44,7 @@ def _on(alias: str) -> Iterator[None]:
 def send() -> None:
     """From the event to its settled delivery."""
     emit("released", film="Alien")
-    assert run.drain(Switch.alias).deliveries == 1
+    assert driver.drain(Switch.alias).deliveries == 1
 
 
 def fill(number: int) -> None:

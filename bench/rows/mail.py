@@ -22,9 +22,9 @@ from bench.rows import Size
 from bench.rows.fanout import _greeting, empty
 from bench.table import Row, rates
 from dsn_core import emit
+from dsn_core.fanout.expander import expand_due
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline import run
-from dsn_core.pipeline.fanout import expand_due
+from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 
 SENDER = "cinema@example.org"
@@ -107,7 +107,7 @@ def _django(number: int) -> float:
 
 
 def _ours(number: int) -> float:
-    return _rate(number, lambda: run.drain("default"))
+    return _rate(number, lambda: driver.drain("default"))
 
 
 def _by_worker(number: int) -> float:
@@ -115,7 +115,7 @@ def _by_worker(number: int) -> float:
     return _rate(number, Worker("default").drain)
 
 
-def _rate(number: int, drain: Callable[[], run.Progress]) -> float:
+def _rate(number: int, drain: Callable[[], driver.Progress]) -> float:
     emit("released", film="Alien")
     expand_due("default")
     started = time.perf_counter()

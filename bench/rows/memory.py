@@ -24,20 +24,20 @@ import django
 django.setup()
 from dsn_core import emit
 from dsn_core.models import Delivery
-from dsn_core.pipeline import run
+from dsn_core.runners import driver
 def highest():
     # Linux's own figure: ru_maxrss begins with what the process had from which this one was started.
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 target, sends = sys.argv[1], int(sys.argv[2])
 emit("released", target="few", film="Alien")
-run.drain("default")
+driver.drain("default")
 start = highest()
 emit("released", target=target, film="Alien")
-run.fanout.expand_due("default")
+driver.expander.expand_due("default")
 made = highest()
 batches = iter(range(sends // 100))
-run.drain("default", stop=lambda: next(batches, None) is None)
+driver.drain("default", stop=lambda: next(batches, None) is None)
 print(json.dumps({"start": start, "made": made, "sent": highest(), "rows": Delivery.objects.count()}))
 """
 

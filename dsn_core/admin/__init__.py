@@ -3,15 +3,15 @@
 from dsn_core.admin.backends import BackendAdmin
 from dsn_core.admin.deliveries import DeliveryAdmin
 from dsn_core.admin.events import EventAdmin
-from dsn_core.admin.profiles import ProfileAdmin
-from dsn_core.admin.subscriptions import SubscriptionAdmin
-from dsn_core.admin.triggers import TriggerAdmin
-from dsn_core.admin.workings import (
+from dsn_core.admin.operations import (
     ConfigurationChangeAdmin,
     EnvironmentAdmin,
     MessengerStateAdmin,
     WorkerHeartbeatAdmin,
 )
+from dsn_core.admin.profiles import ProfileAdmin
+from dsn_core.admin.subscriptions import SubscriptionAdmin
+from dsn_core.admin.triggers import TriggerAdmin
 
 __all__ = [
     "BackendAdmin",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.utils.translation import gettext as _
 
 from dsn_core.admin.display import lasting
-from dsn_core.pipeline import environment, standstill
+from dsn_core.queue import environment, standstill
 
 
 def alerts(using: str) -> Iterator[str]:

@@ -12,8 +12,8 @@ from django.db import transaction
 
 from dsn_core import conf
 from dsn_core.intake.record import outbox
-from dsn_core.pipeline import environment, standstill
 from dsn_core.plugins.errors import describe
+from dsn_core.queue import environment, standstill
 
 logger = logging.getLogger("dsn_core.checks")
 

@@ -1,1 +1,1 @@
-"""What makes deliveries run. All runners call :func:`dsn_core.pipeline.run.drain`."""
+"""What makes deliveries run. All runners call :func:`dsn_core.runners.driver.drain`."""

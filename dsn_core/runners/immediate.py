@@ -14,9 +14,9 @@ from django.db import close_old_connections
 from dsn_core import conf
 from dsn_core._django import asgi_request
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import run
-from dsn_core.pipeline.plugin_calls import reraise_interrupt
+from dsn_core.plugins.calls import reraise_interrupt
 from dsn_core.plugins.errors import describe
+from dsn_core.runners import driver
 
 logger = logging.getLogger("dsn_core.runners")
 
@@ -40,7 +40,7 @@ class ImmediateRunner(BaseRunner):
         owed = _owed_by_this_request()
         if owed is not None:
             owed.add(using)
-        elif not run.is_draining():
+        elif not driver.is_draining():
             _drain(using)
 
 
@@ -73,7 +73,7 @@ def _on_request_finished(**kwargs: Any) -> None:
 def _drain(using: str) -> None:
     """Work for a bounded time. What a message causes meanwhile is found by the same loop."""
     try:
-        run.drain(using, seconds=conf.current().IMMEDIATE_SECONDS)
+        driver.drain(using, seconds=conf.current().IMMEDIATE_SECONDS)
     except BaseException as error:
         reraise_interrupt(error)
         logger.exception("Sending right after the commit failed (%s); a worker will find the work.", describe(error))

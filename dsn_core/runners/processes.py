@@ -16,7 +16,7 @@ logger = logging.getLogger("dsn_core.worker")
 PAUSE_SECONDS = 1.0
 
 
-class Herd:
+class ProcessSupervisor:
     """``count`` forks of this process, each of which runs ``work`` and exits with what it returns."""
 
     def __init__(self, count: int, work: Callable[[], int]) -> None:

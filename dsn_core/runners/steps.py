@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 
+from dsn_core.fanout import expander
 from dsn_core.intake.record import outbox
-from dsn_core.pipeline import due, fanout, run, sending
-from dsn_core.runners import heartbeat
+from dsn_core.queue import schedule
+from dsn_core.runners import driver, heartbeat
+from dsn_core.sending.sender import Sender
 from dsn_core.triggers.dispatch import trigger_cache
 
 
@@ -17,7 +19,7 @@ def expand_due(using: str | None = None, *, seconds: float | None = None) -> int
     heartbeat.beat(alias)
     trigger_cache.refresh(patient=True)
     total = 0
-    while not until.is_over() and (done := fanout.expand_due(alias, until.is_over)):
+    while not until.is_over() and (done := expander.expand_due(alias, until.is_over)):
         total += done
     return total
 
@@ -28,7 +30,7 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     heartbeat.beat(alias)
     # What is rendered and sent may fire signals.
     trigger_cache.refresh(patient=True)
-    sender = sending.Sender(messenger, alias, until.is_over)
+    sender = Sender(messenger, alias, until.is_over)
     total = 0
     while not until.is_over():
         work = sender.work()
@@ -37,13 +39,13 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
             continue
         if work.rest is None or work.rest >= until.left():
             break
-        run.nap(work.rest, until.is_over)
+        driver.nap(work.rest, until.is_over)
     return total
 
 
 def due_messengers(using: str | None = None) -> list[str]:
     """See :func:`dsn_core.due_messengers`."""
-    return due.due_messengers(using or outbox())
+    return schedule.due_messengers(using or outbox())
 
 
 class _Until:

@@ -8,8 +8,8 @@ from django.core import checks
 from django.db import connections, transaction
 
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import run
 from dsn_core.plugins.errors import describe
+from dsn_core.runners import driver
 
 
 class TasksRunner(BaseRunner):
@@ -18,7 +18,7 @@ class TasksRunner(BaseRunner):
     name = "tasks"
 
     def wake(self, using: str) -> None:
-        if run.is_draining():
+        if driver.is_draining():
             return
         # The commit that woke us is done, but backends that keep their tasks in a database may do so in another
         # one, where the caller has a transaction open: a task in there could break it, or vanish with it.

@@ -8,9 +8,10 @@ from typing import Final
 
 from django.utils import timezone
 
-from dsn_core.pipeline import due, run, sending
-from dsn_core.runners import heartbeat
+from dsn_core.queue import schedule
+from dsn_core.runners import driver, heartbeat
 from dsn_core.runners.task_queue import default_backend, task
+from dsn_core.sending import sender
 from dsn_core.triggers.dispatch import trigger_cache
 
 #: Seconds that one task works, so that tasks of others have their turn.
@@ -31,14 +32,14 @@ def work_off(using: str, due_at: float = 0.0) -> None:
     heartbeat.beat(using)
     trigger_cache.refresh(patient=True)
     end = time.monotonic() + SECONDS
-    found_something = run.drain(using, seconds=SECONDS) or time.monotonic() >= end
-    if not default_backend().supports_defer or not (found_something or due.now(using) < due_at):
+    found_something = driver.drain(using, seconds=SECONDS) or time.monotonic() >= end
+    if not default_backend().supports_defer or not (found_something or schedule.now(using) < due_at):
         return
-    wait = due.seconds_until_due(using, without=sending.unmade())
+    wait = schedule.seconds_until_due(using, without=sender.unmade())
     if wait is None:
         return
     if not wait:
         work_off.enqueue(using)
         return
     later = timezone.now() + datetime.timedelta(seconds=wait + MARGIN)
-    work_off.using(run_after=later).enqueue(using, due.now(using) + wait)
+    work_off.using(run_after=later).enqueue(using, schedule.now(using) + wait)

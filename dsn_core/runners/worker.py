@@ -12,12 +12,13 @@ from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
-from dsn_core.pipeline import due, environment, run, sending
-from dsn_core.pipeline.sending import lanes_of
 from dsn_core.plugins.errors import describe
-from dsn_core.runners import notices
+from dsn_core.queue import environment, schedule
+from dsn_core.runners import driver, notices
 from dsn_core.runners.heartbeat import Heartbeat
-from dsn_core.runners.lanes import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
+from dsn_core.runners.worker_threads import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
+from dsn_core.sending import sender
+from dsn_core.sending.sender import lanes_of
 from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")
@@ -43,7 +44,7 @@ class WorkerRunner(BaseRunner):
 class Worker:
     """What ``dsn_worker`` runs: lanes for the fan-out and for each messenger, and this thread, which watches over them.
 
-    A messenger that is slow, or hangs, holds up no other: see :mod:`~dsn_core.runners.lanes`.
+    A messenger that is slow, or hangs, holds up no other: see :mod:`~dsn_core.runners.worker_threads`.
     """
 
     def __init__(
@@ -83,9 +84,9 @@ class Worker:
         return self._stopping or self._is_over
 
     @property
-    def progress(self) -> run.Progress:
+    def progress(self) -> driver.Progress:
         """What was done so far."""
-        progress = run.Progress()
+        progress = driver.Progress()
         for lane in [*self._lanes.values(), *self._given_up]:
             if isinstance(lane.task, Expanding):
                 progress.events += lane.done
@@ -93,11 +94,11 @@ class Worker:
                 progress.deliveries += lane.done
         return progress
 
-    def watch(self) -> run.Progress:
+    def watch(self) -> driver.Progress:
         """Work whenever something is due, until asked to stop. A database that is away is waited for."""
         return self._run(lambda: False, is_patient=True)
 
-    def drain(self, shown: Callable[[run.Progress], None] = lambda progress: None) -> run.Progress:
+    def drain(self, shown: Callable[[driver.Progress], None] = lambda progress: None) -> driver.Progress:
         """Work until nothing is due, or until asked to stop. Raises what the database raises.
 
         ``shown`` is called with the progress, some times a second.
@@ -119,7 +120,7 @@ class Worker:
 
         return self._run(is_done, is_patient=False)
 
-    def _run(self, is_done: Callable[[], bool], *, is_patient: bool) -> run.Progress:
+    def _run(self, is_done: Callable[[], bool], *, is_patient: bool) -> driver.Progress:
         notices.Listener(self.using, self._wake, self.is_stopping).start()
         trouble = 0
         try:
@@ -149,9 +150,9 @@ class Worker:
             environment.may_work(environment.remembered_in(self.using), self.using)
             self._has_begun = True
         trigger_cache.refresh()
-        due.make_missing_known(self.using)
+        schedule.make_missing_known(self.using)
         self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
-        for alias in run.known_messengers(self.using, self.messengers):
+        for alias in driver.known_messengers(self.using, self.messengers):
             make = partial(Sending, alias=alias, using=self.using, stop=self.is_stopping, is_stubborn=is_patient)
             for number in range(1, lanes_of(alias) + 1):
                 label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
@@ -175,10 +176,10 @@ class Worker:
             return False
         makes_more = any(isinstance(lane.task, Expanding) and lane.is_active(LATE_SECONDS) for lane in lanes)
         active = {lane.task.alias for lane in lanes if isinstance(lane.task, Sending) and lane.is_active(LATE_SECONDS)}
-        unmade = sending.unmade()
+        unmade = sender.unmade()
         late = {
             alias
-            for alias, seconds in due.seconds_overdue(self.using).items()
+            for alias, seconds in schedule.seconds_overdue(self.using).items()
             if seconds > LATE_SECONDS
             and alias not in active
             # Another worker may have it. It was logged, and beginning anew does not help.

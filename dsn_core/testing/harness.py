@@ -11,11 +11,11 @@ from dsn_core.hookspecs import hookimpl
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import run
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.kinds import KINDS
 from dsn_core.plugins.loading import Plugin
 from dsn_core.plugins.registry import registry
+from dsn_core.runners import driver
 from dsn_core.testing.messengers import MemoryMessenger
 
 _numbers = itertools.count(1)
@@ -53,13 +53,13 @@ class Harness:
         self._plugins.append(plugin)
         return plugin
 
-    def run(self, *, retries: bool = False) -> run.Progress:
+    def run(self, *, retries: bool = False) -> driver.Progress:
         """Do all that is due, as a worker would. With ``retries``, do not wait for what is to be retried."""
         if retries:
             for model in (Event, Delivery):
                 rows = model._base_manager.using(outbox()).filter(not_before__isnull=False, lease_token__isnull=True)
                 rows.update(not_before=DatabaseNow())
-        return run.drain(outbox())
+        return driver.drain(outbox())
 
     @property
     def sent(self) -> list[Message]:

@@ -230,7 +230,7 @@ def test_a_plugin_that_is_gone_is_waited_for_with_a_clear_error(
     dsn, released, ann, movie, settings, caplog, monkeypatch
 ):
     # It is said once in a process.
-    monkeypatch.setattr("dsn_core.pipeline.sending._unmade", {})
+    monkeypatch.setattr("dsn_core.sending.sender._unmade", {})
     settings.DSN = {"RUNNER": "worker"}
     released.subscribe(users=[ann], backends=[("memory", "movie_released")])
     Backend.objects.update(messenger="pigeon")

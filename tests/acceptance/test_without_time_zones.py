@@ -51,7 +51,7 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline import run
+from dsn_core.runners import driver
 from tests.shapes.models import Article
 
 assert timezone.now().tzinfo is None
@@ -64,13 +64,13 @@ Article.objects.create(at=datetime.datetime(2026, 1, 1, 0, 1))
 assert Event.objects.count() == 1
 event = Event.objects.get()
 assert abs(event.created_at - timezone.now()) < datetime.timedelta(minutes=1), event.created_at
-run.drain("default")
+driver.drain("default")
 console, second = Delivery.objects.order_by("messenger")
 assert (console.status, second.status) == ("sent", "retry"), (console.last_error, second.last_error)
 wait = second.not_before - timezone.now()
 assert datetime.timedelta() < wait < datetime.timedelta(minutes=2), wait
 Delivery.objects.filter(pk=second.pk).update(not_before=F("not_before") - datetime.timedelta(minutes=2))
-run.drain("default")
+driver.drain("default")
 second.refresh_from_db()
 assert (second.status, second.attempts) == ("sent", 2), second.last_error
 Article.objects.create(at=datetime.datetime(2026, 2, 1))

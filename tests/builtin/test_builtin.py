@@ -19,7 +19,7 @@ from dsn_core.builtin.resolvers import PathResolver
 from dsn_core.builtin.templates import SimpleMessageTemplate
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.pipeline.receivers import chunks_of
+from dsn_core.fanout.receivers import chunks_of
 from dsn_core.plugins.registry import registry
 from tests.testapp.models import Movie, Profile, Ticket
 
@@ -175,7 +175,7 @@ from django.core.exceptions import ValidationError
 from accounts.models import Person
 from dsn_core import emit
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline.run import drain
+from dsn_core.runners.driver import drain
 people = [Person.objects.create(handle=name) for name in ("ann", "bob")]
 trigger = Trigger.objects.define("user_logged_in")
 trigger.subscribe("all", resolver="everyone", backends=[("console", "simple")])

@@ -15,9 +15,9 @@ from django.utils.functional import SimpleLazyObject
 from dsn_core import refresh
 from dsn_core.builtin.resolvers import PathResolver
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.fanout import receivers
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.payload.private import follow, refuse_sensitive
-from dsn_core.pipeline import receivers
 from tests.shapes.models import Article
 from tests.testapp.models import Movie
 

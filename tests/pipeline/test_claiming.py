@@ -17,8 +17,8 @@ from django.test import override_settings
 from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Trigger
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
-from dsn_core.pipeline import run
-from dsn_core.pipeline.claiming import claim
+from dsn_core.queue.claiming import claim
+from dsn_core.runners import driver
 
 
 def fill(count: int, **values: Any) -> None:
@@ -222,7 +222,7 @@ settings.configure(**{**names, "USE_TZ": bool(ZONE), "TIME_ZONE": "Asia/Kathmand
 django.setup()
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline.claiming import claim
+from dsn_core.queue.claiming import claim
 from django.utils import timezone
 row = Delivery.objects.get()
 now = Delivery.objects.annotate(now=DatabaseNow()).values_list("now", flat=True)[0]
@@ -266,6 +266,6 @@ def test_a_wrong_clock_of_this_machine_changes_nothing(dsn, monkeypatch) -> None
     Delivery.objects.filter(address="a1@b.c").update(not_before=datetime.now(UTC) + timedelta(minutes=5))
     monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(minutes=10))
     with override_settings(DSN={"RUNNER": "worker"}):
-        assert run.drain(outbox()).deliveries == 1
+        assert driver.drain(outbox()).deliveries == 1
     row = Delivery.objects.get(address="a0@b.c")
     assert abs(row.finished_at - datetime.now(UTC)) < timedelta(seconds=10)

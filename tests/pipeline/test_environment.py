@@ -16,9 +16,12 @@ from django.urls import reverse
 
 import dsn_core
 from dsn_core.checks import deployment, running
+from dsn_core.fanout import expander
 from dsn_core.models import Delivery, Environment, Event, MessengerState
-from dsn_core.pipeline import due, environment, fanout, run, sending
+from dsn_core.queue import environment, schedule
+from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
+from dsn_core.sending import sender
 
 pytestmark = pytest.mark.django_db
 
@@ -55,9 +58,9 @@ def waiting(signals: Any, subscribe: Any, fire: Any, people: list[Any], settings
 
 #: What runners call, each with all that it does.
 WORK: dict[str, Any] = {
-    "drain": lambda: run.drain("default"),
+    "drain": lambda: driver.drain("default"),
     "steps": lambda: (dsn_core.expand_due(), dsn_core.send_due("memory")),
-    "pipeline": lambda: (fanout.expand_due("default"), sending.send_due("memory", "default")),
+    "pipeline": lambda: (expander.expand_due("default"), sender.send_due("memory", "default")),
 }
 
 
@@ -71,7 +74,7 @@ def test_a_copy_sends_nothing(work, here, waiting, signals, settings, caplog) ->
     assert set(Delivery.objects.values_list("status", "attempts")) == {("pending", 0)}
     assert set(Event.objects.values_list("status", flat=True)) == {"expanded", "pending"}
     assert dsn_core.due_messengers() == []
-    assert due.seconds_overdue("default") == {}, "a worker that holds is not ill"
+    assert schedule.seconds_overdue("default") == {}, "a worker that holds is not ill"
     said = [record for record in caplog.records if "dsn_adopt" in record.getMessage()]
     assert [record.levelno for record in said] == [logging.ERROR], "once"
     assert "belongs to the environment 'production'" in said[0].getMessage()
@@ -136,9 +139,9 @@ def test_a_restore_under_a_running_process_is_noticed(waiting, signals, settings
 def test_asking_costs_no_query(waiting, signals, django_assert_num_queries) -> None:
     signals.run()
     with django_assert_num_queries(1):
-        assert not due.look("memory", "default").has_work
+        assert not schedule.look("memory", "default").has_work
     with django_assert_num_queries(1):
-        assert not due.has_events("default")
+        assert not schedule.has_events("default")
 
 
 # dsn_adopt

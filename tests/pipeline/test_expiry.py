@@ -121,14 +121,14 @@ def test_what_expires_while_the_portions_before_it_are_sent(signals, subscribe, 
                 row.expires_at -= datetime.timedelta(hours=2)
             yield from super().send_messages(messages)
 
-    from dsn_core.pipeline import sending
+    from dsn_core.sending import sender
 
     held: list[Any] = []
     signals.add(Slow)
     subscribe(users=people, backends=[("slow", "plain")], expires="1h")
     fire()
     dsn_core.expand_due()
-    sender = sending.Sender("slow", "default")
+    sender = sender.Sender("slow", "default")
     sender._batches = 3
     claim = sender._claim
 

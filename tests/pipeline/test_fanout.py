@@ -13,9 +13,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core import BaseMessenger, BaseReceiverResolver, Receiver
+from dsn_core.fanout import expander, receivers
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event, Subscription, Trigger
-from dsn_core.pipeline import fanout, receivers
 from tests.testapp.models import Movie
 
 pytestmark = pytest.mark.django_db
@@ -215,7 +215,7 @@ def test_killed_in_the_middle_it_resumes_with_nobody_twice_and_nobody_missing(
 ) -> None:
     monkeypatch.setattr(receivers, "CHUNK", 2)
     # A process that is killed gives nothing back.
-    monkeypatch.setattr(fanout, "_give_back_at_once", lambda *given: None)
+    monkeypatch.setattr(expander, "_give_back_at_once", lambda *given: None)
     killed = []
 
     def resolve(event: Any) -> Any:
@@ -229,11 +229,11 @@ def test_killed_in_the_middle_it_resumes_with_nobody_twice_and_nobody_missing(
     subscribe(resolver="chosen")
     fire()
     with pytest.raises(KeyboardInterrupt):
-        fanout.expand_due(outbox())
+        expander.expand_due(outbox())
     assert len(signals.deliveries) == 2
     event = Event.objects.get()
     assert (event.status, event.lease_token is None) == ("expanding", False)
-    assert fanout.expand_due(outbox()) == 0, "the lease holds"
+    assert expander.expand_due(outbox()) == 0, "the lease holds"
     Event.objects.update(not_before=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
     signals.run()
     assert who(signals.deliveries) == {"ann": 1, "bob": 1, "cyd": 1}
@@ -244,7 +244,7 @@ def test_an_event_that_ends_its_workers_is_given_up_and_takes_no_other_with_it(
     signals, subscribe, fire, people, settings, monkeypatch
 ) -> None:
     settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 8}
-    monkeypatch.setattr(fanout, "_give_back_at_once", lambda *given: None)
+    monkeypatch.setattr(expander, "_give_back_at_once", lambda *given: None)
 
     def resolve(event: Any) -> Any:
         if event.signal_kwargs["value"] == "poison":
@@ -284,7 +284,7 @@ def test_a_long_fan_out_keeps_its_lease(signals, subscribe, fire, people, settin
     fire()
     original, receivers.CHUNK = receivers.CHUNK, 1
     try:
-        assert fanout.expand_due(outbox()) == 1
+        assert expander.expand_due(outbox()) == 1
     finally:
         receivers.CHUNK = original
     assert seen == sorted(seen)
@@ -296,12 +296,12 @@ def test_who_is_told_to_stop_gives_back_what_was_not_begun(signals, subscribe, f
     subscribe(users=people[:1])
     for _ in range(3):
         fire()
-    assert fanout.expand_due(outbox(), Delivery.objects.exists) == 1
+    assert expander.expand_due(outbox(), Delivery.objects.exists) == 1
     first, *others = Event.objects.order_by("id")
     assert (first.status, first.attempts) == ("expanded", 1)
     assert [(row.status, row.attempts, row.lease_token) for row in others] == [("pending", 0, None)] * 2
     assert Delivery.objects.count() == 1
-    assert fanout.expand_due(outbox()) == 2, "due at once"
+    assert expander.expand_due(outbox()) == 2, "due at once"
     assert set(Event.objects.values_list("status", "attempts")) == {("expanded", 1)}
     assert Delivery.objects.count() == 3
 
@@ -311,10 +311,10 @@ def test_who_is_told_to_stop_in_the_middle_of_an_event_gives_it_back_and_it_goes
 ) -> None:
     subscribe(users=people[:1], resolver="everyone")
     fire()
-    assert fanout.expand_due(outbox(), Delivery.objects.exists) == 0
+    assert expander.expand_due(outbox(), Delivery.objects.exists) == 0
     event = Event.objects.get()
     assert (event.status, event.attempts, event.deliveries.count()) == ("pending", 0, 1)
-    assert fanout.expand_due(outbox()) == 1
+    assert expander.expand_due(outbox()) == 1
     event.refresh_from_db()
     assert (event.status, event.attempts, event.deliveries.count(), event.found) == ("expanded", 1, 3, 4)
 
@@ -342,7 +342,7 @@ def test_static_receivers_cost_a_constant_number_of_queries(signals, subscribe, 
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            fanout.expand_due(outbox())
+            expander.expand_due(outbox())
         return len(queries)
 
     group = Group.objects.create(name="one")
@@ -379,14 +379,14 @@ def test_a_seed_style_messenger_is_called_without_receivers_and_once(signals, su
     subscribe("nobody else", target="t", backends=[("itself", "plain")])
     subscribe("an address", backends=[("itself", "plain")], addresses=[("itself", "a@b.c")])
     fire(target="t")
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     assert sorted((row.user_id, row.address) for row in signals.deliveries) == [(None, ""), (None, "a@b.c")]
 
 
 def test_priorities_and_columns_of_a_new_delivery(signals, subscribe, fire, people) -> None:
     subscribe(users=people[:1], priority=0)
     occurrence = fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     row = Delivery.objects.get()
     assert (row.priority, row.status, row.attempts, row.messenger) == (0, "pending", 0, "memory")
     assert (row.occurrence, row.address, row.address_key, row.lease_token) == (occurrence, "", None, None)
@@ -403,8 +403,8 @@ def test_a_large_group_is_expanded_page_by_page_and_the_first_page_is_the_smalle
     subscribe(groups=[group])
     fire()
     there: list[int] = []
-    expander = fanout.Expander(outbox(), made=lambda: there.append(Delivery.objects.count()))
-    assert expander.work() == 1
+    work = expander.Expander(outbox(), made=lambda: there.append(Delivery.objects.count()))
+    assert work.work() == 1
     assert there == [1, 3, 7, 11, 12], "who sends is told of each page"
     assert who(signals.deliveries) == {f"user{number}": 1 for number in range(12)}
     assert Event.objects.get().found == 12
@@ -415,7 +415,7 @@ def test_who_is_killed_again_and_again_but_comes_further_each_time_is_not_given_
 ) -> None:
     settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 2}
     monkeypatch.setattr(receivers, "CHUNK", 1)
-    monkeypatch.setattr(fanout, "NOTE_SECONDS", 0)
+    monkeypatch.setattr(expander, "NOTE_SECONDS", 0)
     users = [User.objects.create_user(f"user{number}") for number in range(6)]
     deaths: list[int] = []
 
@@ -431,7 +431,7 @@ def test_who_is_killed_again_and_again_but_comes_further_each_time_is_not_given_
     fire()
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            fanout.expand_due(outbox())
+            expander.expand_due(outbox())
         assert Event.objects.get().found == len(deaths)
         Event.objects.update(not_before=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
     signals.run()

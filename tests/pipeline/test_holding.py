@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from dsn_core import BaseMessageTemplate, BaseReceiverResolver, Options, secret
+from dsn_core.fanout import expander
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import due, fanout, holding, sending
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import schedule, waits
+from dsn_core.sending import sender
 from dsn_core.testing import MemoryMessenger
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +59,7 @@ def exiting_init(self: Any, *args: Any) -> None:
 @pytest.fixture(autouse=True)
 def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be made is said once in a process; nothing was said before."""
-    monkeypatch.setattr(sending, "_unmade", {})
+    monkeypatch.setattr(sender, "_unmade", {})
 
 
 @pytest.mark.parametrize(
@@ -85,16 +87,16 @@ def test_a_worker_claims_nothing_of_a_messenger_that_it_cannot_make(
     assert {row.status for row in rows() if row.messenger == "memory"} == {"sent"}
     told = [record for record in caplog.records if said in record.getMessage()]
     assert len([record for record in told if record.name == "dsn_core.sending"]) == 1, "logged once"
-    assert "gone" in sending.unmade()
-    assert due.seconds_until_due(outbox()) == 0
-    assert due.seconds_until_due(outbox(), without=sending.unmade()) is None
+    assert "gone" in sender.unmade()
+    assert schedule.seconds_until_due(outbox()) == 0
+    assert schedule.seconds_until_due(outbox(), without=sender.unmade()) is None
 
     if attributes is not None:
         forget(signals, there)
     signals.add(type("Gone", (MemoryMessenger,), {"name": "gone"}))
     signals.run()
     assert {(row.status, row.attempts) for row in rows()} == {("sent", 1)}
-    assert "gone" not in sending.unmade()
+    assert "gone" not in sender.unmade()
 
 
 def test_a_messenger_that_cannot_be_made_shows_no_secret(signals, subscribe, fire, people, settings, caplog) -> None:
@@ -122,7 +124,7 @@ def without_template(signals: Any, subscribe: Callable[..., Any], fire: Callable
     plugin = signals.add(template)
     subscribe(users=people[:1], backends=[("memory", "lost")])
     fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     forget(signals, plugin)
     return lambda: signals.add(template)
 
@@ -141,12 +143,12 @@ def test_an_unknown_template_waits_and_is_sent_once_it_is_there(without_template
 
 def test_it_waits_a_minute_growing_to_an_hour_for_a_day(without_template, signals) -> None:
     now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    since, waits, moment = now, [], now
-    while (wait := holding.wait_of(since if waits else None, moment)) is not None:
-        waits.append(wait)
+    since, found, moment = now, [], now
+    while (wait := waits.wait_of(since if found else None, moment)) is not None:
+        found.append(wait)
         moment += datetime.timedelta(seconds=wait)
-    assert waits[:8] == [60, 60, 120, 240, 480, 960, 1920, 3600]
-    assert set(waits[7:]) == {3600}
+    assert found[:8] == [60, 60, 120, 240, 480, 960, 1920, 3600]
+    assert set(found[7:]) == {3600}
     assert DAY <= moment - now < DAY + datetime.timedelta(hours=1)
 
     signals.run()
@@ -159,7 +161,7 @@ def test_it_waits_a_minute_growing_to_an_hour_for_a_day(without_template, signal
     (row,) = rows()
     assert (row.status, row.not_before) == ("failed", None)
     assert row.last_error.startswith("Given up after a day: There is no message template 'lost'")
-    assert row.last_error.endswith(holding.SEND_AGAIN)
+    assert row.last_error.endswith(waits.SEND_AGAIN)
     without_template()
     assert Delivery.objects.retry() == 1
     assert rows()[0].held_since is None
@@ -171,7 +173,7 @@ def test_a_row_that_is_given_back_goes_on_waiting_from_where_it_was(without_temp
     signals.run()
     since = rows()[0].held_since
     Delivery.objects.update(not_before=DatabaseNow())
-    sending.send_due("memory", outbox(), stop=lambda: True)
+    sender.send_due("memory", outbox(), stop=lambda: True)
     assert (rows()[0].held_since, rows()[0].attempts) == (since, 0)
 
 

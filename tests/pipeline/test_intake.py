@@ -18,8 +18,8 @@ from dsn_core import BaseCodec, BaseMessageTemplate, Receipt, emit, register_sig
 from dsn_core.intake.backlog import backlog
 from dsn_core.intake.trouble import errors
 from dsn_core.models import Delivery, Event, Trigger
-from dsn_core.pipeline import run
 from dsn_core.plugins.catalogue import catalogue
+from dsn_core.runners import driver
 from dsn_core.runners.immediate import ImmediateRunner
 from dsn_core.signals import delivery_finished, event_recorded
 from dsn_core.testing import MemoryMessenger
@@ -242,7 +242,7 @@ class TestTrouble:
         with transaction.atomic():
             Country.objects.create(code="de")
         assert Country.objects.count() == 1
-        assert run.drain("default").events == 1
+        assert driver.drain("default").events == 1
 
     def test_a_codec_that_raises_costs_its_value_and_no_more(self, listen, dsn):
         class Odd:
@@ -608,7 +608,7 @@ class TestLoops:
     def drain(self):
         """As a worker would, but never without end."""
         for _ in range(20):
-            if not run.Drain("default").once():
+            if not driver.Drain("default").once():
                 return
         pytest.fail("it does not come to an end")
 

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from dsn_core import BaseMessenger, conf
 from dsn_core.models import Delivery
-from dsn_core.pipeline import only_to
+from dsn_core.sending import only_to
 from dsn_core.testing import MemoryMessenger
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,8 @@ from django.utils import timezone, translation
 
 from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, BaseReceiverResolver, Receipt, emit
 from dsn_core.models import Delivery, Event
-from dsn_core.pipeline import plugin_calls, run
+from dsn_core.plugins import calls
+from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 from dsn_core.signals import delivery_finished
 from dsn_core.testing import MemoryMessenger
@@ -110,7 +111,7 @@ def plugin(signals: Any) -> Iterator[Misbehaving]:
         made("listener")
 
     signals.add(Ill, IllSeed, IllTemplate, IllFilter, IllResolver)
-    plugin_calls._logged.clear()
+    calls._logged.clear()
     delivery_finished.connect(listen)
     yield made
     delivery_finished.disconnect(listen)
@@ -178,14 +179,15 @@ def test_the_rest_of_a_claim_is_given_back_by_a_messenger_that_exits(signals, pe
                 raise exits.pop()
             yield from super().send_messages(messages)
 
+    from dsn_core.fanout import expander
     from dsn_core.models import Trigger
-    from dsn_core.pipeline import fanout, sending
+    from dsn_core.sending import sender
 
     signals.add(Exits)
     Trigger.objects.define("happened").subscribe("x", backends=[("exits", "plain")], users=people)
     emit("happened")
-    fanout.expand_due("default")
-    sender = sending.Sender("exits", "default")
+    expander.expand_due("default")
+    sender = sender.Sender("exits", "default")
     sender._batches = 3
     assert sender.work().done == 1
     assert list(Delivery.objects.order_by("id").values_list("status", "attempts")) == [
@@ -245,7 +247,7 @@ def test_an_interrupt_goes_on_and_leaves_nothing_claimed(part, left, interrupt, 
     before = signal.signal(signal.SIGUSR1, _handle)
     try:
         with pytest.raises(raised):
-            run.drain("default")
+            driver.drain("default")
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert list(Delivery.objects.order_by("id").values_list("status", "attempts")) == left
@@ -359,7 +361,7 @@ def test_a_resolver_that_leaves_the_transaction_of_its_deliveries_open_fails_its
     subscribe(plugin)
     emit("happened")
     with as_it_was():
-        run.drain("default")
+        driver.drain("default")
     assert statuses() == []
     event = Event.objects.get()
     assert event.status == "failed"
@@ -392,7 +394,7 @@ def test_a_transaction_that_was_open_before_stays_open(plugin, people, settings)
     subscribe(plugin)
     emit("happened")
     with transaction.atomic():
-        run.drain("default")
+        driver.drain("default")
         assert connection.in_atomic_block
         assert len(connection.atomic_blocks) == 1
     assert statuses() == ["sent"] * 3

@@ -15,9 +15,9 @@ from django.utils import timezone, translation
 from dsn_core import BaseMessageTemplate, hookimpl
 from dsn_core.contracts import engines
 from dsn_core.exceptions import RenderingError
-from dsn_core.pipeline.rendering import install_engines
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.registry import registry
+from dsn_core.rendering.engines import install_engines
 
 ENGINES = ("jinja2", "django")
 NASTY = "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% x %}\r\nBcc: eve@example.org"

@@ -11,7 +11,8 @@ from django.utils import timezone
 from dsn_core import BaseMessenger, Receipt, find_users, record_report, store_address
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Delivery, MessengerState, Profile, Trigger
-from dsn_core.pipeline import run, sending
+from dsn_core.runners import driver
+from dsn_core.sending import sender
 from dsn_core.signals import address_refused, delivery_reported
 from tests.testapp.models import Movie
 
@@ -148,12 +149,12 @@ def test_a_pause_that_another_worker_heard_of_is_kept_between_two_batches(phone,
     Profile.objects.bulk_create([Profile(user=user, phone="+1") for user in users])
     Trigger.objects.define("post_save", action_object=Movie).subscribe(users=users, backends=[("phone", "simple")])
     Movie.objects.create(name="Brazil")
-    run.fanout.expand_due("default")
-    sender = sending.Sender("phone", "default")
-    sender._batches = 4
+    driver.expander.expand_due("default")
+    work = sender.Sender("phone", "default")
+    work._batches = 4
     monkeypatch.setattr(phone, "batch_size", 1)
-    monkeypatch.setattr(sending, "LOOK_SECONDS", 0)
-    assert sender.work().done == 1
+    monkeypatch.setattr(sender, "LOOK_SECONDS", 0)
+    assert work.work().done == 1
     assert len(calls) == 1
     assert sorted(Delivery.objects.values_list("status", "attempts")) == [("pending", 0)] * 3 + [("sent", 1)]
 

@@ -18,9 +18,10 @@ from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, Mes
 from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import pacing, sending, settling
-from dsn_core.pipeline.claiming import claim
-from dsn_core.pipeline.settling import Verdict, settle
+from dsn_core.queue import waits
+from dsn_core.queue.claiming import claim
+from dsn_core.sending import pacing, sender
+from dsn_core.sending.settling import Verdict, settle
 from dsn_core.signals import delivery_finished, messenger_paused
 from dsn_core.testing import MemoryMessenger
 from tests.testapp.models import Profile
@@ -33,7 +34,7 @@ CANARY = "12345:canary-token"
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
     """Between portions nothing looks for a pause: that costs a query after some time, and tests count queries."""
-    monkeypatch.setattr(sending, "LOOK_SECONDS", float("inf"))
+    monkeypatch.setattr(sender, "LOOK_SECONDS", float("inf"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +190,9 @@ def test_after_lengthens_the_back_off_of_a_retry_and_never_shortens_it(signals, 
     assert 68 < in_seconds(first) <= 70
     assert 13 < in_seconds(second) <= 30
     assert 13 < in_seconds(third) <= 30
-    assert [settling.backoff(n) <= longest for n, longest in ((1, 30), (2, 60), (3, 120), (20, 3600))] == [True] * 4
-    assert [settling.backoff(n) >= least for n, least in ((1, 15), (2, 30), (3, 60), (20, 1800))] == [True] * 4
-    assert len({settling.backoff(5) for _ in range(20)}) > 1
+    assert [waits.backoff(n) <= longest for n, longest in ((1, 30), (2, 60), (3, 120), (20, 3600))] == [True] * 4
+    assert [waits.backoff(n) >= least for n, least in ((1, 15), (2, 30), (3, 60), (20, 1800))] == [True] * 4
+    assert len({waits.backoff(5) for _ in range(20)}) > 1
 
 
 @pytest.mark.parametrize("after", [0, -1, float("nan"), float("-inf")])
@@ -211,10 +212,10 @@ def test_a_provider_that_asks_for_too_long_a_wait_is_asked_again_within_a_month(
 
 
 def sending_one_batch(signals: Any) -> None:
-    from dsn_core.pipeline import fanout
+    from dsn_core.fanout import expander
 
-    fanout.expand_due(outbox())
-    sending.send_due("scripted", outbox())
+    expander.expand_due(outbox())
+    sender.send_due("scripted", outbox())
 
 
 def test_after_all_its_attempts_it_is_failed(signals, scripted, fire, settings) -> None:
@@ -330,16 +331,16 @@ def test_batches_mix_events_and_their_number_of_queries_is_constant(signals, sub
     subscribe(users=users)
 
     def cost(events: int) -> tuple[int, int]:
-        from dsn_core.pipeline import fanout
+        from dsn_core.fanout import expander
 
         Delivery.objects.all().delete()
         for number in range(events):
             fire(value=number)
-        fanout.expand_due(outbox())
+        expander.expand_due(outbox())
         if events > 1:
             Delivery.objects.filter(user_id__gt=users[9].pk).delete()
         with CaptureQueriesContext(connection) as queries:
-            sent = sending.send_due("memory", outbox())
+            sent = sender.send_due("memory", outbox())
         return sent, len(queries)
 
     one = cost(1)
@@ -465,13 +466,13 @@ def test_a_template_that_lost_the_database_is_tried_again(signals, subscribe, fi
 
 
 def test_what_was_deleted_meanwhile_ends_with_a_reason(signals, subscribe, fire, people) -> None:
-    from dsn_core.pipeline import fanout
+    from dsn_core.fanout import expander
 
     subscribe("a", users=people[:1])
     subscribe("b", users=people[1:2], backends=[("memory", "simple")])
     subscribe("c", target="t", users=people[2:], backends=[("console", "simple")])
     fire(target="t")
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     User.objects.filter(username="ann").delete()
     Backend.objects.filter(messenger="memory", message_template="simple").delete()
     Event.objects.filter(trigger__target="t")._raw_delete(outbox())
@@ -585,12 +586,12 @@ def test_paths_from_the_user_cost_no_query_per_user(signals, subscribe, fire, se
     subscription = subscribe(users=users[:2], backends=[("phone", "plain")])
 
     def cost() -> int:
-        from dsn_core.pipeline import fanout
+        from dsn_core.fanout import expander
 
         fire()
-        fanout.expand_due(outbox())
+        expander.expand_due(outbox())
         with CaptureQueriesContext(connection) as queries:
-            sending.send_due("phone", outbox())
+            sender.send_due("phone", outbox())
         return len(queries)
 
     few = cost()
@@ -670,7 +671,7 @@ def test_a_messenger_that_raises_stops_no_other(signals, scripted, subscribe, fi
 
 
 def test_trouble_of_our_own_is_written_down_too(signals, subscribe, fire, people, monkeypatch) -> None:
-    monkeypatch.setattr(sending.Batch, "load_backends", lambda self: 1 / 0)
+    monkeypatch.setattr(sender.Batch, "load_backends", lambda self: 1 / 0)
     subscribe(users=people)
     fire()
     signals.run()
@@ -682,7 +683,7 @@ def test_trouble_of_our_own_is_written_down_too(signals, subscribe, fire, people
 
 
 def test_settling_is_refused_when_another_worker_took_over(signals, subscribe, fire, people, caplog) -> None:
-    from dsn_core.pipeline import fanout
+    from dsn_core.fanout import expander
 
     finished: list[int] = []
 
@@ -691,7 +692,7 @@ def test_settling_is_refused_when_another_worker_took_over(signals, subscribe, f
 
     subscribe(users=people)
     fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     ours = claim(Delivery.objects.all(), limit=10, status="sending")
     assert [row.attempts for row in rows()] == [1, 1, 1], "counted when claimed"
     taken = rows()[1]
@@ -730,11 +731,11 @@ def test_finished_deliveries_are_told_and_a_receiver_that_raises_breaks_nothing(
 
 
 def test_an_illegal_change_of_status_is_a_bug_that_shows(signals, subscribe, fire, people) -> None:
-    from dsn_core.pipeline import fanout
+    from dsn_core.fanout import expander
 
     subscribe(users=people[:1])
     fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     claimed = claim(Delivery.objects.all(), limit=10, status="sending")
     with pytest.raises(AssertionError, match="cannot go from"):
         settle(claimed.rows[:1], claimed, {claimed.rows[0].pk: Verdict("cancelled")}, outbox())
@@ -762,7 +763,7 @@ def test_a_row_that_ends_its_workers_is_failed_at_last_and_alone(
 ) -> None:
     settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 4}
     # A process that is killed settles nothing.
-    monkeypatch.setattr(sending.Sender, "_settle_at_once", lambda self, batch, interrupt: None)
+    monkeypatch.setattr(sender.Sender, "_settle_at_once", lambda self, batch, interrupt: None)
 
     def script(messages: Any) -> Any:
         if any(message.user.username == "bob" for message in messages):
@@ -846,14 +847,14 @@ class Concurrent(BaseMessenger):
 
 
 def test_a_messenger_that_is_told_to_stop_answers_for_what_is_under_way(signals, subscribe, fire, people) -> None:
-    from dsn_core.pipeline import fanout
+    from dsn_core.fanout import expander
 
     cls = type("Mine", (Concurrent,), {"name": "concurrent", "begun": []})
     signals.add(cls)
     subscribe(users=people, backends=[("concurrent", "plain")])
     fire()
-    fanout.expand_due(outbox())
-    sending.send_due("concurrent", outbox(), lambda: len(cls.begun) == 2)
+    expander.expand_due(outbox())
+    sender.send_due("concurrent", outbox(), lambda: len(cls.begun) == 2)
     assert statuses() == ["sent", "sent", "pending"]
     assert [row.attempts for row in rows()] == [1, 1, 0]
     assert {row.message_id for row in rows()[:2]} == set(cls.begun)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core.models import Backend, Delivery
-from dsn_core.pipeline.updating import update
+from dsn_core.queue.updating import update
 
 NAMES = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
 MOMENT = datetime(2026, 3, 29, 1, 59, 59, 123456, tzinfo=UTC)

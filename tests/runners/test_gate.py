@@ -13,10 +13,12 @@ from django.db import connections
 
 import dsn_core
 from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, Receipt, emit
+from dsn_core.fanout import expander
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import fanout, run, sending
+from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
+from dsn_core.sending import sender
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -119,7 +121,7 @@ def statuses() -> list[str]:
 
 RUNNERS: dict[str, Callable[[str], Any]] = {
     "immediate": lambda messenger: None,
-    "drain": lambda messenger: run.drain("default"),
+    "drain": lambda messenger: driver.drain("default"),
     "send_due": lambda messenger: (dsn_core.expand_due(), dsn_core.send_due(messenger)),
 }
 
@@ -133,7 +135,7 @@ def test_what_outlasts_its_lease_is_handed_over_by_who_took_it(way, when, runner
 
     def another_takes_over() -> None:
         time.sleep(LEASE + 0.1)
-        in_a_thread(sending.Sender(cls.name, "default").work)
+        in_a_thread(sender.Sender(cls.name, "default").work)
 
     slow.when, slow.act = when, another_takes_over
     emit("happened")
@@ -149,7 +151,7 @@ def test_what_outlasts_its_lease_and_nobody_took_is_handed_over(way, when, slow,
     subscribe(cls.name, people)
     slow.when, slow.act = when, lambda: time.sleep(LEASE + 0.1)
     emit("happened")
-    run.drain("default")
+    driver.drain("default")
     assert cls.handed_over == {"ann": 1, "bob": 1, "cyd": 1}
     assert set(Delivery.objects.values_list("status", "attempts")) == {("sent", 1)}
 
@@ -198,7 +200,7 @@ def test_nothing_is_handed_over_late_in_a_lease_that_the_database_does_not_renew
     way, slow, people, settings, monkeypatch, caplog
 ):
     """Nothing was sent yet: the next worker has a whole lease for it."""
-    from dsn_core.pipeline.claiming import Claim
+    from dsn_core.queue.claiming import Claim
 
     settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": LEASE}
     cls = WAYS[way]
@@ -212,9 +214,9 @@ def test_nothing_is_handed_over_late_in_a_lease_that_the_database_does_not_renew
 
     slow.act = break_and_sleep
     emit("happened")
-    fanout.expand_due("default")
-    sending.Sender(cls.name, "default").work()
+    expander.expand_due("default")
+    sender.Sender(cls.name, "default").work()
     assert (cls.handed_over, statuses()) == ({}, ["pending"])
     monkeypatch.setattr(Claim, "_renew", renew)
-    run.drain("default")
+    driver.drain("default")
     assert (cls.handed_over, statuses()) == ({"ann": 1}, ["sent"])

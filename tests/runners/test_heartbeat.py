@@ -20,7 +20,7 @@ from dsn_core import emit
 from dsn_core.checks import running
 from dsn_core.models import Delivery, Event, MessengerState, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import standstill
+from dsn_core.queue import standstill
 from dsn_core.runners import heartbeat
 from dsn_core.runners.heartbeat import Heartbeat
 from dsn_core.runners.worker import Worker

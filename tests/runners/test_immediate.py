@@ -21,8 +21,8 @@ from django.urls import path
 from dsn_core import Receipt, emit
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event
-from dsn_core.pipeline import run
 from dsn_core.plugins.registry import registry
+from dsn_core.runners import driver
 from dsn_core.testing import MemoryMessenger
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -137,14 +137,14 @@ def test_asgi_sends_after_the_response(url: str, signals, subscribe) -> None:
 
 def test_an_error_of_the_sending_never_reaches_the_caller(signals, subscribe, monkeypatch, caplog) -> None:
     subscribe()
-    monkeypatch.setattr(run.fanout, "expand_due", lambda using: (_ for _ in ()).throw(OperationalError("gone")))
+    monkeypatch.setattr(driver.expander, "expand_due", lambda using: (_ for _ in ()).throw(OperationalError("gone")))
     with transaction.atomic():
         assert emit("happened") is not None
     assert "a worker will find the work" in caplog.text
     wsgi_call("/sync")
     assert order[0] == "in the view: 0 sent"
     monkeypatch.undo()
-    assert run.drain(outbox()).deliveries == 2
+    assert driver.drain(outbox()).deliveries == 2
 
 
 def test_a_messenger_that_raises_never_reaches_the_caller(signals, subscribe) -> None:
@@ -175,13 +175,13 @@ def test_a_messenger_that_fires_signals_is_bounded_and_not_nested(signals, subsc
 
 def test_a_worker_in_the_same_process_is_not_interrupted_by_wake_ups(signals, subscribe, settings) -> None:
     nesting: list[bool] = []
-    MemoryMessenger.answer = staticmethod(lambda message: nesting.append(run.is_draining()) or Receipt.sent())
+    MemoryMessenger.answer = staticmethod(lambda message: nesting.append(driver.is_draining()) or Receipt.sent())
     subscribe()
     settings.DSN = {"RUNNER": "worker"}
     emit("happened")
-    run.drain(outbox())
+    driver.drain(outbox())
     assert nesting == [True]
-    assert not run.is_draining()
+    assert not driver.is_draining()
 
 
 def test_it_works_for_a_bounded_time_and_leaves_the_rest_to_a_worker(signals, subscribe, settings) -> None:
@@ -206,7 +206,7 @@ def test_it_works_for_a_bounded_time_and_leaves_the_rest_to_a_worker(signals, su
     assert 1 <= counted["sent"] <= 4
     assert counted["pending"] == 11 - counted["sent"]
     settings.DSN = {"RUNNER": "worker"}
-    run.drain(outbox())
+    driver.drain(outbox())
     assert Delivery.objects.filter(status="sent").count() == 11
 
 

@@ -20,9 +20,9 @@ from dsn_core import Receipt, emit
 from dsn_core.checks import configuration
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import due, run
-from dsn_core.pipeline.due import seconds_until_due
-from dsn_core.runners import task_queue
+from dsn_core.queue import schedule
+from dsn_core.queue.schedule import seconds_until_due
+from dsn_core.runners import driver, task_queue
 from dsn_core.testing import MemoryMessenger
 from tests.ledger import books
 from tests.ledger.messenger import LedgerMessenger
@@ -137,11 +137,11 @@ def test_a_task_that_comes_before_its_time_makes_its_appointment_again(
     subscribe()
     emit("happened")
     MemoryMessenger.answer = lambda message: Receipt.retry(after=120, reason="busy")
-    run.drain("default")
+    driver.drain("default")
     django_tasks_db.models.DBTaskResult.objects.all().delete()
     from dsn_core.runners import wakeups
 
-    wakeups.work_off.func("default", due.now("default") + early)
+    wakeups.work_off.func("default", schedule.now("default") + early)
     assert len(queued()) == appointments
 
 
@@ -168,7 +168,7 @@ def test_a_task_that_finds_nothing_is_cheap(signals, subscribe, django_assert_ma
 
     subscribe()
     emit("happened")
-    run.drain("default")
+    driver.drain("default")
     with django_assert_max_num_queries(20) as captured:
         work_off.call("default")
     # A savepoint or two around each claim, on databases that lock rows.
@@ -185,7 +185,7 @@ def test_nothing_of_what_goes_wrong_reaches_the_caller(signals, subscribe, setti
     assert Movie.objects.count() == 1
     assert Event.objects.count() == 1
     assert "The runner 'tasks' could not be woken; a worker will find the work." in caplog.text
-    run.drain("default")
+    driver.drain("default")
     assert len(signals.sent) == 1
 
 
@@ -269,7 +269,7 @@ def test_seconds_until_due(signals, subscribe) -> None:
     emit("happened")
     assert seconds_until_due("default") == 0.0, "an event"
     MemoryMessenger.answer = lambda message: Receipt.retry(after=100, reason="busy")
-    run.drain("default")
+    driver.drain("default")
     assert 90 < (seconds_until_due("default") or 0) <= 100, "a retry"
     hour = timezone.now() + timedelta(hours=1)
     MessengerState.objects.filter(messenger="memory").update(paused_until=hour)

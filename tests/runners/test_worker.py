@@ -15,8 +15,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from dsn_core import BaseReceiverFilter, BaseReceiverResolver, Receipt, emit
+from dsn_core.fanout import expander
 from dsn_core.models import Delivery, Event, MessengerState
-from dsn_core.pipeline import fanout
 from dsn_core.runners import notices
 from dsn_core.runners.worker import Worker
 from dsn_core.testing import MemoryMessenger
@@ -161,7 +161,7 @@ def test_a_resolver_that_hangs_holds_up_no_messenger(subscribe, signals, people,
 
 
 def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.05)
     exits = [SystemExit(3)] * 3
 
     class Exits(MemoryMessenger):
@@ -228,8 +228,8 @@ def test_what_a_message_causes_is_sent_by_the_same_drain(subscribe, signals, peo
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has NOTIFY")
 def test_a_notice_brings_the_worker_at_once(subscribe, people, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 30)
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 30)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 30)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 30)
     subscribe("memory", users=people)
     with watching():
         emit("happened")
@@ -282,14 +282,14 @@ def test_a_rate_holds_over_all_workers(subscribe, signals, people, settings):
 
 
 def test_the_health_file_is_touched_while_the_worker_works(signals, tmp_path, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.1)
     path = tmp_path / "health"
     with watching(health_file=path):
         wait_for(path.exists)
         before = path.stat().st_mtime_ns
         wait_for(lambda: path.stat().st_mtime_ns > before)
         # No database, no health: the supervisor sees its age.
-        monkeypatch.setattr("dsn_core.runners.worker.run.known_messengers", lambda *given: 1 / 0)
+        monkeypatch.setattr("dsn_core.runners.worker.driver.known_messengers", lambda *given: 1 / 0)
         time.sleep(0.3)
         still = path.stat().st_mtime_ns
         time.sleep(0.5)
@@ -307,12 +307,12 @@ def is_touched(path: Path, seconds: float = 0.6) -> bool:
 def test_the_health_file_grows_old_while_due_deliveries_are_taken_by_nobody(
     subscribe, people, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.1)
     monkeypatch.setattr("dsn_core.runners.worker.LATE_SECONDS", 0.5)
     path = tmp_path / "health"
     subscribe("memory", users=people)
     emit("happened")
-    fanout.expand_due("default")
+    expander.expand_due("default")
     Delivery.objects.update(not_before=timezone.now() + timedelta(seconds=1))
     with watching(health_file=path):
         with transaction.atomic():
@@ -328,7 +328,7 @@ def test_the_health_file_stays_fresh_while_a_messenger_takes_its_time(
     subscribe, hanging, people, block, tmp_path, monkeypatch, settings
 ):
     settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 60}
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.1)
     monkeypatch.setattr("dsn_core.runners.worker.LATE_SECONDS", 0.3)
     hanging.batch_size = 2
     path = tmp_path / "health"
@@ -346,7 +346,7 @@ def test_a_messenger_that_cannot_be_made_here_makes_no_worker_ill(subscribe, sig
     def init(self: Any, *given: Any) -> None:
         raise ImportError("no library")
 
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.1)
     monkeypatch.setattr("dsn_core.runners.worker.LATE_SECONDS", 0.3)
     signals.add(type("Elsewhere", (MemoryMessenger,), {"name": "elsewhere", "__init__": init}))
     path = tmp_path / "health"
@@ -370,16 +370,16 @@ def test_a_paused_messenger_is_not_waited_for(subscribe, signals, people):
 
 
 def test_once_ends_when_nothing_is_left_and_not_at_the_next_look(subscribe, people, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 600)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 600)
     subscribe("memory", users=people)
     emit("happened")
     assert Worker("default").drain().deliveries == 3
 
 
 def test_the_first_go_out_while_others_are_made(subscribe, signals, people, block, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 600)
-    monkeypatch.setattr("dsn_core.runners.lanes.TELL_SECONDS", 0)
-    monkeypatch.setattr("dsn_core.pipeline.receivers.CHUNK", 1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 600)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.TELL_SECONDS", 0)
+    monkeypatch.setattr("dsn_core.fanout.receivers.CHUNK", 1)
 
     class Slowly(BaseReceiverResolver):
         name = "slowly"

@@ -11,7 +11,7 @@ from dsn_core.intake.record import outbox
 from dsn_core.intake.storing import wake
 from dsn_core.management.database import DatabaseCommand
 from dsn_core.models import Delivery, Event
-from dsn_core.pipeline import environment, purging
+from dsn_core.queue import environment, purging
 
 #: Rows of one statement.
 SIZE = 1_000

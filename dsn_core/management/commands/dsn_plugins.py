@@ -16,12 +16,12 @@ from dsn_core import conf
 from dsn_core.checks import running
 from dsn_core.checks.configuration import runner_faults
 from dsn_core.intake.record import outbox
-from dsn_core.pipeline import waiting
 from dsn_core.plugins import inventory
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.inventory import Entry, Item
 from dsn_core.plugins.kinds import RUNNERS, SIGNALS, Kind
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import held
 from dsn_core.triggers.dispatch import trigger_cache
 
 WIDTH: Final = 79
@@ -131,7 +131,7 @@ def _of_tables() -> Iterator[str]:
         return
     try:
         with transaction.atomic(using=outbox()):
-            yield from list(waiting.problems(outbox()))
+            yield from list(held.problems(outbox()))
     except DatabaseError as error:
         yield f"What waits cannot be read: {describe(error)}. If a table or column is missing, run migrate."
     yield from [message.msg for message in running.messages(outbox())]

@@ -11,7 +11,7 @@ from dsn_core.intake.record import outbox
 from dsn_core.management.arguments import positive, span
 from dsn_core.management.database import DatabaseCommand
 from dsn_core.models import Delivery
-from dsn_core.pipeline import purging
+from dsn_core.queue import purging
 
 
 class Command(DatabaseCommand):

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.exceptions import DSNError
-from dsn_core.pipeline import only_to
-from dsn_core.pipeline.delivering import collect
 from dsn_core.plugins.registry import registry
+from dsn_core.sending import only_to
+from dsn_core.sending.handing_over import collect
 
 
 class Command(BaseCommand):

@@ -19,11 +19,11 @@ from django.db import DatabaseError
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline.run import Progress, known_messengers
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
-from dsn_core.runners.processes import Herd
+from dsn_core.runners.driver import Progress, known_messengers
+from dsn_core.runners.processes import ProcessSupervisor
 from dsn_core.runners.worker import Worker
 
 logger = logging.getLogger("dsn_core.worker")
@@ -110,16 +110,16 @@ class Command(BaseCommand):
         def work() -> int:
             worker = Worker(outbox(), messengers, health_file, parent)
             with _heard(worker.stop, worker.stop):
-                if herd.is_stopping():
+                if supervisor.is_stopping():
                     worker.stop()
                 done = worker.watch()
             logger.info("Worker process %d: %d events, %d deliveries", os.getpid(), done.events, done.deliveries)
             return int(worker.is_failed)
 
-        herd = Herd(count, work)
-        with _heard(lambda: self._end(herd.stop), lambda: self._reload(herd.stop)):
+        supervisor = ProcessSupervisor(count, work)
+        with _heard(lambda: self._end(supervisor.stop), lambda: self._reload(supervisor.stop)):
             self._say(f"Watching for work with {count} processes. Stop with Ctrl-C or SIGTERM.")
-            return herd.run()
+            return supervisor.run()
 
     def _end(self, stop: Callable[[], None]) -> None:
         # The last word counts: who asked for a reload before may be asked to end now.

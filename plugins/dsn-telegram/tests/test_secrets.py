@@ -70,12 +70,12 @@ def test_no_exception_has_it(api: Any, telegram: dict[str, Any], script: Any, ba
 
 def test_what_the_bot_api_repeats_of_it_is_masked(api: Any, dsn: Any, telegram: dict[str, Any], db: None) -> None:
     from dsn_core import Message
-    from dsn_core.pipeline import delivering
+    from dsn_core.sending import handing_over
 
     api.refuse(400, f"Bad Request: no such thing as bot{telegram['BOT_TOKEN']}")
     receipts: dict[str, Any] = {}
     messenger = TelegramMessenger("telegram", TelegramOptions(**telegram))
-    delivering.collect(messenger, [Message("x", id="1", address="1")], lambda: True, receipts)
+    handing_over.collect(messenger, [Message("x", id="1", address="1")], lambda: True, receipts)
     assert receipts["1"].outcome is Outcome.FAILED
     assert clean(receipts["1"].reason)
     assert "***" in receipts["1"].reason

@@ -19,16 +19,18 @@ from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
 from dsn_core.models.sql import storable
-from dsn_core.pipeline import inserting, only_to
-from dsn_core.pipeline.batch import Batch
-from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.expiry import has_expired
-from dsn_core.pipeline.locales import Locales
-from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
-from dsn_core.pipeline.preparing import refuse_oversized
-from dsn_core.pipeline.settling import Verdict, backoff
+from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import inserting
+from dsn_core.queue.claiming import Claim, claim
+from dsn_core.queue.waits import backoff
+from dsn_core.rendering.locales import Locales
+from dsn_core.sending import only_to
+from dsn_core.sending.batch import Batch
+from dsn_core.sending.expiry import has_expired
+from dsn_core.sending.preparing import refuse_oversized
+from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
 

@@ -10,7 +10,7 @@ from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, PROVIDER_ID_LENGTH, Report
 from dsn_core.models.sql import storable
-from dsn_core.pipeline.settling import believe_reports
+from dsn_core.sending.settling import believe_reports
 from dsn_core.signals import delivery_reported
 
 logger = logging.getLogger("dsn_core.reporting")

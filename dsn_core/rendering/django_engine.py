@@ -18,7 +18,7 @@ from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
 from dsn_core.exceptions import RenderingError
 from dsn_core.payload.placeholders import refused
-from dsn_core.pipeline.template_files import compiled, not_found, template_dirs, whole_part
+from dsn_core.rendering.template_files import compiled, not_found, template_dirs, whole_part
 
 FOLDERS = ("templates",)
 

@@ -1,14 +1,19 @@
-"""Holding: what lacks a template or a setting waits until somebody installs or mends it, and no attempt counts.
+"""How long a row waits: after an attempt that failed, and while it is held.
 
-A deploy brings code and rows to different machines at different moments, and a setting can be mended: neither is the
-fault of a message.
+What lacks a template or a setting is held until somebody installs or mends it, and no attempt counts. A deploy
+brings code and rows to different machines at different moments, and a setting can be mended: neither is the fault of a
+message.
 """
 
 from __future__ import annotations
 
 import datetime
+import random
 from typing import Final
 
+#: Seconds before the second attempt; doubled with every further one, up to the longest.
+FIRST_RETRY: Final = 30.0
+LONGEST_RETRY: Final = 3_600.0
 #: Seconds before the first look after something was held. It waits as long again as it has waited, up to the longest.
 FIRST_WAIT: Final = 60.0
 LONGEST_WAIT: Final = 3_600.0
@@ -22,3 +27,9 @@ def wait_of(since: datetime.datetime | None, now: datetime.datetime) -> float | 
     """Seconds before the next look at what is held ``since`` then (None: from now on); None: it is given up."""
     waited = 0.0 if since is None else (now - since).total_seconds()
     return None if waited >= PATIENCE else min(max(waited, FIRST_WAIT), LONGEST_WAIT)
+
+
+def backoff(attempts: int) -> float:
+    """Seconds to wait after ``attempts`` attempts: doubling, with jitter so that not all come back at once."""
+    longest = min(FIRST_RETRY * 2 ** max(attempts - 1, 0), LONGEST_RETRY)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from dsn_core import conf
 from dsn_core.models.claimable import Claimable
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
-from dsn_core.pipeline.updating import update
+from dsn_core.queue.updating import update
 
 RowT = TypeVar("RowT", bound=Claimable)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +29,11 @@ from dsn_core.models.delivery import (
 )
 from dsn_core.models.sql import storable
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import holding
-from dsn_core.pipeline.claiming import Claim, chunks
-from dsn_core.pipeline.plugin_calls import announce
-from dsn_core.pipeline.updating import update
+from dsn_core.plugins.calls import announce
 from dsn_core.plugins.errors import describe
+from dsn_core.queue import waits
+from dsn_core.queue.claiming import Claim, chunks
+from dsn_core.queue.updating import update
 from dsn_core.signals import address_refused, delivery_finished
 
 #: What settling writes.
@@ -44,9 +43,6 @@ _RARE = ("held_since", "paused_at", "priority")
 
 logger = logging.getLogger("dsn_core.settling")
 
-#: Seconds before the second attempt; doubled with every further one, up to the longest.
-FIRST_RETRY = 30.0
-LONGEST_RETRY = 3_600.0
 #: What a report of delivery shows to be wrong.
 REPORTABLE = (Status.UNKNOWN, Status.RETRY)
 #: Seconds before a batch that could not be settled is tried again.
@@ -96,12 +92,6 @@ def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
         case Outcome.FAILED | Outcome.INVALID_ADDRESS:
             refused = receipt.outcome is Outcome.INVALID_ADDRESS
             return Verdict(Status.FAILED, receipt.reason, refused_address=refused)
-
-
-def backoff(attempts: int) -> float:
-    """Seconds to wait after ``attempts`` attempts: doubling, with jitter so that not all come back at once."""
-    longest = min(FIRST_RETRY * 2 ** max(attempts - 1, 0), LONGEST_RETRY)
-    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
 def once() -> bool:
@@ -185,10 +175,10 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
         row.paused_at = verdict.paused_at
     after = verdict.after
     if verdict.held:
-        after = holding.wait_of(row.held_since, moment)
+        after = waits.wait_of(row.held_since, moment)
         row.held_since = row.held_since or moment
         if after is None:
-            status, error = Status.FAILED, f"Given up after a day: {error.rstrip('.')}. {holding.SEND_AGAIN}"
+            status, error = Status.FAILED, f"Given up after a day: {error.rstrip('.')}. {waits.SEND_AGAIN}"
     elif verdict.counts:
         row.held_since = None
     if status is Status.RETRY and row.attempts >= conf.current().MAX_ATTEMPTS:
@@ -204,7 +194,7 @@ def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
     if status in FINAL:
         row.not_before, row.finished_at = None, moment
     else:
-        after = max(backoff(row.attempts), verdict.at_least) if after is None else after
+        after = max(waits.backoff(row.attempts), verdict.at_least) if after is None else after
         row.not_before = verdict.not_before or moment + datetime.timedelta(seconds=after)
         row.finished_at = None
 

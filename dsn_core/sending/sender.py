@@ -19,15 +19,16 @@ from dsn_core.masking import Mask, exc_info, unmasked
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import due, expiry, itself, pacing
-from dsn_core.pipeline.batch import Batch
-from dsn_core.pipeline.claiming import Claim, claim
-from dsn_core.pipeline.delivering import deliver
-from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
-from dsn_core.pipeline.preparing import apply_filters, find_addresses, keep_to_listed, render
-from dsn_core.pipeline.settling import Verdict
+from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import schedule
+from dsn_core.queue.claiming import Claim, claim
+from dsn_core.sending import expiry, legacy_send, pacing
+from dsn_core.sending.batch import Batch
+from dsn_core.sending.handing_over import deliver
+from dsn_core.sending.preparing import apply_filters, find_addresses, keep_to_listed, render
+from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -80,7 +81,7 @@ class Sender:
 
     def work(self) -> Work:
         """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
-        look = due.look(self.alias, self.using)
+        look = schedule.look(self.alias, self.using)
         if not look.has_work:
             return Work()
         messenger = made(self.alias)
@@ -208,7 +209,7 @@ def lanes_of(alias: str) -> int:
 def _claim(rows: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
     if not messenger.sends_itself():
         return _claim_first(rows, limit)
-    calls = (itself.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
+    calls = (legacy_send.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
     return next((call for call in calls if call is not None), None)
 
 
@@ -231,7 +232,7 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
         if messenger.sends_itself():
             keep_to_listed(batch, messenger)
             batch.paced = len(batch.open)
-            itself.call(batch, messenger)
+            legacy_send.call(batch, messenger)
             return
         find_addresses(batch, messenger)
         keep_to_listed(batch, messenger)

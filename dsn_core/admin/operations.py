@@ -22,7 +22,7 @@ from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting
 from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.models import ConfigurationChange, Environment, MessengerState, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import waiting
+from dsn_core.queue.held import held_deliveries
 
 
 def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.timedelta:
@@ -98,7 +98,7 @@ class MessengerStateAdmin(_KeptAdmin):
 
     @admin.display(description=gettext_lazy("waits to be mended"))
     def held_shown(self, state: MessengerState) -> str:
-        held = waiting.held_deliveries(state.messenger, state._state.db or DEFAULT_DB_ALIAS)
+        held = held_deliveries(state.messenger, state._state.db or DEFAULT_DB_ALIAS)
         if held is None:
             return NOTHING
         text = ngettext("%d delivery", "%d deliveries", held.count) % held.count

@@ -25,8 +25,8 @@ from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
 from dsn_core.exceptions import RenderingError
 from dsn_core.payload.placeholders import Placeholder, refused
-from dsn_core.pipeline.template_files import compiled, not_found, template_dirs, whole_part
 from dsn_core.plugins.registry import registry
+from dsn_core.rendering.template_files import compiled, not_found, template_dirs, whole_part
 
 FOLDERS = ("templates", "jinja2")
 #: What Jinja2 says of sources, not of what the variables hold.

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from django.db import close_old_connections, connections
 
-from dsn_core.pipeline import fanout, run
-from dsn_core.pipeline.sending import Sender, Work
+from dsn_core.fanout import expander
 from dsn_core.plugins.errors import describe
+from dsn_core.runners import driver
+from dsn_core.sending.sender import Sender, Work
 from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")
@@ -115,7 +116,7 @@ class Expanding:
         self.label = label
         self._stop = stop
         self._tell = tell
-        self._expander = fanout.Expander(using, self._go_on, self._made)
+        self._expander = expander.Expander(using, self._go_on, self._made)
         self._alive_at: float | None = None
         self._told_at = 0.0
 
@@ -213,7 +214,7 @@ class Lane:
         return self.is_given_up or self._stop()
 
     def _run(self) -> None:
-        with run.draining():
+        with driver.draining():
             try:
                 self._work()
             finally:

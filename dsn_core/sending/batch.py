@@ -18,9 +18,9 @@ from dsn_core.contracts.receipts import Receipt
 from dsn_core.exceptions import PayloadError
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
-from dsn_core.pipeline.claiming import Claim
-from dsn_core.pipeline.plugin_calls import tidied
-from dsn_core.pipeline.settling import Verdict, once, settle, verdict_of
+from dsn_core.plugins.calls import tidied
+from dsn_core.queue.claiming import Claim
+from dsn_core.sending.settling import Verdict, once, settle, verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
 

@@ -19,13 +19,13 @@ from dsn_core.masking import exc_info
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
-from dsn_core.pipeline import expiry, only_to
-from dsn_core.pipeline.batch import Batch
-from dsn_core.pipeline.locales import Locales
-from dsn_core.pipeline.plugin_calls import put_back, reraise_interrupt, tidied
-from dsn_core.pipeline.settling import Verdict
+from dsn_core.plugins.calls import put_back, reraise_interrupt, tidied
 from dsn_core.plugins.errors import told
 from dsn_core.plugins.registry import registry
+from dsn_core.rendering.locales import Locales
+from dsn_core.sending import expiry, only_to
+from dsn_core.sending.batch import Batch
+from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
 

@@ -10,7 +10,7 @@ from django.db.models import Max
 
 from dsn_core.models import Event, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import due
+from dsn_core.queue import schedule
 
 #: Seconds for which something is due, and no worker was seen, before that is said.
 PATIENCE: Final = 60.0
@@ -34,7 +34,7 @@ def find(using: str) -> Standstill | None:
     unseen = None if seen["at"] is None else seen["now"] - seen["at"]
     if unseen is not None and unseen.total_seconds() < PATIENCE:
         return None
-    late = max([*due.seconds_overdue(using).values(), _oldest_event(using)])
+    late = max([*schedule.seconds_overdue(using).values(), _oldest_event(using)])
     if late < PATIENCE:
         return None
     return Standstill(datetime.timedelta(seconds=late), unseen)

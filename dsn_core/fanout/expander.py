@@ -16,17 +16,18 @@ from dsn_core import conf, context
 from dsn_core._django import is_interrupt
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.fanout import expiry, outcomes
+from dsn_core.fanout.outcomes import Failure
+from dsn_core.fanout.receivers import Chunk, chunks_of, members_of, pages_of_users
 from dsn_core.masking import exc_info
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import NOBODY, address_key
-from dsn_core.pipeline import due, expanded, expiry, inserting
-from dsn_core.pipeline.claiming import Claim, chunks, claim
-from dsn_core.pipeline.expanded import Failure
-from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
-from dsn_core.pipeline.receivers import Chunk, chunks_of, members_of, pages_of_users
+from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import inserting, schedule
+from dsn_core.queue.claiming import Claim, chunks, claim
 
 logger = logging.getLogger("dsn_core.fanout")
 
@@ -79,7 +80,7 @@ class Expander:
         return self._claimed is not None
 
     def _work(self, using: str) -> int:
-        if not due.has_events(using):
+        if not schedule.has_events(using):
             return 0
         claimed = claim(Event.objects.using(using), limit=EVENTS_PER_CLAIM, status=Event.Status.EXPANDING)
         if claimed is None:
@@ -94,7 +95,7 @@ class Expander:
                 subscriptions = plans.of(event.trigger_id)
                 failures = expansion.run(subscriptions)
                 note = "" if subscriptions else NOBODY_SUBSCRIBED
-                expanded.settle(event, expansion.found, failures, note, claimed, using)
+                outcomes.settle(event, expansion.found, failures, note, claimed, using)
             except _Stopped:
                 _give_back(claimed, claimed.rows[number:], using)
                 return number
@@ -159,7 +160,7 @@ class _Expansion:
                 raise
             except BaseException as error:
                 reraise_interrupt(error)
-                failure = expanded.failed(error, subscription)
+                failure = outcomes.failed(error, subscription)
                 said = "Event %s, %s: the fan-out failed: %s"
                 logger.warning(said, self.event.pk, subscription, failure.said, exc_info=exc_info(error))
                 failures.append(failure)

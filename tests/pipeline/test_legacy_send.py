@@ -13,11 +13,12 @@ from django.db import connection, connections, transaction
 from django.dispatch import Signal
 
 from dsn_core import BaseMessenger, Message, SignalRegistration
+from dsn_core.fanout import expander
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import fanout, itself, sending
-from dsn_core.pipeline.claiming import claim
+from dsn_core.queue.claiming import claim
+from dsn_core.sending import legacy_send, sender
 from tests.testapp.models import Movie
 
 pytestmark = pytest.mark.django_db
@@ -131,7 +132,9 @@ def test_raising_half_way_leaves_the_rendered_ones_unknown_and_the_others_for_la
     fire()
     signals.run()
     assert [row.status for row in rows()] == ["unknown", "unknown", "retry"]
-    assert all(row.last_error.startswith("ConnectionError: gone (tests/pipeline/test_itself.py:") for row in rows())
+    assert all(
+        row.last_error.startswith("ConnectionError: gone (tests/pipeline/test_legacy_send.py:") for row in rows()
+    )
     signals.run(retries=True)
     assert recorder.calls[1]["users"] == people[2:]
     assert [row.status for row in rows()] == ["unknown", "unknown", "sent"]
@@ -314,11 +317,11 @@ def test_a_call_that_reached_somebody_is_not_made_again_for_nobody(signals, reco
 def test_an_event_that_is_still_expanded_waits(signals, recorder, subscribe, fire, people) -> None:
     subscribe(users=people, backends=BACKENDS)
     fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     Event.objects.update(status="expanding")
-    assert sending.send_due("recorder", outbox()) == 0
+    assert sender.send_due("recorder", outbox()) == 0
     Event.objects.update(status="expanded")
-    assert sending.send_due("recorder", outbox()) == 3
+    assert sender.send_due("recorder", outbox()) == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -327,19 +330,19 @@ def test_who_comes_while_a_call_is_taken_takes_none_of_its_users(signals, record
         pytest.skip("the second one waits until the first has taken all")
     subscribe(users=people, backends=BACKENDS)
     fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     found: list[Any] = []
 
     def work() -> None:
         try:
-            found.append(itself.claim_call(Delivery.objects.all(), recorder))
+            found.append(legacy_send.claim_call(Delivery.objects.all(), recorder))
         finally:
             connections.close_all()
 
     first_only = type("First", (Recorder,), {"batch_size": 1})
     with transaction.atomic():
         # Half of the work of a claim: the row of one user is locked, those of the others are not.
-        taken = itself.claim_call(Delivery.objects.all(), first_only)
+        taken = legacy_send.claim_call(Delivery.objects.all(), first_only)
         assert len(taken.rows) == 1
         thread = threading.Thread(target=work)
         thread.start()
@@ -353,14 +356,14 @@ def test_workers_side_by_side_never_split_a_call(signals, recorder, subscribe, f
     subscribe(users=users, backends=BACKENDS)
     for _ in range(4):
         fire()
-    fanout.expand_due(outbox())
+    expander.expand_due(outbox())
     start = threading.Barrier(3)
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
             start.wait()
-            while sending.send_due("recorder", outbox()):
+            while sender.send_due("recorder", outbox()):
                 pass
         except BaseException as error:
             errors.append(error)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from dsn_core.fanout import expander
 from dsn_core.models import MessengerState
-from dsn_core.pipeline import due, fanout, sending
-from dsn_core.pipeline.plugin_calls import announce, reraise_interrupt
+from dsn_core.plugins.calls import announce, reraise_interrupt
 from dsn_core.plugins.errors import describe
+from dsn_core.queue import schedule
+from dsn_core.sending.sender import Sender
 from dsn_core.signals import about_to_claim
 
 logger = logging.getLogger("dsn_core.run")
@@ -66,12 +68,12 @@ class Drain:
         self.using = using
         self._messengers = messengers
         self._stop = stop
-        self._senders: dict[str, sending.Sender] = {}
+        self._senders: dict[str, Sender] = {}
 
     def once(self) -> Progress:
         """One claim of events, and one of every messenger that has due deliveries. The trouble of one is its own."""
         announce(about_to_claim, Drain, using=self.using)
-        progress = Progress(events=fanout.expand_due(self.using, self._stop))
+        progress = Progress(events=expander.expand_due(self.using, self._stop))
         for sender in self._known():
             if self._stop():
                 break
@@ -87,10 +89,10 @@ class Drain:
                 progress.rest = work.rest if progress.rest is None else min(progress.rest, work.rest)
         return progress
 
-    def _known(self) -> list[sending.Sender]:
+    def _known(self) -> list[Sender]:
         for alias in known_messengers(self.using, self._messengers):
             if alias not in self._senders:
-                self._senders[alias] = sending.Sender(alias, self.using, self._stop)
+                self._senders[alias] = Sender(alias, self.using, self._stop)
         return list(self._senders.values())
 
 
@@ -119,7 +121,7 @@ def drain(
         while not is_over():
             progress = work.once()
             total.add(progress)
-            if progress or due.make_missing_known(using):
+            if progress or schedule.make_missing_known(using):
                 continue
             if progress.rest is None or (end is not None and time.monotonic() + progress.rest >= end):
                 break

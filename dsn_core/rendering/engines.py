@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dsn_core.contracts import engines
-from dsn_core.pipeline.django_engine import DjangoEngine
-from dsn_core.pipeline.jinja2_engine import Jinja2Engine
+from dsn_core.rendering.django_engine import DjangoEngine
+from dsn_core.rendering.jinja2_engine import Jinja2Engine
 
 
 def install_engines() -> None:

@@ -12,11 +12,11 @@ from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.overriding import overrides
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.masking import exc_info, masked
-from dsn_core.pipeline import pausing
-from dsn_core.pipeline.batch import Batch
-from dsn_core.pipeline.plugin_calls import reraise_interrupt, tidied
-from dsn_core.pipeline.settling import verdict_of
+from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import told
+from dsn_core.sending import pausing
+from dsn_core.sending.batch import Batch
+from dsn_core.sending.settling import verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
 

@@ -11,9 +11,11 @@ from django.db import connection, connections
 
 import dsn_core
 from dsn_core import emit
+from dsn_core.fanout import expander
 from dsn_core.models import Delivery, MessengerState
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.pipeline import due, fanout, run
+from dsn_core.queue import schedule
+from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 from dsn_core.testing import MemoryMessenger
 
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.django_db
 def leave_without_state(*known: str) -> None:
     """Deliveries are due, as after a restore: their messenger's state is missing, those of ``known`` are there."""
     emit("happened")
-    fanout.expand_due("default")
+    expander.expand_due("default")
     MessengerState.objects.all().delete()
     MessengerState.objects.bulk_create(MessengerState(messenger=name) for name in known)
 
@@ -39,7 +41,7 @@ KNOWN = [(), ("alpha",), ("zulu",), ("alpha", "zulu"), ("Alpha", "memo", "memory
 def test_due_work_is_found_without_its_messenger_state(known, signals, subscribe, people) -> None:
     subscribe(users=people)
     leave_without_state(*known)
-    assert run.drain("default").deliveries == 3
+    assert driver.drain("default").deliveries == 3
     assert statuses() == ["sent"] * 3
     assert set(MessengerState.objects.values_list("messenger", flat=True)) == {*known, "memory"}
 
@@ -63,9 +65,9 @@ def test_one_messenger_after_the_other_is_found(signals, subscribe, people) -> N
     signals.add(type("Other", (MemoryMessenger,), {"name": "other"}))
     subscribe(users=people, backends=[("memory", "plain"), ("other", "plain")])
     leave_without_state()
-    assert due.make_missing_known("default")
+    assert schedule.make_missing_known("default")
     assert list(MessengerState.objects.values_list("messenger", flat=True)) == ["memory", "other"]
-    assert not due.make_missing_known("default")
+    assert not schedule.make_missing_known("default")
 
 
 def test_looking_for_it_is_two_queries_that_follow_the_index(
@@ -76,7 +78,7 @@ def test_looking_for_it_is_two_queries_that_follow_the_index(
     signals.run()
     MessengerState.objects.bulk_create(MessengerState(messenger=f"m{number}") for number in range(5))
     with django_assert_num_queries(2) as captured:
-        assert not due.make_missing_known("default")
+        assert not schedule.make_missing_known("default")
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {captured[1]['sql']}")
@@ -86,7 +88,7 @@ def test_looking_for_it_is_two_queries_that_follow_the_index(
 
 
 def test_an_idle_look_is_one_query(signals, subscribe, people, django_assert_num_queries) -> None:
-    from dsn_core.pipeline.sending import Sender
+    from dsn_core.sending.sender import Sender
 
     subscribe(users=people)
     emit("happened")
@@ -113,16 +115,16 @@ def test_what_is_work(values: dict[str, Any], found: bool, signals, subscribe, p
 
     subscribe(users=people)
     emit("happened")
-    fanout.expand_due("default")
+    expander.expand_due("default")
     if values.get("not_before") == "later":
         values = {"not_before": timezone.now() + datetime.timedelta(hours=1)}
     Delivery.objects.update(**{"not_before": DatabaseNow(), **values})
-    assert due.look("memory", "default") == due.Look(found, is_doubted=False)
+    assert schedule.look("memory", "default") == schedule.Look(found, is_doubted=False)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_idle_workers_make_no_messenger(signals, subscribe, people, monkeypatch) -> None:
-    monkeypatch.setattr("dsn_core.runners.lanes.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.05)
     made: list[str] = []
 
     class Costly(MemoryMessenger):

@@ -10,9 +10,10 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
+from dsn_core.fanout import expander
 from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, MessengerState, Subscription
-from dsn_core.pipeline import fanout, waiting
+from dsn_core.queue import held
 
 pytestmark = pytest.mark.django_db
 
@@ -28,8 +29,8 @@ def checked() -> str:
 def test_nothing_waits_where_all_is_installed(signals, subscribe, fire, people) -> None:
     subscribe(users=people)
     fire()
-    fanout.expand_due(outbox())
-    assert list(waiting.problems(outbox())) == []
+    expander.expand_due(outbox())
+    assert list(held.problems(outbox())) == []
 
 
 def test_deliveries_without_their_template_are_counted_with_the_reason(

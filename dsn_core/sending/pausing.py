@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dsn_core.contracts.receipts import Receipt
 from dsn_core.models import MessengerState
 from dsn_core.models.delivery import Status
-from dsn_core.pipeline import pacing
-from dsn_core.pipeline.batch import Batch
-from dsn_core.pipeline.plugin_calls import announce
-from dsn_core.pipeline.settling import Verdict
+from dsn_core.plugins.calls import announce
+from dsn_core.sending import pacing
+from dsn_core.sending.batch import Batch
+from dsn_core.sending.settling import Verdict
 from dsn_core.signals import messenger_paused
 
 logger = logging.getLogger("dsn_core.sending")

@@ -14,12 +14,12 @@ from dsn_core.models import Event, Subscription
 from dsn_core.models.clock import DatabaseClock
 from dsn_core.models.delivery import ERROR_LENGTH
 from dsn_core.models.sql import storable
-from dsn_core.pipeline import holding
-from dsn_core.pipeline.claiming import Claim
-from dsn_core.pipeline.settling import backoff
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.kinds import RECEIVER_RESOLVERS
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import waits
+from dsn_core.queue.claiming import Claim
+from dsn_core.queue.waits import backoff
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _after(errors: Sequence[BaseException], event: Event, clock: DatabaseClock) 
     """When it is tried again, if it is. What lacks a resolver waits for it, and uses up no attempt."""
     if any(isinstance(error, UnknownName) for error in errors):
         now = clock.now()
-        if (wait := holding.wait_of(event.held_since, now)) is None:
+        if (wait := waits.wait_of(event.held_since, now)) is None:
             return {"status": Event.Status.FAILED}
         held = {"held_since": event.held_since or now, "attempts": max(event.attempts - 1, 0)}
         return {"status": Event.Status.PENDING, "not_before": clock.now(wait), **held}

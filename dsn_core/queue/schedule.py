@@ -14,7 +14,7 @@ from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, 
 from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow, now_sql
 from dsn_core.models.subscription import Priority
-from dsn_core.pipeline import environment
+from dsn_core.queue import environment
 
 
 def due_messengers(using: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Fan-out: an event becomes deliveries."""

@@ -1,0 +1,1 @@
+"""Sending: filter, address, render, hand over, settle, pace, report."""
