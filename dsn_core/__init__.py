@@ -1,7 +1,6 @@
-"""dsn-core turns any Django signal into messages to the right people.
+"""dsn-core turns any Django signal into messages to the right people: its public API.
 
-Everything a plugin author or a project needs by name. Importing this module imports no model and
-needs no Django that is set up.
+Importing it imports no model and does not need Django to be set up.
 """
 
 from __future__ import annotations
@@ -75,12 +74,11 @@ def emit(
     using: str | None = None,
     **signal_kwargs: Any,
 ) -> uuid.UUID | None:
-    """Say that something happened for which Django sends no signal (``bulk_create``, ``update``).
+    """Record an event for a change for which Django sends no signal (``bulk_create``, ``update``).
 
-    ``verb`` is a registered name; the triggers that match record their events, exactly as if the
-    signal had been sent with ``signal_kwargs``. ``using`` is the database the change was made in.
-    Returns the occurrence's id, or None when no trigger matched. As for signals, what goes wrong
-    (an unknown verb too) is logged, and raised only with ``DSN["STRICT"]``.
+    ``verb`` is a registered name. Triggers match as if the signal had been sent with ``signal_kwargs``. ``using`` is
+    the database in which the change was made. Returns the occurrence's id, or None when no trigger matched. As with
+    signals, errors (an unknown verb, too) are logged, and raised only with ``DSN["STRICT"]``.
     """
     return emit_many(verb, [action_object], actor_object=actor_object, target=target, using=using, **signal_kwargs)[0]
 
@@ -94,7 +92,7 @@ def emit_many(
     using: str | None = None,
     **signal_kwargs: Any,
 ) -> list[uuid.UUID | None]:
-    """The same for many action objects at once, whose events are one INSERT.
+    """:func:`emit` for many action objects, with one INSERT for all their events.
 
     ::
 
@@ -103,7 +101,7 @@ def emit_many(
 
     Returns for each of ``action_objects`` its occurrence's id, or None where no trigger matched.
     """
-    # It works with models, which cannot be imported before Django is set up.
+    # It imports models, which is not possible before Django is set up.
     from dsn_core.triggers import dispatch
 
     return dispatch.emit(
@@ -127,7 +125,7 @@ async def aemit_many(verb: str, action_objects: Iterable[Any], **parts: Any) -> 
 
 
 def refresh() -> None:
-    """Look for triggers that other processes changed, now instead of within ``REFRESH_SECONDS``."""
+    """Read the triggers that other processes changed now, instead of within ``REFRESH_SECONDS``."""
     from dsn_core.triggers.dispatch import trigger_cache
 
     trigger_cache.refresh(force=True)
@@ -142,16 +140,16 @@ def record_report(
     reason: str = "",
     using: str | None = None,
 ) -> bool:
-    """Record what a provider says later of a message that it took: ``"delivered"`` or ``"undelivered"``.
+    """Record a provider's later report about a message that it took: ``"delivered"`` or ``"undelivered"``.
 
-    ``messenger`` is the alias of the account whose provider speaks: a report about a delivery of another one is
+    ``messenger`` is the alias of the account that the report came for: a report about a delivery of another one is
     refused, and logged. The delivery is found by its message's id (``Message.id``, which a messenger can put into the
-    address that the provider calls; signed, where the provider's own signature leaves that address out), or by the
-    provider's own id. May be repeated: the first report stays. A delivery whose outcome was *unknown* is *sent* once
-    it is reported delivered.
+    callback URL; signed, where the provider's own signature does not cover that URL), or by the provider's own id.
+    May be repeated: the first report stays. A delivery whose outcome was *unknown* becomes *sent* when it is reported
+    delivered.
 
     ``using`` is the database of the deliveries, by default where they are written. Returns False when this messenger
-    has no such delivery (yet). Raises ``ValueError`` for another state, or when nothing says which delivery.
+    has no such delivery (yet). Raises ``ValueError`` for another state, or when no id is given.
     """
     from dsn_core.intake import record as intake
     from dsn_core.sending import reporting
@@ -167,10 +165,10 @@ def record_report(
 
 
 def find_users(messenger: str, address: str) -> QuerySet[Any]:
-    """The users whose address for ``messenger`` (its name or alias) this is: a queryset of the user model.
+    """The users with this address for ``messenger`` (its name or alias): a queryset of the user model.
 
-    Where addresses are is what ``DSN["ADDRESSES"]``, the messenger's class and ``DSN["PROFILE_MODEL"]`` say. Raises
-    :class:`~dsn_core.exceptions.ConfigurationError` when nothing says it.
+    ``DSN["ADDRESSES"]``, the messenger's class and ``DSN["PROFILE_MODEL"]`` say where addresses are. Raises
+    :class:`~dsn_core.exceptions.ConfigurationError` when none of them does.
     """
     from dsn_core.sending import addresses
 
@@ -180,24 +178,23 @@ def find_users(messenger: str, address: str) -> QuerySet[Any]:
 def store_address(user: Any, messenger: str, address: str) -> None:
     """Store the user's address for ``messenger``, where :func:`find_users` looks for it; an empty one removes it.
 
-    A profile's row that is missing is made. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the path
-    leads to nothing that can be saved, or the field refuses the address.
+    Creates the profile's row when it is missing. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the
+    path leads to nothing that can be saved, or the field refuses the address.
     """
     from dsn_core.sending import addresses
 
     addresses.store(user, messenger, address)
 
 
-# What the runners of plugins call. It works with models, and is therefore imported when it is called.
+# Called by the runners of plugins. These import models, so the imports are inside the functions.
 
 
 def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
     """Make the deliveries of all events that are due, and return how many events were worked on.
 
-    For runners, in a process of theirs. ``using`` is what :meth:`BaseRunner.wake` was given; None is
-    the database in which events are recorded. Works until nothing is due, or for ``seconds``: an
-    event whose turn has not come by then stays due. Safe beside any other worker. Raises
-    ``django.db.Error`` when the database is away.
+    For runners, in their own process. ``using`` is the argument of :meth:`BaseRunner.wake`; None is the database in
+    which events are recorded. Works until nothing is due, or for ``seconds``: events that are not begun by then stay
+    due. Safe beside any other worker. Raises ``django.db.Error`` when the database cannot be reached.
     """
     from dsn_core.runners import steps
 
@@ -207,8 +204,8 @@ def expand_due(using: str | None = None, *, seconds: float | None = None) -> int
 def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
     """Send the deliveries of ``messenger`` (a name, or an account) that are due, and return how many were worked on.
 
-    The same as :func:`expand_due` otherwise: until nothing is due, the messenger pauses, or
-    ``seconds`` have passed. Waits for the messenger's rate. A message that was begun is finished.
+    Otherwise like :func:`expand_due`: works until nothing is due, the messenger pauses, or ``seconds`` have passed.
+    Waits for the messenger's rate. A message that was begun is finished.
     """
     from dsn_core.runners import steps
 
@@ -216,10 +213,7 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
 
 
 def due_messengers(using: str | None = None) -> list[str]:
-    """The messengers and accounts that have deliveries to send now, for :func:`send_due`. One query.
-
-    Those that pause are not among them.
-    """
+    """The messengers and accounts with deliveries for :func:`send_due`, without those that pause. One query."""
     from dsn_core.runners import steps
 
     return steps.due_messengers(using)

@@ -1,6 +1,6 @@
 """Internals of Django and Python that dsn-core leans on, each with its reason.
 
-``tests/test_django_internals.py`` fails when one of them changes. What a thread has of Django's is in
+``tests/test_django_internals.py`` fails when one of them changes. Those about the state of a thread are in
 :mod:`dsn_core._thread_state`.
 """
 
@@ -22,8 +22,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.transaction import TransactionManagementError
 
-#: There is no public parser of regular expressions: :mod:`dsn_core.conditions.patterns` bounds the worst case of a
-#: pattern by its tree, and refuses what it does not know in there.
+#: There is no public parser of regular expressions: :mod:`dsn_core.conditions.patterns` bounds a pattern's worst case
+#: by its syntax tree, and refuses nodes that it does not know.
 regex_codes: Any = re._constants  # type: ignore[attr-defined]
 regex_parser: Any = re._parser  # type: ignore[attr-defined]
 
@@ -33,13 +33,13 @@ _GREEN_THREADS: Final = frozenset({"eventlet", "gevent", "greenlet"})
 
 
 class LateAtomic(transaction.Atomic):
-    """A block of ``atomic()`` inside a transaction whose savepoint is set when the first query comes.
+    """An ``atomic()`` block inside a transaction that sets its savepoint at the first query.
 
-    Reason: a savepoint costs two statements in the code that fired a signal, and most blocks ask the database nothing.
+    Reason: a savepoint costs two statements in the code that fired a signal, and most blocks run no query.
     Leans on: the connection's ``savepoint_ids``, ``atomic_blocks``, ``execute_wrappers``, ``closed_in_transaction``.
 
-    The savepoint has its name from the beginning: by it, Django knows what a rollback takes off the list of what is
-    to be done on commit.
+    The savepoint has its name from the beginning: by the name, Django finds the on-commit functions that a rollback
+    removes.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -57,7 +57,7 @@ class LateAtomic(transaction.Atomic):
     def _before(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         if not self._is_set:
             connection, held = self._connection, self._connection.execute_wrappers
-            # Not by way of the blocks within this one, which would set their savepoints before it.
+            # Without the wrappers of inner blocks, which would set their savepoints before this one.
             connection.execute_wrappers = held[: held.index(self._before)]
             try:
                 with connection.cursor() as cursor:
@@ -78,31 +78,31 @@ class LateAtomic(transaction.Atomic):
             connection.savepoint_ids.pop()
             connection.atomic_blocks.pop()
             if not connection.closed_in_transaction:
-                # The code that asked for a rollback had done nothing yet.
+                # No query ran in this block, so there is nothing to roll back.
                 connection.needs_rollback = False
         if kind is None and connection.needs_rollback:
-            # atomic() would say nothing here, nor where it ends the transaction.
+            # atomic() would raise nothing here, nor at the end of the transaction.
             raise TransactionManagementError("The transaction is lost, and the error that said so was swallowed.")
 
 
 def callbacks_on_commit(connection: BaseDatabaseWrapper) -> list[Any]:
     """The functions that the open transaction of ``connection`` will call on commit.
 
-    Reason: Django tells of no rollback; what is gone from this list was rolled back.
+    Reason: Django reports no rollback; a function that is no longer in this list was rolled back.
     Leans on: ``run_on_commit``, a list of tuples whose second item is the function.
     """
     return [entry[1] for entry in connection.run_on_commit]
 
 
 def after_commit_first(connection: BaseDatabaseWrapper, mark: Callable[[], None], finish: Callable[[], None]) -> None:
-    """After the commit of the open transaction, have ``mark`` called, then ``finish``, before what others wait for.
+    """Call ``mark``, then ``finish``, after the commit of the open transaction, before all other on-commit functions.
 
-    A rollback of the savepoint that is open now takes ``mark`` along. ``finish`` is called once for all marks, whatever
-    savepoints were rolled back. Both are methods, and raise nothing.
-    Reason: one that was registered earlier, is not robust and raises keeps Django from calling those after it; and the
-    first that is called cannot know which of the others are still to come.
+    A rollback of the savepoint that is open now also removes ``mark``. ``finish`` is called once for all marks,
+    whichever savepoints were rolled back. Both are methods, and raise nothing.
+    Reason: an earlier function that is not robust and raises keeps Django from calling those after it; and the first
+    function that is called cannot know which others will follow.
     Leans on: ``run_on_commit``, tuples of savepoint ids, function and whether it is robust, called in their order; a
-    rollback to a savepoint drops those that have its id, and none other.
+    rollback to a savepoint removes exactly those that have its id.
     """
     entries: list[Any] = connection.run_on_commit
     place = next((number for number, entry in enumerate(entries) if entry[1] == finish), None)
@@ -113,12 +113,12 @@ def after_commit_first(connection: BaseDatabaseWrapper, mark: Callable[[], None]
 
 
 def is_to_come(connection: BaseDatabaseWrapper, finish: Callable[[], None]) -> bool:
-    """Whether the open transaction will call ``finish`` (see :func:`after_commit_first`), should it be committed."""
+    """Whether the open transaction will call ``finish`` after its commit (see :func:`after_commit_first`)."""
     return any(entry[1] == finish for entry in connection.run_on_commit)
 
 
 def open_savepoints(connection: BaseDatabaseWrapper) -> set[str]:
-    """The ids of the savepoints in which a statement stands now. Those of one transaction never come again."""
+    """The ids of the savepoints that are open now. Ids are never used again."""
     return set(connection.savepoint_ids)
 
 
@@ -142,7 +142,7 @@ def is_being_deserialized(instance: Model) -> bool:
 
 
 def asgi_request() -> ThreadSensitiveContext | None:
-    """The object that stands for the ASGI request at hand; None outside of one.
+    """The object that identifies the current ASGI request; None outside of one.
 
     Reason: Django may send ``request_started`` in a task whose context variables the view does not see; both see this.
     Leans on: the context variable ``thread_sensitive_context`` of asgiref's ``SyncToAsync``.
@@ -151,18 +151,18 @@ def asgi_request() -> ThreadSensitiveContext | None:
 
 
 def is_historical(sender: Any) -> bool:
-    """Whether ``sender`` is a model of a migration's state, or the one of applied migrations.
+    """Whether ``sender`` is a historical model of a migration, or the model of applied migrations.
 
-    Reason: they are no news to the project. Leans on the name of their modules.
+    Reason: their changes concern no trigger. Leans on the name of their modules.
     """
     return isinstance(sender, type) and sender.__module__ in ("__fake__", "django.db.migrations.recorder")
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether ``error`` is meant for the process, the request or the green thread, not for the code that it came from.
+    """Whether ``error`` is meant for the process, the request or the green thread, so that it must be raised again.
 
-    So it must go on: Ctrl-C; what a signal handler raised (gunicorn's time-out, Celery's soft time limit); what gevent
-    and eventlet throw into a green thread (``gevent.Timeout``, ``GreenletExit``).
+    Ctrl-C; errors raised by a signal handler (gunicorn's time-out, Celery's soft time limit); those that gevent and
+    eventlet raise in a green thread (``gevent.Timeout``, ``GreenletExit``).
     """
     if isinstance(error, KeyboardInterrupt):
         return True
@@ -172,7 +172,7 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def _is_of_green_threads(error: BaseException) -> bool:
-    # By the names of their modules: importing gevent to ask would do harm where it is not used.
+    # By module names, since importing gevent where it is not used has side effects.
     return any(cls.__module__.partition(".")[0] in _GREEN_THREADS for cls in type(error).__mro__)
 
 
@@ -204,10 +204,10 @@ def _codes_of_signal_handlers() -> Iterator[CodeType]:
 
 
 class LazyReferences:
-    """The references to models by name that no model has answered yet, as they are now.
+    """The references by name to models that are not loaded yet, as they are now.
 
     Reason: a plugin may import its models before it turns out that its app is not installed; a reference to a model
-    that never comes is then a check *error* of Django's, at which every command stops.
+    that is never loaded is an *error* of Django's checks, at which every command stops.
     Leans on: ``apps._pending_operations``, lists of functions by app label and model name.
     """
 
@@ -215,7 +215,7 @@ class LazyReferences:
         self._known = {key: list(waiting) for key, waiting in _pending_operations().items()}
 
     def forget_later_ones(self) -> None:
-        """Drop those that were made since."""
+        """Remove the references that were added since."""
         pending = _pending_operations()
         pending.clear()
         pending.update(self._known)

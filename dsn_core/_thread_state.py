@@ -1,4 +1,4 @@
-"""What a thread has of Django's that the code of plugins may change: language, time zone, connections.
+"""The state of a thread that the code of plugins may change: language, time zone, database connections.
 
 As in :mod:`dsn_core._django`, these are internals, and ``tests/test_django_internals.py`` fails when they change.
 """
@@ -16,20 +16,20 @@ from django.utils.translation import get_language, trans_real
 
 
 def _language() -> Any:
-    """Where Django keeps the language that this thread, or task, activated. It is another object after a reload."""
+    """The object that holds the active language of this thread or task. A reload of translations replaces it."""
     return trans_real._active  # type: ignore[attr-defined]
 
 
 def _time_zone() -> Any:
-    """The same of the time zone."""
+    """The object that holds the active time zone of this thread or task."""
     return timezone._active  # type: ignore[attr-defined]
 
 
 class ThreadState:
-    """The language, the time zone and the database connections of this thread, to be put back later.
+    """The language, the time zone and the database connections of this thread, to be restored later.
 
     Reason: Django restores a language and a time zone only for code that uses its context managers, and never ends a
-    transaction that was left open. Leans on: ``_active`` of Django's translation and time zone, which hold ``value``
+    transaction that was left open. Leans on: ``_active`` of Django's translation and time zone, which have ``value``
     while one is activated; the connection's ``atomic_blocks``, ``in_atomic_block``, ``autocommit``.
     """
 
@@ -45,7 +45,7 @@ class ThreadState:
         self.rolled_back = False
 
     def looks_unchanged(self) -> bool:
-        """Whether nothing differs of what can be seen for next to nothing: not a connection that was opened since."""
+        """Whether nothing differs, as far as a cheap test shows: connections opened since are not looked at."""
         return (
             getattr(_language(), "value", None) is self._language
             and getattr(_time_zone(), "value", None) is self._time_zone
@@ -58,10 +58,10 @@ class ThreadState:
         )
 
     def restore(self) -> list[str]:
-        """Put back what differs; return what did, in words."""
+        """Restore what differs, and return it in words."""
         changed = []
         if getattr(_language(), "value", None) is not self._language:
-            # Its translation.override() may leave the language activated that was only the default before.
+            # A plugin's translation.override() may leave the default language activated.
             if get_language() != self._language_code:
                 changed.append("another language")
             _activate(_language(), self._language)
@@ -73,7 +73,7 @@ class ThreadState:
         return changed
 
     def _restore_connection(self, connection: BaseDatabaseWrapper) -> Iterator[str]:
-        # One that the plugin opened: as Django opens them.
+        # For a connection that the plugin opened: the state in which Django opens one.
         as_opened = (0, connection.settings_dict["AUTOCOMMIT"], False)
         blocks, autocommit, was_closed = self._connections.get(connection, as_opened)
         if len(connection.atomic_blocks) > blocks:
@@ -99,7 +99,7 @@ class ThreadState:
 
 
 def _autocommit(connection: BaseDatabaseWrapper) -> Any:
-    # Before it is connected, the connection itself says False.
+    # Before it is connected, connection.autocommit is False.
     return connection.settings_dict["AUTOCOMMIT"] if connection.connection is None else connection.autocommit
 
 
@@ -116,21 +116,21 @@ def _roll_back_block(connection: BaseDatabaseWrapper) -> None:
     try:
         connection.atomic_blocks[-1].__exit__(RuntimeError, error, None)
     except Error:
-        # Rolling back failed: the server ends what a closed connection had begun.
+        # Rolling back failed: the server does it when the connection is closed.
         drop(connection)
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:
     """Close ``connection``, so that the next query opens a new one.
 
-    Reason: MySQL's driver refuses to close what is closed. Leans on: Django forgets the driver's connection then, too.
+    Reason: MySQL's driver raises when it is closed already. Leans on: Django forgets the driver's connection even then.
     """
     with contextlib.suppress(Error):
         connection.close()
 
 
 def _is_closed(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the driver's connection was closed without Django's knowledge. Asks the driver, not the server."""
+    """Whether the driver's connection was closed without Django's knowledge. Sends nothing to the server."""
     raw: Any = connection.connection
     if raw is None:
         return False

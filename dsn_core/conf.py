@@ -1,4 +1,4 @@
-"""The ``DSN`` setting: its defaults, and what can be wrong with it."""
+"""The ``DSN`` setting: its defaults and its validation."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Settings:
     PLUGINS: Sequence[str] | None = None
     #: The name of the environment that this process runs in, such as "production". The database remembers it.
     ENVIRONMENT: str = ""
-    #: None: messages go to everybody. A list: only to addresses that one of its patterns fits, as ``*@example.org``.
+    #: None: messages go to every address. A list: only to addresses that match a pattern of it, as ``*@example.org``.
     ONLY_TO: Sequence[str] | None = None
-    #: Plugins that are taken away, of whatever source.
+    #: Plugins that are not loaded, whatever their source.
     DISABLED_PLUGINS: Sequence[str] = ()
-    #: Options of the messengers, by alias. Their texts do not print, since any of them may be a secret.
+    #: Options of the messengers, by alias. Their texts are masked when printed, since any of them may be a secret.
     MESSENGERS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     #: Where a user's address for a messenger is: ``{"sms": "profile.phone"}``, paths from the user.
     ADDRESSES: Mapping[str, str] = field(default_factory=dict)
-    #: The model, one-to-one with the user, that holds the addresses which no path is given for.
+    #: The model, one-to-one with the user, that holds the addresses of messengers without a path.
     PROFILE_MODEL: str = "dsn_core.Profile"
     #: Path from the user to the language of their messages; empty: the site's ``LANGUAGE_CODE``.
     LANGUAGE_PATH: str = ""
     #: Path from the user to the time zone of their messages; empty: the site's ``TIME_ZONE``.
     TIME_ZONE_PATH: str = ""
-    #: Seconds after which a process follows triggers that another process changed.
+    #: Seconds after which a process reads triggers that another process changed.
     REFRESH_SECONDS: float = 5
-    #: Raise what goes wrong while an event is recorded, instead of logging it. For tests.
+    #: Raise errors that occur while an event is recorded, instead of logging them. For tests.
     STRICT: bool = False
     #: Seconds for which the ``immediate`` runner works before it leaves the rest to a worker.
     IMMEDIATE_SECONDS: float = 5
@@ -55,26 +55,26 @@ class Settings:
     MAX_PAYLOAD_BYTES: int = 524_288
     #: Bytes a rendered message may have, all its parts together; a larger one fails.
     MAX_MESSAGE_BYTES: int = 10_000_000
-    #: How deep messages may cause messages, before it counts as a loop.
+    #: How many times in a row messages may cause further messages, before that counts as a loop.
     MAX_DEPTH: int = 3
-    #: Names of fields, arguments and keys whose values are never stored, beside those that sound secret.
+    #: Names of fields, arguments and keys whose values are never stored, in addition to names that sound secret.
     SENSITIVE_FIELDS: Sequence[str] = ()
-    #: Names that sound secret and are stored all the same, unless ``SENSITIVE_FIELDS`` names them.
+    #: Names that sound secret but are stored, unless ``SENSITIVE_FIELDS`` names them.
     PLAIN_FIELDS: Sequence[str] = ()
 
 
-#: The setting as it was when it was last read, and what came of it.
+#: The setting when it was last read, and the settings made from it.
 _read: tuple[dict[Any, Any], Settings] = ({}, Settings())
 
 
 def current() -> Settings:
-    """The settings as they are now. What is unusable has its default; the system checks say so."""
+    """The settings as they are now. An unusable value is replaced by its default, which a system check reports."""
     global _read  # noqa: PLW0603 - one pair, replaced whole: safe from any thread
     given = getattr(settings, "DSN", None)
     if not isinstance(given, Mapping):
         return Settings()
     held, found = _read
-    # Asked for by each signal that matches. Compared, since tests change the setting in place.
+    # Called for each signal that matches. Compared by value, since tests change the setting in place.
     if held == given:
         return found
     usable = {name: value for name, value in given.items() if name in _hints() and not _misfit(name, value)}
@@ -84,7 +84,7 @@ def current() -> Settings:
             usable[name] = ()
     kept = dict(given)
     if "MESSENGERS" in usable:
-        # A copy, which is equal to what was given until that is changed in place.
+        # A copy, equal to the given dict until that is changed in place.
         usable["MESSENGERS"] = kept["MESSENGERS"] = hide(usable["MESSENGERS"])
     found = Settings(**usable)
     _read = (kept, found)
@@ -97,7 +97,7 @@ def _hints() -> dict[str, Any]:
     return typing.get_type_hints(Settings)
 
 
-#: The least that a number may be, where that is not 0, and the most.
+#: The least value of a number, where that is not 0, and the greatest.
 _LEAST: Final = {"MAX_ATTEMPTS": 1, "LEASE_SECONDS": 0.01, "MAX_PAYLOAD_BYTES": 100, "MAX_MESSAGE_BYTES": 100}
 _MOST: Final = {"LEASE_SECONDS": 30 * 86_400, "REFRESH_SECONDS": 86_400, "MAX_ATTEMPTS": 32_767, "MAX_DEPTH": 1_000}
 _MOST_OF_ALL: Final = 2**31 - 1
@@ -105,7 +105,7 @@ _MOST_OF_ALL: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with the setting: what, and the way out. ``kind`` decides the id of the system check."""
+    """One error in the setting, and the way out. ``kind`` decides the id of the system check."""
 
     kind: Literal["not a dict", "unknown", "unusable"]
     message: str
@@ -122,7 +122,7 @@ def problems() -> list[Problem]:
             Problem(
                 "not a dict",
                 f"The setting DSN is {type(given).__name__}, but dsn-core expects a dict.",
-                "If another package uses the name DSN (for a connection string, say), give that one another name.",
+                "If another package uses the name DSN (for a connection string, say), rename that setting.",
             )
         ]
     known = _hints()
@@ -142,7 +142,7 @@ def problems() -> list[Problem]:
 
 
 def misfit(name: str) -> str:
-    """What is wrong with the value that the setting ``name`` was given; empty when nothing is."""
+    """What is wrong with the given value of the setting ``name``; empty when nothing is."""
     given = getattr(settings, "DSN", None)
     return _misfit(name, given[name]) if isinstance(given, Mapping) and name in given else ""
 
@@ -177,12 +177,12 @@ def _misfit(name: str, value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A plain value; of all else only its type, since options put under a wrong name hold secrets."""
+    """The ``repr`` of a plain value, else the type's name: options put under a wrong name may hold secrets."""
     return repr(value) if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
 
 
 def _mapping_misfit(name: str, value: Any) -> str:
-    # The values are never shown: a messenger's options hold its secrets.
+    # The values are never shown: a messenger's options hold secrets.
     inner: type = str if name == "ADDRESSES" else Mapping
     if not isinstance(value, Mapping):
         return f"must be a dict, not {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""What surrounds the code that fires signals: who acts, whether it is muted, which message caused it."""
+"""The context of the code that fires signals: the acting user, whether it is muted, and how deep it is in sending."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ R = TypeVar("R")
 
 _depth: ContextVar[int] = ContextVar("dsn_depth", default=0)
 _muted: ContextVar[bool] = ContextVar("dsn_muted", default=False)
-#: Gives the acting user. Called only when somebody asks: whom a request belongs to may be a query.
+#: Returns the acting user. Called only when it is needed: finding a request's user may cost a query.
 _acting: ContextVar[Callable[[], Any] | None] = ContextVar("dsn_acting", default=None)
 
-#: Whether signals are to be ignored here and now.
+#: Whether signals are ignored in this block.
 is_muted: Callable[[], bool] = _muted.get
 
 
@@ -31,7 +31,7 @@ def depth() -> int:
 
 @contextlib.contextmanager
 def working_on(event_depth: int) -> Iterator[None]:
-    """Signals fired within are one deeper than ``event_depth``, and nothing that the code around us does."""
+    """Signals in this block are one deeper than ``event_depth``; ``muted`` and ``acting`` outside have no effect."""
     depth_token, muted_token, acting_token = _depth.set(event_depth + 1), _muted.set(False), _acting.set(None)
     try:
         yield
@@ -43,7 +43,7 @@ def working_on(event_depth: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deeper() -> Iterator[None]:
-    """Signals fired within are one deeper than those of the code around it."""
+    """Signals fired in this block are one deeper than those of the code around it."""
     token = _depth.set(_depth.get() + 1)
     try:
         yield
@@ -52,7 +52,7 @@ def deeper() -> Iterator[None]:
 
 
 class _Block(contextlib.AbstractContextManager[None]):
-    """A ``with`` block in which a context variable has a value; also a decorator of functions, async ones too."""
+    """A ``with`` block in which a context variable has a value; also a decorator of plain and async functions."""
 
     def __init__(self, variable: ContextVar[Any], value: Any) -> None:
         self._variable, self._value = variable, value
@@ -65,7 +65,7 @@ class _Block(contextlib.AbstractContextManager[None]):
         self._variable.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        # Each call enters a block of its own: calls can be under way at once, in threads and tasks.
+        # Each call enters its own block: several calls can run at once, in threads and tasks.
         if iscoroutinefunction(function):
 
             async def inner_async(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -83,10 +83,9 @@ class _Block(contextlib.AbstractContextManager[None]):
 
 
 def muted() -> _Block:
-    """Signals that are sent within this block, and what is emitted there, match no trigger.
+    """Signals that are sent, and changes that are emitted, within this block match no trigger.
 
-    For imports, for fixtures, for tests. Holds for the code of the block, in its thread or task;
-    not for other threads. Also a decorator::
+    For imports, fixtures and tests. Holds in the thread or task of the block only. Also a decorator::
 
         with muted():
             Movie.objects.create(name="an old one")
@@ -95,11 +94,10 @@ def muted() -> _Block:
 
 
 def acting(user: Any) -> _Block:
-    """Within this block ``user`` is the actor object of every signal that does not itself say who acted.
+    """Within this block ``user`` is the actor object of every signal that has none itself, as those of models.
 
-    Signals of models say nothing about it. ``user`` is a user, or an instance of any model; None and
-    anonymous users are nobody. A middleware does this for requests:
-    ``dsn_core.middleware.ActingUserMiddleware``. Also a decorator::
+    ``user`` is an instance of the user model or of any other; None and anonymous users mean that there is no actor.
+    For requests, ``dsn_core.middleware.ActingUserMiddleware`` does this. Also a decorator::
 
         with acting(ann):
             movie.save()
@@ -114,12 +112,12 @@ def acting(user: Any) -> _Block:
 
 
 def acting_as(find: Callable[[], Any]) -> _Block:
-    """The same, with the user that ``find()`` returns when somebody asks."""
+    """:func:`acting` with the user that ``find()`` returns, called when the user is needed."""
     return _Block(_acting, find)
 
 
 def acting_user() -> Model | None:
-    """Who acts here and now, or None."""
+    """The acting user of this block, or None."""
     find = _acting.get()
     user = None if find is None else find()
     return user if isinstance(user, Model) else None

@@ -1,4 +1,4 @@
-"""What an error of the database means for the statement that met it: try the transaction again, wait, or mend it."""
+"""Kinds of database errors: conflicts, errors that pass by themselves, lost connections."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from django.db.utils import Error, InterfaceError, OperationalError
 
-#: Two transactions could not both be right: only the whole transaction, run again, can be.
-#: PostgreSQL's names for a serialization failure and a deadlock.
+#: Conflicts of two transactions, where the whole transaction must be run again.
+#: PostgreSQL: a serialization failure and a deadlock.
 _CONFLICT_STATES: Final = frozenset({"40001", "40P01"})
-#: MySQL's and MariaDB's: a deadlock, and a row that has changed since it was read.
+#: MySQL and MariaDB: a deadlock, and a row that has changed since it was read.
 _CONFLICT_NUMBERS: Final = frozenset({1213, 1020})
 
-#: After these MySQL and MariaDB may have rolled back the whole transaction, and say nothing of it later.
+#: After these MySQL and MariaDB may have rolled back the whole transaction, without a later error.
 _ROLLED_BACK: Final = _CONFLICT_NUMBERS | {1205}
 
 #: Classes of PostgreSQL's errors (the first two letters) that pass: no connection, no room.
@@ -22,19 +22,19 @@ _PASSING_CLASSES: Final = frozenset({"08", "53"})
 #: A transaction that may only read (a standby after a fail-over), an object in use, a lock not available, a statement
 #: that took too long; a server that shuts down, starts or recovers.
 _PASSING_STATES: Final = frozenset({"25006", "55006", "55P03", "57014", "57P01", "57P02", "57P03", "58030"})
-#: The same of MySQL and MariaDB: connections and other resources that are used up, a full disk or table, a server that
-#: shuts down or may only be read, a lock or a statement that took too long, a table changed since the snapshot.
+#: MySQL and MariaDB: connections and other resources that are used up, a full disk or table, a server that shuts down
+#: or may only be read, a lock or a statement that took too long, a table changed since the snapshot.
 _PASSING_NUMBERS: Final = frozenset(
     {1021, 1040, 1041, 1053, 1114, 1203, 1205, 1226, 1290, 1317, 1412, 1615, 1637, 1792, 1836, 1969, 3024, 3572}
 )
-#: And connections that failed: the last are what the client itself says.
+#: Their numbers for failed connections; those from 2000 come from the client library.
 _LOST_NUMBERS: Final = frozenset({1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
-#: SQLite's: busy, locked, read-only, interrupted, a failing or full disk, a file that cannot be opened.
+#: SQLite: busy, locked, read-only, interrupted, a failing or full disk, a file that cannot be opened.
 _PASSING_CODES: Final = frozenset({5, 6, 8, 9, 10, 13, 14})
 
 
 def is_conflict(error: BaseException | None) -> bool:
-    """Whether ``error``, or what it came from, is a serialization failure or a deadlock."""
+    """Whether ``error``, or an error that led to it, is a serialization failure or a deadlock."""
     return any(_state(item) in _CONFLICT_STATES or _number(item) in _CONFLICT_NUMBERS for item in _chain(error))
 
 
@@ -44,7 +44,7 @@ def may_have_rolled_back(error: BaseException | None) -> bool:
 
 
 def will_pass(error: BaseException) -> bool:
-    """Whether the same statement may succeed later, in a transaction of its own: nothing is wrong with it."""
+    """Whether the same statement may succeed later in a new transaction: nothing is wrong with the statement."""
     if is_conflict(error) or is_without_connection(error):
         return True
     return isinstance(error, Error) and (
@@ -56,12 +56,12 @@ def will_pass(error: BaseException) -> bool:
 
 
 def is_without_connection(error: BaseException) -> bool:
-    """Whether it was the connection that failed. Then nobody knows whether the server executed the statement."""
+    """Whether the connection failed. Then it is unknown whether the server executed the statement."""
     if not isinstance(error, InterfaceError | OperationalError) or error.__cause__ is None:
         return False
     if isinstance(error.__cause__, sqlite3.Error):
         return False
-    # Of a connection that broke, or was never made, PostgreSQL's driver knows no state.
+    # For a connection that broke, or was never made, PostgreSQL's driver has no SQLSTATE.
     is_unnamed = not _state(error) and _number(error) is None
     return (
         is_unnamed
@@ -81,19 +81,19 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _driver(error: BaseException) -> Any:
-    """The driver's own error, which Django's was made of."""
+    """The driver's error inside Django's."""
     return error.__cause__ if isinstance(error, Error) and error.__cause__ is not None else error
 
 
 def _state(error: BaseException) -> str:
-    """The SQLSTATE, where the driver is one of PostgreSQL's."""
+    """The SQLSTATE of PostgreSQL's drivers, else an empty text."""
     driver = _driver(error)
     state = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
     return state if isinstance(state, str) else ""
 
 
 def _number(error: BaseException) -> int | None:
-    """The number that MySQL or MariaDB gives its errors."""
+    """The error number of MySQL and MariaDB."""
     if not isinstance(error, Error) or isinstance(error.__cause__, sqlite3.Error):
         return None
     return error.args[0] if error.args and isinstance(error.args[0], int) else None
@@ -101,5 +101,5 @@ def _number(error: BaseException) -> int | None:
 
 def _sqlite_code(error: BaseException) -> int | None:
     code = getattr(_driver(error), "sqlite_errorcode", None)
-    # What is above the first byte says more exactly what the first byte says.
+    # The higher bytes only specialise the code in the first byte.
     return code & 0xFF if isinstance(code, int) else None

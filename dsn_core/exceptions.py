@@ -4,7 +4,7 @@
 
     DSNError
     ├── ConfigurationError        settings, options or stored rows that cannot work
-    │   └── UnknownName           a name that nothing installed carries
+    │   └── UnknownName           a name that nothing installed has
     ├── ContractError             a plugin class that does not keep its contract
     ├── InvalidAddress            an address that its messenger cannot use
     ├── PayloadError              an event's payload that cannot be read back
@@ -28,10 +28,10 @@ class ConfigurationError(DSNError):
 
 
 class UnknownName(ConfigurationError):
-    """Nothing that is installed carries this name.
+    """Nothing that is installed has this name.
 
-    ``kind`` is what was looked for ("messenger", "verb", ...), ``name`` what was asked for,
-    ``known`` the names there are; the message proposes the nearest one.
+    ``kind`` says of what it is the name ("messenger", "verb", ...), ``known`` lists the names that exist; the message
+    proposes the nearest one.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, advice: str = "") -> None:
@@ -48,11 +48,11 @@ class InvalidAddress(DSNError):
 
 
 class PayloadError(DSNError):
-    """The payload of an event cannot be read back, e.g. because its model is gone."""
+    """The payload of an event cannot be read back, e.g. because its model was removed."""
 
 
 class NotStored(PayloadError):
-    """A template, a path or code uses a value that was too large, of no known type, or secret: the event has it not."""
+    """A template, a path or code uses a value that the event does not hold: too large, of no known type, or secret."""
 
 
 class RenderingError(DSNError):

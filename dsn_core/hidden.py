@@ -1,4 +1,4 @@
-"""Texts that do not print: secrets, on their way from the settings to the function that needs them."""
+"""Texts that are masked when printed: secrets, on their way from the settings to the function that needs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SHOWN: Final = "'***'"
 
 
 class Secret(str):
-    """A text as any other, whose ``repr`` does not show it: error reports print the ``repr`` of each local variable."""
+    """A text whose ``repr`` does not show it: error reports print the ``repr`` of each local variable."""
 
     __slots__ = ()
 
@@ -18,14 +18,14 @@ class Secret(str):
 
 
 class SecretBytes(bytes):
-    """The same of bytes."""
+    """:class:`Secret` for bytes."""
 
     def __repr__(self) -> str:
         return _SHOWN
 
 
 def hide(value: Any) -> Any:
-    """``value`` with each text and each bytes in it as one that does not print; dicts and lists are copied."""
+    """``value`` with each text and each bytes in it masked when printed; dicts and lists are copied."""
     if type(value) is str:
         return Secret(value)
     if type(value) is bytes:
@@ -34,7 +34,7 @@ def hide(value: Any) -> Any:
 
 
 def reveal(value: Any) -> Any:
-    """What :func:`hide` was given."""
+    """The value that :func:`hide` was given."""
     if type(value) is Secret:
         return str(value)
     if type(value) is SecretBytes:

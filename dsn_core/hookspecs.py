@@ -1,7 +1,7 @@
 """The hooks that a plugin can implement.
 
-Hooks register, objects act: each is called once, when plugins are loaded, and returns classes.
-Nothing is sent, filtered or encoded inside a hook call.
+Hooks only register: each is called once, when plugins are loaded, and returns classes. Nothing is sent, filtered or
+encoded inside a hook call.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def dsn_messengers() -> Iterable[type[BaseMessenger]]:
-    """Messenger classes: what delivers."""
+    """Messenger classes: they deliver messages."""
 
 
 @hookspec
 def dsn_message_templates() -> Iterable[type[BaseMessageTemplate]]:
-    """Message template classes: what the message is."""
+    """Message template classes: they make the messages."""
 
 
 @hookspec
 def dsn_receiver_resolvers() -> Iterable[type[BaseReceiverResolver]]:
-    """Receiver resolver classes: whom, chosen when the event happens."""
+    """Receiver resolver classes: they choose the receivers of an event."""
 
 
 @hookspec
 def dsn_receiver_filters() -> Iterable[type[BaseReceiverFilter]]:
-    """Receiver filter classes: who must not get a message."""
+    """Receiver filter classes: they exclude receivers from messages."""
 
 
 @hookspec
 def dsn_signals() -> Iterable[SignalRegistration]:
-    """Signal registrations: what can be a trigger's verb."""
+    """Signal registrations: the verbs that triggers can use."""
 
 
 @hookspec
 def dsn_runners() -> Iterable[type[BaseRunner]]:
-    """Runner classes: what wakes the pipeline up."""
+    """Runner classes: they start the pipeline after a commit."""
 
 
 @hookspec
 def dsn_codecs() -> Iterable[type[BaseCodec]]:
-    """Codec classes: how an argument's type survives in an event."""
+    """Codec classes: they store arguments of a type in events and read them back."""
 
 
 @hookspec

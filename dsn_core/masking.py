@@ -1,4 +1,4 @@
-"""Errors without secrets: what is logged of them, with their traceback."""
+"""Errors as they are logged: with their traceback, without secrets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LONGEST_CHAIN: Final = 10
 
 
 def unmasked(text: str) -> str:
-    """The mask of what knows no secrets."""
+    """The mask for a caller without secrets: ``text`` as it is."""
     return text
 
 
 def said_by(error: BaseException) -> str:
-    """What ``error`` says; that it cannot say it, where its own ``__str__`` raises."""
+    """The text of ``error``, or a note where its own ``__str__`` raises."""
     try:
         return str(error)
     except Exception:
@@ -26,13 +26,13 @@ def said_by(error: BaseException) -> str:
 
 
 def exc_info(error: BaseException, mask: Mask = unmasked) -> Any:
-    """What ``logging`` takes as ``exc_info``: ``error`` with its traceback, without secrets."""
+    """``error`` with its traceback, without secrets, as ``logging`` takes it for ``exc_info``."""
     shown = masked(error, mask)
     return type(shown), shown, shown.__traceback__
 
 
 def masked(error: BaseException, mask: Mask = unmasked) -> BaseException:
-    """``error`` itself; where what it says, or what led to it, holds a secret, one of the same name that does not."""
+    """``error`` itself, or an error of the same name without secrets where it, or an error that led to it, has some."""
     text = "".join(traceback.format_exception(error))
     return error if mask(text) == text else _stand_in(error, mask, _LONGEST_CHAIN)
 
@@ -52,7 +52,7 @@ def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what led to it."""
+    """The error, and the errors that led to it."""
     found: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
         if found is None:

@@ -1,4 +1,4 @@
-"""Middleware: who acts in a request."""
+"""Middleware that makes the request's user the acting user."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dsn_core.context import acting_as
 class ActingUserMiddleware:
     """Makes the request's user the actor object of the signals that are sent while it is answered.
 
-    Stands after ``AuthenticationMiddleware`` in ``MIDDLEWARE``. Runs no query: who the user is, is asked
-    only when a trigger wants to know.
+    Stands after ``AuthenticationMiddleware`` in ``MIDDLEWARE``. Runs no query: the user is read only when a trigger
+    needs it.
     """
 
     sync_capable = True

@@ -1,7 +1,7 @@
-"""How rows refer to a model or to one instance of it: by label and by the text of its key.
+"""References of rows to a model or to one instance of it: its label and its key as text.
 
-Labels and texts instead of content types and foreign keys: an index of all triggers is one query,
-nothing has to exist in another table first, and keys of any type can be stored and compared.
+Labels and texts instead of content types and foreign keys: an index of all triggers is one query, no row has to exist
+in another table first, and keys of any type can be stored and compared.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from django.utils.translation import gettext as _
 def pk_text(instance: Model, model: type[Model] | None = None) -> str:
     """The key of ``instance`` as rows store it; an empty string while it has none.
 
-    The field's own form of the key counts: an instance that was made with the text ``"5"`` for an
-    integer key, or with a UUID in hex, has the same key as one that was read. With ``model``, one of
-    its multi-table parents: the key that it has as that.
+    The key is brought into the field's own form: an instance made with the text ``"5"`` for an integer key, or with a
+    UUID in hex, has the same key as one that was read. With ``model``, one of its multi-table parents: its key as that.
     """
     model = model or instance.__class__
     key = instance.pk if isinstance(model._meta.pk, CompositePrimaryKey) else getattr(instance, model._meta.pk.attname)
@@ -65,7 +64,7 @@ def find_model(label: str) -> type[Model] | None:
 
 
 def clean_key(model: type[Model], text: str) -> str:
-    """``text`` as the key of a ``model`` instance is stored, or a ``ValidationError``."""
+    """``text`` in the form in which the key of a ``model`` instance is stored. Raises ``ValidationError``."""
     try:
         key = json.loads(text) if isinstance(model._meta.pk, CompositePrimaryKey) else text
         cleaned = key_text(_typed(model, tuple(key) if isinstance(key, list) else key))
@@ -77,7 +76,7 @@ def clean_key(model: type[Model], text: str) -> str:
 
 
 def _typed(model: type[Model], key: Any) -> Any:
-    """``key`` as the model's field has it. Raises what ``Field.to_python`` raises."""
+    """``key`` as a value of the model's field. Raises what ``Field.to_python`` raises."""
     field = model._meta.pk
     if isinstance(field, CompositePrimaryKey):
         parts: list[Any] = list(field.fields)

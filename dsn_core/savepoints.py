@@ -1,7 +1,7 @@
-"""Queries in the code that fired a signal: they may fail, and every open transaction is as it was.
+"""Savepoints for our queries in the code that fired a signal: when one fails, every open transaction stays as it was.
 
-A savepoint is two statements beside the one that matters. So none is set before the database is really asked, and none
-for a statement that takes itself back when it fails.
+A savepoint costs two more statements. So it is set only when a query comes, and not at all for a statement that the
+database undoes by itself when it fails.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dsn_core.database_errors import is_conflict, may_have_rolled_back
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Within this block queries may fail, and every transaction that is open in this thread is as it was.
+    """Within this block queries may fail, and every transaction that is open in this thread stays as it was.
 
-    Which database will be asked, if any, nobody says beforehand. As with ``atomic()``, an exception, or an error of
-    the database that somebody swallowed, takes back what was done. A transaction that cannot be saved is marked to be
-    rolled back, and an error says so.
+    Covers all open connections, since it is not known beforehand which of them will be queried. As with ``atomic()``,
+    an exception, or a database error that was swallowed, undoes the block. A transaction that cannot be saved is
+    marked for rollback, and an error is raised.
     """
     with contextlib.ExitStack() as blocks:
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block:
-                # One that is to be rolled back takes no query any more.
+                # A transaction marked for rollback accepts no query.
                 if not connection.needs_rollback:
                     blocks.enter_context(LateAtomic(connection))
             elif connection.connection is not None and not connection.autocommit:
@@ -40,16 +40,16 @@ def guarded() -> Iterator[None]:
 
 _matching: ContextVar[bool] = ContextVar("dsn_matching_query", default=False)
 
-#: Whether matching reads something here and now. What it loads for that fires no trigger.
+#: Whether this block reads the database for matching. Instances that it loads fire no trigger.
 is_matching_query: Callable[[], bool] = _matching.get
 
 
 @contextlib.contextmanager
 def matching_query() -> Iterator[None]:
-    """Within this block a query of the matching may fail, and the transaction of the caller is as it was.
+    """Within this block a query of the matching may fail, and the caller's transaction stays as it was.
 
-    Costs a savepoint where a query comes and a transaction is open: without one, PostgreSQL gives up the whole
-    transaction.
+    Costs a savepoint where a query comes and a transaction is open: without it, an error aborts the whole transaction
+    on PostgreSQL.
     """
     token = _matching.set(True)
     try:
@@ -60,11 +60,11 @@ def matching_query() -> Iterator[None]:
 
 
 def is_callers(error: BaseException, *, met_savepoint: bool = False) -> bool:
-    """Whether the code that fired the signal must hear of ``error``, which came where a transaction may be open.
+    """Whether ``error`` must be raised to the code that fired the signal, since a transaction may be open there.
 
-    It cost the transaction, on whichever database, it is one for which the transaction must be run again, or it is
-    meant for the process or the request (Ctrl-C, a server's time-out).
-    ``met_savepoint``: what failed had a savepoint of ours, whose end told whether there still is a transaction.
+    So when it cost a transaction on any database, when the transaction must be run again, or when it is meant for the
+    process or the request (Ctrl-C, a server's time-out). ``met_savepoint``: what failed had a savepoint of ours, whose
+    end showed whether the transaction still exists.
     """
     if any_is_lost() or is_interrupt(error):
         return True
@@ -75,54 +75,54 @@ def is_callers(error: BaseException, *, met_savepoint: bool = False) -> bool:
 
 
 def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a transaction may be open: in a block of ``atomic()``, or where the project manages them itself."""
+    """Whether a transaction may be open: in an ``atomic()`` block, or with autocommit off."""
     return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
 
 
 def any_is_lost() -> bool:
-    """Whether a transaction of this thread is beyond saving, on whichever database."""
-    # What was asked of another database while an event was prepared may have cost the transaction there.
+    """Whether a transaction of this thread can no longer be committed, on any database."""
+    # A query on another database, made while an event was prepared, may have cost the transaction there.
     return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
 
 
 def _is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the caller's transaction is beyond saving, so that going on quietly would lose its data."""
+    """Whether the caller's transaction can no longer be committed: to swallow the error would lose its data."""
     if not is_in_transaction(connection):
         return False
     if connection.needs_rollback or connection.connection is None or not connection.is_usable():
         return True
-    # After an error that leaves it no choice, a disk that is full, SQLite rolls back by itself.
+    # After some errors, such as a full disk, SQLite rolls back by itself.
     return connection.vendor == "sqlite" and connection.in_atomic_block and not connection.connection.in_transaction
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> None:
-    """Execute one statement. When it fails, an open transaction is as it was before, if it can be saved."""
+    """Execute one statement. When it fails, an open transaction is as it was before, if possible."""
     is_alone = not connection.in_atomic_block and connection.get_autocommit()
     with connection.cursor() as cursor:
         if is_alone or connection.vendor == "sqlite":
-            # SQLite takes back what a failing statement did, and lets the transaction go on.
+            # SQLite undoes a failing statement, and the transaction goes on.
             cursor.execute(sql, params)
         elif connection.vendor == "postgresql" and hasattr(cursor, "mogrify"):
             _execute_at_once(connection, cursor, sql, params)
         else:
-            # So do MySQL and MariaDB, or they take back the whole transaction: the savepoint that is gone tells.
+            # So do MySQL and MariaDB, or they roll back the whole transaction: the missing savepoint shows it.
             with transaction.atomic(using=connection.alias):
                 cursor.execute(sql, params)
 
 
-#: The savepoint of :func:`_execute_at_once`, which never outlives it.
+#: The savepoint of :func:`_execute_at_once`.
 _NAME: Final = "dsn_statement"
-#: The state of a transaction in which a statement has failed, by libpq's numbers.
+#: libpq's number for a transaction in which a statement has failed.
 _IN_ERROR: Final = 3
 
 
 def _execute_at_once(connection: BaseDatabaseWrapper, cursor: CursorWrapper, sql: str, params: Sequence[Any]) -> None:
-    """The statement in its savepoint by one round trip, for a cursor that puts the parameters in by itself."""
+    """The statement in its savepoint in one round trip, for a cursor that inserts the parameters on the client."""
     set_, release = connection.ops.savepoint_create_sql(_NAME), connection.ops.savepoint_commit_sql(_NAME)
     try:
         cursor.execute(f"{set_}; {sql}; {release}", params)
     except BaseException:
-        # Not where the server saw nothing of it: without the savepoint, going back to it would be the first error.
+        # Not when the statement never reached the server: the savepoint does not exist then.
         if connection.connection.info.transaction_status == _IN_ERROR:
             try:
                 connection.savepoint_rollback(_NAME)
@@ -133,15 +133,15 @@ def _execute_at_once(connection: BaseDatabaseWrapper, cursor: CursorWrapper, sql
 
 
 def can_limit(connection: BaseDatabaseWrapper) -> bool:
-    """Whether :func:`limited` works there. MySQL bounds only the waiting for a lock, in whole seconds."""
+    """Whether :func:`limited` works there. MySQL limits only the wait for a lock, in whole seconds."""
     return connection.vendor in ("postgresql", "sqlite") or getattr(connection, "mysql_is_mariadb", False)
 
 
 @contextlib.contextmanager
 def limited(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
-    """Outside of a transaction: no statement within takes longer than ``seconds``, where that can be had.
+    """No statement in this block takes longer than ``seconds``, where the database can limit it.
 
-    On PostgreSQL the block is a transaction.
+    For use outside of a transaction. On PostgreSQL the block is one.
     """
     milliseconds = max(1, int(seconds * 1000))
     if connection.vendor == "postgresql":
@@ -170,6 +170,6 @@ def _between(connection: BaseDatabaseWrapper, begin: str, end: str) -> Iterator[
     try:
         yield
     finally:
-        # A connection that is gone has taken its settings along.
+        # A lost connection needs no reset.
         with contextlib.suppress(Error), connection.cursor() as cursor:
             cursor.execute(end)

@@ -1,6 +1,6 @@
 """Django signals that dsn-core sends.
 
-Receivers are called by ``send_robust``: one that raises is logged and breaks nothing.
+They are sent with ``send_robust``: an error of a receiver is logged and goes no further.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from django.dispatch import Signal
 #: Arguments: ``events`` (list of ``Event``), ``using`` (database alias). Sender: ``Event``.
 event_recorded = Signal()
 
-#: Events could not be recorded for so long that they were given up: there are no rows of them. Arguments: ``events``
-#: (list of ``Event``, not saved), ``using`` (database alias), ``reason``. Sender: ``Event``. Sent in any thread.
+#: Events could not be recorded for too long and were given up: they have no rows. Arguments: ``events`` (list of
+#: ``Event``, not saved), ``using`` (database alias), ``reason``. Sender: ``Event``. Sent in any thread.
 events_dropped = Signal()
 
 #: A worker brought a delivery to a final status. Arguments: ``delivery``. Sender: ``Delivery``.
 delivery_finished = Signal()
 
-#: A messenger said that an address cannot be used or refuses messages (``Receipt.invalid_address``); sent after the
-#: delivery was settled. Arguments: ``delivery``, ``messenger`` (its alias), ``address``, ``user`` (or None),
-#: ``reason``. Sender: ``Delivery``.
+#: An address cannot be used or refuses messages (``Receipt.invalid_address``); sent after the delivery was settled.
+#: Arguments: ``delivery``, ``messenger`` (its alias), ``address``, ``user`` (or None), ``reason``. Sender:
+#: ``Delivery``.
 address_refused = Signal()
 
-#: A provider reported what became of a message that it had taken. Arguments: ``delivery``, ``state``
+#: A provider reported the fate of a message that it had taken. Arguments: ``delivery``, ``state``
 #: (``"delivered"`` or ``"undelivered"``), ``reason``. Sender: ``Delivery``.
 delivery_reported = Signal()
 
@@ -33,13 +33,11 @@ messenger_paused = Signal()
 
 #: A trigger or subscription was created, edited or deleted in this process, inside the editing
 #: transaction. Arguments: ``using``, ``trigger_ids`` (a collection, or None for "any").
-#: Sender: the model. For dsn-core's own index; it is not part of the public API.
+#: Sender: the model. For dsn-core's own index; not part of the public API.
 configuration_changed = Signal()
 
-#: This process is about to claim work, if there is any. Argument: ``using``. Sender: the function. Not part of the
-#: public API either.
+#: This process is about to claim work, if there is any. Argument: ``using``. Sender: the function. Not public.
 about_to_claim = Signal()
 
-#: A signal was registered or forgotten in this process. Sender: the catalogue's class. Not part of
-#: the public API either.
+#: A signal was registered or forgotten in this process. Sender: the catalogue's class. Not public.
 catalogue_changed = Signal()

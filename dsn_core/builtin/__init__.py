@@ -1,1 +1,1 @@
-"""The plugin that comes with the core, registered like any other."""
+"""The built-in plugin, registered like any other."""

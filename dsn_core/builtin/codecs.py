@@ -1,4 +1,4 @@
-"""Codecs for the types that signals of Django and of most projects carry."""
+"""Codecs for common types of signal arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dsn_core.contracts.codecs import BaseCodec
 
 
 class DateTimeCodec(BaseCodec):
-    """Moments, with their offset from UTC."""
+    """Dates with times, with their offset from UTC."""
 
     name = "datetime"
     python_type = datetime.datetime
@@ -33,7 +33,7 @@ class DateTimeCodec(BaseCodec):
 
 
 class DateCodec(BaseCodec):
-    """Days."""
+    """Dates."""
 
     name = "date"
     python_type = datetime.date
@@ -111,7 +111,7 @@ class BytesCodec(BaseCodec):
 
 
 class FileCodec(BaseCodec):
-    """Files, those of models and uploaded ones, by name; the file itself stays where it is."""
+    """Files, those of models and uploaded ones, by name; the content is not stored."""
 
     name = "file"
     python_type = File
@@ -140,7 +140,7 @@ class StreamCodec(BaseCodec):
     """Streams, by name."""
 
     name = "stream"
-    # What also those have for a base that are written in C.
+    # The base that the streams written in C have, too.
     python_type = io.IOBase.__base__
 
     def encode(self, value: Any) -> str:
@@ -151,7 +151,7 @@ class StreamCodec(BaseCodec):
 
 
 class OutputCodec(StreamCodec):
-    """The output of commands, which migration signals carry, by the name of its stream."""
+    """The output of commands, an argument of migration signals, by the name of its stream."""
 
     name = "output"
     python_type = OutputWrapper

@@ -1,4 +1,4 @@
-"""Codecs for what Django's signals carry: what a message can say of it, never the object."""
+"""Codecs for the arguments of Django's signals: they store a summary for messages, never the object."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dsn_core.payload.requests import HIDDEN, MIN_PART, safe_path
 
 
 class _Summary(BaseCodec):
-    """What is stored is what templates get."""
+    """Templates get the summary as it was stored."""
 
     is_summary = True
 
@@ -61,17 +61,17 @@ class ResponseCodec(_Summary):
 
 
 class FormCodec(_Summary):
-    """Forms, as a dict: the class's name, the names of the changed fields, and by field the errors, if it was checked.
+    """Forms, as a dict: the class's name, the names of the changed fields and, if it was validated, errors by field.
 
-    What was typed is not stored, nor are the errors of sensitive fields, which may repeat it. Send what a message needs
-    as an argument of its own.
+    Entered values are not stored, and are removed from errors where the field is sensitive. Send the values that a
+    message needs as arguments of their own.
     """
 
     name = "form"
     python_type = BaseForm
 
     def encode(self, value: BaseForm) -> dict[str, Any]:
-        # Not is_valid(): checking a form may ask the database.
+        # Not is_valid(): validating a form may query the database.
         checked = value._errors is not None  # type: ignore[attr-defined]
         typed = _typed_secrets(value) if checked else []
         return {
@@ -85,7 +85,7 @@ class FormCodec(_Summary):
 
 
 def _typed_secrets(form: BaseForm) -> list[str]:
-    """What was typed into the form's fields that are sensitive, which errors of any field may repeat."""
+    """The values entered into the form's sensitive fields, which errors of any field may repeat."""
     names = sensitive.names(conf.current())
     hidden = [form.add_prefix(name) for name in form.fields if sensitive.is_sensitive(name, names)]
     typed = (form.data.get(name) for name in hidden)
@@ -109,7 +109,7 @@ class TemplateCodec(_Summary):
 
 
 class ContextCodec(_Summary):
-    """Contexts of templates, as the names of their variables."""
+    """Template contexts, as the names of their variables."""
 
     name = "context"
     python_type = BaseContext
@@ -131,7 +131,7 @@ class AppConfigCodec(_Summary):
 
 
 class AppsCodec(_Summary):
-    """Registries of apps, as the labels of their apps."""
+    """App registries, as the labels of their apps."""
 
     name = "apps"
     python_type = Apps
@@ -151,7 +151,7 @@ class MigrationCodec(_Summary):
 
 
 class ConnectionCodec(_Summary):
-    """Connections to databases, as a dict: alias and vendor."""
+    """Database connections, as a dict: alias and vendor."""
 
     name = "connection"
     python_type = BaseDatabaseWrapper
@@ -181,7 +181,7 @@ else:
     _MOMENTS = ("enqueued_at", "started_at", "finished_at")
 
     class TaskResultCodec(BaseCodec):
-        """Tasks and what became of them, as a dict. Never their arguments, nor what they returned."""
+        """Tasks and their status, as a dict. Never their arguments or return values."""
 
         name = "task_result"
         python_type = TaskResult

@@ -1,4 +1,4 @@
-"""Every signal that Django ships, with what each provides."""
+"""Registrations of every signal that Django ships."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dsn_core import conf
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.payload import sensitive
 
-#: What happened to the relation; what is about to happen to it is no news yet.
+#: The actions after a change of the relation; those before it are not yet certain.
 M2M_DONE: Final = frozenset({"post_add", "post_remove", "post_clear"})
 
 
 def registrations() -> list[SignalRegistration]:
-    """Signals of models, requests, migrations, users and settings, by Django's own names."""
+    """Signals of models, requests, migrations, users and settings, by Django's names."""
     model = partial(SignalRegistration, senders="models")
     return [
         model(
@@ -41,7 +41,7 @@ def registrations() -> list[SignalRegistration]:
             models.pre_save,
             {"instance": Model, "raw": bool, "using": str, "update_fields": frozenset},
             recorded_by="post_save",
-            description="An instance is saved; recorded once it is.",
+            description="An instance is being saved; recorded when it is saved.",
         ),
         model(
             "post_save",
@@ -135,9 +135,9 @@ def registrations() -> list[SignalRegistration]:
             "user_login_failed",
             auth.user_login_failed,
             {"credentials": dict, "request": None},
-            # Django has put stars over the password, and we leave it out.
+            # Django has masked the password, and we leave it out.
             plain=["credentials"],
-            description="Somebody failed to log in.",
+            description="A login failed.",
         ),
         SignalRegistration(
             "autoreload_started", autoreload.autoreload_started, (), description="The development server watches files."
@@ -146,7 +146,7 @@ def registrations() -> list[SignalRegistration]:
             "file_changed",
             autoreload.file_changed,
             {"file_path": Path},
-            description="A file changed that the development server watches.",
+            description="A file that the development server watches was changed.",
         ),
         *_of_tasks(),
     ]
@@ -167,7 +167,7 @@ def _of_tasks() -> list[SignalRegistration]:
 
 
 def _named(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an instance that is made, all by name: a row that is read has its password by position."""
+    """The constructor's arguments, all by name: for a row that is read, the password is a positional argument."""
     fields = sender._meta.concrete_fields
     given = {field.attname: value for field, value in zip(fields, kwargs["args"], strict=False)} | kwargs["kwargs"]
     secret = sensitive.attnames(sender, sensitive.names(conf.current()))
@@ -176,11 +176,11 @@ def _named(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_rows(sender: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A queryset that is deleted, as its model: to store its rows would be a query for each of them."""
+    """A deleted queryset becomes its model: to store its rows would be a query for each of them."""
     origin = kwargs.get("origin")
     return {**kwargs, "origin": origin.model} if isinstance(origin, QuerySet) else kwargs
 
 
 def _cleansed(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """A setting as Django's own error reports show it: without keys and passwords."""
+    """The setting as in Django's error reports: without keys and passwords."""
     return {**kwargs, "value": SafeExceptionReporterFilter().cleanse_setting(kwargs["setting"], kwargs["value"])}

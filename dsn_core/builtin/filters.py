@@ -9,7 +9,7 @@ from dsn_core.contracts.receivers import BaseReceiverFilter, DeliveryView
 
 
 class InactiveUsersFilter(BaseReceiverFilter):
-    """Users whose account is switched off get nothing."""
+    """Excludes users whose account is not active."""
 
     name = "inactive_users"
 

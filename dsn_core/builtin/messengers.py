@@ -21,6 +21,6 @@ class ConsoleMessenger(BaseMessenger):
             head = [f"To: {receiver}"] if receiver else []
             if message.subject:
                 head.append(f"Subject: {message.subject}")
-            # Looked up at each call: a terminal, a test and a server each put their own there.
-            print("-" * 72, *head, "", message.text, "-" * 72, sep="\n", file=sys.stdout, flush=True)  # noqa: T201 - what it is for
+            # sys.stdout is looked up at each call, since tests and servers replace it.
+            print("-" * 72, *head, "", message.text, "-" * 72, sep="\n", file=sys.stdout, flush=True)  # noqa: T201 - its task
             yield Receipt.sent(message=message)

@@ -1,4 +1,4 @@
-"""What the built-in plugin registers."""
+"""The hooks of the built-in plugin."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class PathResolver(BaseReceiverResolver):
     name = "path"
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        # An argument called target is the object; the target of the activity is its text.
+        # A signal's argument named target may be an object; the activity's target is its text.
         start = {**event.trigger_context, "sender": event.sender, **event.signal_kwargs}
         found: Any = follow(start, argument)
         if isinstance(found, Manager | QuerySet):
@@ -49,7 +49,7 @@ class PathResolver(BaseReceiverResolver):
 
 
 def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bool) -> None:
-    """Follow the path through the models, as far as they tell where it goes: it must end at users."""
+    """Raise ``ValueError`` unless the path ends at users, as far as the models show it."""
     first = True
     for step in steps:
         try:
@@ -67,12 +67,12 @@ def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bo
         if removed and first and (to_many or (field.one_to_one and field.auto_created)):
             raise ValueError(
                 f"The path {path!r} leads through the relation {step!r} of an object that is being deleted: "
-                "when the message is made, its rows are gone. Use the signal's pre-delete in your own code, "
-                "or a signal of your own that names the receivers."
+                "its rows no longer exist when the message is made. Send a signal of your own before the deletion, "
+                "with the receivers as an argument."
             )
         first = False
         if not isinstance(field.related_model, type):
-            # A plain column, or a relation to any model: what it holds is seen when the event happens.
+            # A plain column, or a relation to any model: its value is known only when the event happens.
             return
         model = field.related_model
     if not issubclass(get_user_model(), model) and not issubclass(model, get_user_model()):
@@ -82,7 +82,7 @@ def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bo
 
 
 class ActorResolver(BaseReceiverResolver):
-    """Whoever did it: the actor object."""
+    """The actor object."""
 
     name = "actor"
 
@@ -91,13 +91,13 @@ class ActorResolver(BaseReceiverResolver):
 
 
 class _ActiveUsers(BaseReceiverResolver):
-    """Active users, all of them or those with a flag."""
+    """All active users, or those with a flag."""
 
-    #: The field of the user model that must be true; empty: all.
+    #: The field of the user model that must be true; empty: all users.
     flag: ClassVar[str] = ""
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        # is_active is no column of every user model: AbstractBaseUser has it as a plain attribute.
+        # Not every user model has the column is_active: in AbstractBaseUser it is a plain attribute.
         active = ["is_active"] if _has_field("is_active") else []
         wanted = [*active, self.flag] if self.flag else active
         return get_user_model()._default_manager.filter(**dict.fromkeys(wanted, True))
@@ -121,7 +121,7 @@ class SuperusersResolver(_ActiveUsers):
 
 
 class StaffResolver(_ActiveUsers):
-    """All active users who may enter the admin."""
+    """All active staff users."""
 
     name = "staff"
     flag = "is_staff"

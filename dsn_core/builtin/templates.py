@@ -19,9 +19,9 @@ class SimpleMessageTemplate(BaseMessageTemplate):
     def get_template_context(self, context: dict[str, Any]) -> dict[str, Any]:
         subject = context.get("action_object")
         if isinstance(subject, type):
-            # A sender, where the signal has no instance: its name says more than its class would.
+            # A sender, where the signal has no instance: a class prints worse than its name.
             context["action_object"] = subject._meta.verbose_name if issubclass(subject, Model) else subject.__name__
         elif isinstance(subject, Placeholder) and kind_of(subject) == TYPE:
-            # A sender of the project's own: no text can be kept of it, and its type says enough here.
+            # A sender whose text is not stored: its type is enough here.
             context["action_object"] = type_of(subject)
         return context

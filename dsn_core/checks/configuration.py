@@ -1,4 +1,4 @@
-"""Checks of the settings, and of what models say of themselves. None asks the database."""
+"""Checks of the settings, of models' attributes for dsn-core and of the database's options. None runs a query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn
 
 
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """``settings.DSN``: E001 to E005, W004, W006, W013, and what the chosen runner says."""
+    """``settings.DSN``: E001 to E005, W004, W006, W013, and the chosen runner's own checks."""
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
     ]
@@ -32,13 +32,13 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
-    """W004, or what the runner that is chosen says of itself; W006 when it cannot even say that."""
+    """W004, or the chosen runner's own checks, or W006 when these raise."""
     name = conf.current().RUNNER
     try:
         runner = registry.find(RUNNERS, name)
     except UnknownName as error:
         known = registry.names(RUNNERS)
-        hint = f"Set it to one of {', '.join(known)}, or install the plugin that brings it."
+        hint = f"Set it to one of {', '.join(known)}, or install the plugin that provides it."
         message = f"DSN['RUNNER']: {UnknownName(error.kind, error.name, known)}"
         return [checks.Warning(message, hint=hint, id="dsn.W004")]
     try:
@@ -47,12 +47,12 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
         raise
     except BaseException as error:
         message = f"DSN['RUNNER'] is {name!r}, whose check raised {describe(error)}."
-        hint = "Upgrade or mend its plugin. Until then messages may wait for 'manage.py dsn_worker'."
+        hint = "Upgrade or fix its plugin. Until then messages may wait for 'manage.py dsn_worker'."
         return [checks.Warning(message, hint=hint, id="dsn.W006")]
 
 
 def runner_faults(registry: Registry) -> list[checks.CheckMessage]:
-    """Those messages that keep the runner from working. A warning of its own, say of a missing sweep, is none."""
+    """The messages that keep the runner from working, without its own warnings, such as of a missing sweep."""
     return [item for item in runner_messages(registry) if item.is_serious() or item.id in {"dsn.W004", "dsn.W006"}]
 
 
@@ -61,7 +61,7 @@ def profile_messages() -> list[checks.CheckMessage]:
     try:
         profiles.relation()
     except ConfigurationError as error:
-        hint = "Until it is mended, users have no address where no path of DSN['ADDRESSES'] says it."
+        hint = "Until it is fixed, users have no address for messengers without a path in DSN['ADDRESSES']."
         return [checks.Error(str(error), hint=hint, id="dsn.E005")]
     return []
 
@@ -75,7 +75,7 @@ def plugin_list_messages(registry: Registry) -> list[checks.CheckMessage]:
     return [
         checks.Warning(
             f"DSN[{setting!r}]: {UnknownName('plugin', name, known)}",
-            hint="'manage.py dsn_plugins' lists what is found. Correct the name, or take it off the list.",
+            hint="'manage.py dsn_plugins' lists what is found. Correct the name, or remove it from the list.",
             id="dsn.W013",
         )
         for setting, names in lists.items()
@@ -91,31 +91,31 @@ def check_models(**kwargs: Any) -> list[checks.CheckMessage]:
         fields = [field.name for field in model._meta.concrete_fields]
         for name in sensitive.unknown(model):
             message = f"{model._meta.label}.{sensitive.ATTRIBUTE} names {name!r}, which is no field of it"
-            hint = "Correct the name: until then, the value of the field that is meant is stored in events."
+            hint = "Correct the name: until then, the value of the intended field is stored in events."
             found.append(checks.Warning(f"{message}{nearest(name, fields)}.", hint=hint, obj=model, id="dsn.W014"))
     return found
 
 
-#: The first SQLite that has UPDATE ... FROM, by which the rows of a batch are settled.
+#: The first SQLite with UPDATE ... FROM, which settles the rows of a batch.
 SQLITE_VERSION: Final = (3, 33, 0)
 
 
 def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E016 and W041, where the events are in SQLite; W047, where a pool has its connections. Opens no connection."""
+    """E016 and W041 for SQLite, W047 for a connection pool, of the events' database. Opens no connection."""
     connection = connections[alias := outbox()]
     if connection.vendor != "sqlite":
         return pool_messages(registry, connection.settings_dict, alias)
     return [*_sqlite_version(connection), *_transaction_mode(connection, alias)]
 
 
-#: Connections that psycopg's pool holds where nobody says how many.
+#: The default size of psycopg's pool.
 POOL_SIZE: Final = 4
-#: Connections of a worker beside those that send: of its main thread, of what hears of news, of the fan-out.
+#: Connections of a worker besides those that send: of its main thread, its listening thread and the fan-out.
 OTHER_THREADS: Final = 3
 
 
 def pool_messages(registry: Registry, database: Mapping[str, Any], alias: str) -> list[checks.CheckMessage]:
-    """W047. ``database`` is what ``DATABASES`` says of ``alias``."""
+    """W047. ``database`` is the entry of ``alias`` in ``DATABASES``."""
     pool = database.get("OPTIONS", {}).get("pool")
     if not pool or conf.current().RUNNER != "worker":
         return []
@@ -128,9 +128,9 @@ def pool_messages(registry: Registry, database: Mapping[str, Any], alias: str) -
     return [
         checks.Warning(
             f"The pool of the database {alias!r} has {size} connections, and a worker has up to {threads} threads with "
-            "one each: those that come last wait for a connection in vain.",
-            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['pool'] to {{'max_size': {threads}}} or more, or let workers "
-            "have settings without a pool.",
+            "one each: some threads never get a connection.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['pool'] to {{'max_size': {threads}}} or more, or run workers "
+            "with settings without a pool.",
             id="dsn.W047",
         )
     ]
@@ -144,8 +144,8 @@ def _sqlite_version(connection: Any) -> list[checks.CheckMessage]:
     needed = ".".join(map(str, SQLITE_VERSION))
     return [
         checks.Error(
-            f"dsn-core needs SQLite {needed} or newer, and Python uses {'.'.join(map(str, found))} here: what became "
-            "of messages could not be stored.",
+            f"dsn-core needs SQLite {needed} or newer, and Python uses {'.'.join(map(str, found))} here: the results "
+            "of deliveries could not be stored.",
             hint="Use a Python that is built with a newer SQLite (python -c 'import sqlite3; "
             "print(sqlite3.sqlite_version)' shows it), or another database.",
             id="dsn.E016",
@@ -154,12 +154,12 @@ def _sqlite_version(connection: Any) -> list[checks.CheckMessage]:
 
 
 def _transaction_mode(connection: Any, alias: str) -> list[checks.CheckMessage]:
-    """W041. Silent with the ``immediate`` runner, where the process that writes is the one that sends."""
+    """W041. Not with the ``immediate`` runner, where the process that writes also sends."""
     if conf.current().RUNNER == "immediate" or not connection.settings_dict["NAME"]:
         return []
     in_memory = getattr(connection, "is_in_memory_db", lambda: False)()
     mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode")
-    # In memory there is one process and no second writer.
+    # A database in memory has no second writer.
     if in_memory or str(mode).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
         return []
     return [

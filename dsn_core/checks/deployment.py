@@ -1,4 +1,4 @@
-"""Checks for production, which Django runs with ``manage.py check --deploy`` only. None asks the database."""
+"""Checks for production, which run with ``manage.py check --deploy`` only. None runs a query."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dsn_core.plugins.registry import Registry, registry
 
 
 def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E015, W020 with what messengers' own checks say, W040 and W044."""
+    """E015, W020, the messengers' own checks, W040 and W044."""
     return messages(registry)
 
 
 def messages(registry: Registry) -> list[checks.CheckMessage]:
-    """The same of any registry."""
+    """:func:`check_deployment` for any registry."""
     of_messengers = [message for found in messenger_messages(registry).values() for message in found]
     return [*_faults(registry), *of_messengers, *_immediate(), *_environment()]
 
 
 def _faults(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """One error for all that the other checks only warn of, so that a deployment can be stopped by it."""
+    """One error for all faults that other checks report as warnings, so that a deployment can stop at it."""
     found = [item for item in (*fault_messages(registry), *runner_faults(registry)) if not item.is_silenced()]
     if found:
         ids = ", ".join(sorted({str(item.id) for item in found}))
@@ -40,8 +40,8 @@ def _faults(registry: Registry) -> Iterator[checks.CheckMessage]:
 def _immediate() -> Iterator[checks.CheckMessage]:
     if conf.current().RUNNER == "immediate":
         yield checks.Warning(
-            "DSN['RUNNER'] is 'immediate': the processes that answer requests send the messages too, and retries "
-            "wait until one of them happens to send again.",
+            "DSN['RUNNER'] is 'immediate': the processes that answer requests also send the messages, and retries "
+            "wait until one of them sends again.",
             hint="Set DSN['RUNNER'] to 'worker' and keep 'manage.py dsn_worker' running, or use another runner.",
             id="dsn.W040",
         )
@@ -50,8 +50,8 @@ def _immediate() -> Iterator[checks.CheckMessage]:
 def _environment() -> Iterator[checks.CheckMessage]:
     if not conf.current().ENVIRONMENT:
         yield checks.Warning(
-            "DSN['ENVIRONMENT'] is not set: a copy of this database, on a developer's machine say, would send its "
-            "messages once more, to the same people.",
-            hint="Set it to a name of its own in each environment, 'production' here, and run 'manage.py dsn_adopt'.",
+            "DSN['ENVIRONMENT'] is not set: a copy of this database, for example on a developer's machine, would send "
+            "its messages a second time, to the same people.",
+            hint="Set it to a different name in each environment, 'production' here, and run 'manage.py dsn_adopt'.",
             id="dsn.W044",
         )

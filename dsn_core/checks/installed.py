@@ -1,4 +1,4 @@
-"""Checks of what is installed. None asks the database."""
+"""Checks of the installed plugins, messengers and message templates. None runs a query."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _IDS: Final = {"broken": "dsn.W010", "misspelt": "dsn.W011", "duplicate": "dsn.W
 
 
 def check_plugins(**kwargs: Any) -> list[checks.CheckMessage]:
-    """The plugins and what they bring: W010 to W012, W021 and W022. Never an error, which would stop the site."""
+    """The plugins and their classes: W010 to W012, W021 and W022. Never an error, which would stop the site."""
     return messages(registry)
 
 
 def messages(registry: Registry) -> list[checks.CheckMessage]:
-    """The same of any registry."""
+    """:func:`check_plugins` for any registry."""
     found = fault_messages(registry)
     for entry in inventory.take(registry):
         found += _of_templates(entry)
@@ -42,10 +42,10 @@ def fault_messages(registry: Registry) -> list[checks.CheckMessage]:
 
 
 def messenger_messages(registry: Registry) -> dict[str, list[checks.CheckMessage]]:
-    """What is wrong with each messenger and account, by name: W020, or what its own check says."""
+    """What is wrong with each messenger and account, by name: W020, or the messages of its own check."""
     return {
         item.name: [
-            # A messenger's own messages have their own ids, and are silenced by these.
+            # A messenger's own messages have their own ids, for SILENCED_SYSTEM_CHECKS.
             finding if isinstance(finding, checks.CheckMessage) else _not_configured(entry, item, finding)
             for finding in item.findings
         ]
@@ -61,7 +61,7 @@ def ready_messengers(registry: Registry) -> list[str]:
 
 
 def as_warning(message: checks.CheckMessage) -> checks.CheckMessage:
-    """``message``, as a warning where it is more: what stops no message but a plugin's must not stop the site."""
+    """``message``, or a warning instead of an error: a plugin's fault must not stop the site."""
     if not message.is_serious():
         return message
     return checks.Warning(message.msg, hint=message.hint, obj=message.obj, id=message.id)
@@ -83,20 +83,20 @@ def _of_templates(entry: Entry) -> Iterator[checks.CheckMessage]:
         if not item.ready:
             yield checks.Warning(
                 f"The message template {item.name!r} of the plugin {entry.name} cannot be compiled: {item.reason}.",
-                hint="Until it is mended, deliveries that use it fail with this reason.",
+                hint="Until it is fixed, deliveries that use it fail with this reason.",
                 id="dsn.W022",
             )
 
 
 def _unknown_accounts(registry: Registry) -> Iterator[checks.CheckMessage]:
-    # An account of an account does not work: only messengers themselves count.
+    # An account of an account does not work, so only messengers count.
     known = [name for name in registry.names(MESSENGERS) if registry.account_of(name) == name]
     for alias in conf.current().MESSENGERS:
         if (name := registry.account_of(alias)) in known:
             continue
         yield checks.Warning(
             f"DSN['MESSENGERS'][{alias!r}]: {UnknownName(MESSENGERS.singular, name, known)}",
-            hint="Correct the name, or install the plugin that brings it; 'manage.py dsn_plugins' lists what is there. "
-            "An account needs the option MESSENGER, which says whose account it is.",
+            hint="Correct the name, or install the plugin that provides it; 'manage.py dsn_plugins' lists what is "
+            "installed. An account needs the option MESSENGER, the name of its messenger.",
             id="dsn.W021",
         )

@@ -1,4 +1,4 @@
-"""Checks of the paths to users' addresses, languages and time zones that settings name. None asks the database."""
+"""Checks of the settings' paths to users' addresses, languages and time zones. None runs a query."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_paths(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def messages(registry: Registry) -> list[checks.CheckMessage]:
-    """The same of any registry."""
+    """:func:`check_paths` for any registry."""
     return [*_of_settings(), *_of_accounts(registry), *_of_profile(registry)]
 
 
@@ -39,19 +39,19 @@ def _of_settings() -> Iterator[checks.CheckMessage]:
         if path and (why := problem_of(path, get_user_model())):
             yield checks.Warning(
                 f"{where} is {path!r}, which leads nowhere: {why}.",
-                hint="Write names of fields with dots between them, beginning at the user. Until then messages wait.",
+                hint="Write field names separated by dots, starting from the user. Until then messages wait.",
                 id="dsn.W007",
             )
 
 
 def _of_accounts(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """The messengers that ``ADDRESSES`` names. One of a plugin that is not installed here says so, too."""
+    """The messengers that ``ADDRESSES`` names and that are not installed."""
     known = registry.names(MESSENGERS)
     for alias in conf.current().ADDRESSES:
         if alias not in known:
             yield checks.Warning(
                 f"DSN['ADDRESSES'] names {alias!r}, and there is no such messenger{nearest(alias, known)}.",
-                hint="Correct the name, or install the plugin that brings the messenger.",
+                hint="Correct the name, or install the plugin that provides the messenger.",
                 id="dsn.W007",
             )
 
@@ -60,7 +60,7 @@ def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
     try:
         profile: type[models.Model] = profiles.relation().model
     except ConfigurationError:
-        # E005 says it.
+        # E005 reports it.
         return
     fields = [field.name for field in profile._meta.get_fields()]
     given = conf.current().ADDRESSES
@@ -71,13 +71,13 @@ def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
         yield checks.Warning(
             f"The messenger {alias!r} looks for users' addresses in the field {cls.profile_field!r} of their profile, "
             f"and {profile._meta.label} has no such field{nearest(cls.profile_field, fields)}.",
-            hint=f"Add the field, or say in DSN['ADDRESSES'][{alias!r}] where the addresses are.",
+            hint=f"Add the field, or set DSN['ADDRESSES'][{alias!r}] to the path to the addresses.",
             id="dsn.W008",
         )
 
 
 def problem_of(path: str, model: type[models.Model]) -> str:
-    """Why ``path`` from a ``model`` instance leads nowhere; empty where it may lead somewhere."""
+    """Why ``path`` cannot be followed from a ``model`` instance; empty where it may be possible."""
     try:
         refuse_sensitive(path, model)
     except ConfigurationError as error:
@@ -100,7 +100,7 @@ def problem_of(path: str, model: type[models.Model]) -> str:
 
 
 def _problem_of_attribute(step: str, model: type[models.Model]) -> str:
-    """A property may lead anywhere, and so may what the model makes of names that it does not have."""
+    """The same for a name that is no field. A property, or a model's ``__getattr__``, may return anything."""
     found = inspect.getattr_static(model, step, None)
     if callable(found) or isinstance(found, classmethod | staticmethod):
         return f"{model._meta.label}.{step} is a method, and a path calls nothing"

@@ -1,4 +1,4 @@
-"""Checks of what runs, or does not. They ask the database: with ``--deploy``, and in ``dsn_plugins --check``."""
+"""Checks of whether messages are sent. They query the database, with ``--deploy`` and ``dsn_plugins --check``."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from dsn_core.queue import environment, standstill
 logger = logging.getLogger("dsn_core.checks")
 
 _WAYS_OUT: Final = {
-    "immediate": "Keep 'manage.py dsn_worker' running: retries, and what a process left behind, wait for it.",
-    "worker": "Keep 'manage.py dsn_worker' running, under a supervisor that starts it again.",
+    "immediate": "Keep 'manage.py dsn_worker' running: retries and unfinished deliveries wait for it.",
+    "worker": "Keep 'manage.py dsn_worker' running, under a supervisor that restarts it.",
 }
 
 
 def check_running(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """W045 and W046, of the database that holds the events. Silent when that cannot be reached."""
+    """W045 and W046, of the events' database. Nothing when it cannot be reached."""
     using = outbox()
-    # None: 'check --deploy' without --database, which asks no other check for a database.
+    # None: 'check --deploy' without --database.
     return messages(using) if databases is None or using in databases else []
 
 
 def messages(using: str) -> list[checks.CheckMessage]:
-    """The same for one database. Nothing while its tables are missing or out of date."""
+    """:func:`check_running` for one database. Nothing while its tables are missing or out of date."""
     try:
-        # A savepoint, where somebody's transaction is open: on PostgreSQL an error would end it.
+        # A savepoint where a transaction is open: on PostgreSQL an error would abort it.
         with transaction.atomic(using=using):
             return [*_of_environment(using), *_of_workers(using)]
     except Exception as error:
-        # No database, or a test that forbids queries: other checks say what is wrong with it.
-        logger.debug("What runs cannot be read: %s", describe(error))
+        # No database, or a test that forbids queries. Other checks report the database's errors.
+        logger.debug("The state of the workers cannot be read: %s", describe(error))
         return []
 
 
@@ -55,7 +55,7 @@ def _of_workers(using: str) -> Iterator[checks.CheckMessage]:
     runner = conf.current().RUNNER
     yield checks.Warning(
         f"Messages wait for {_spoken(found.late)}, and {seen}: nothing is sent (DSN['RUNNER'] is {runner!r}).",
-        hint=_WAYS_OUT.get(runner, f"Keep the workers running that the runner {runner!r} hands its tasks to."),
+        hint=_WAYS_OUT.get(runner, f"Keep the workers running that execute the tasks of the runner {runner!r}."),
         id="dsn.W046",
     )
 

@@ -1,4 +1,4 @@
-"""Checks of stored rows: what they name and what is no longer there. Only with ``--database``."""
+"""Checks of stored rows for names of things that do not exist. Only with ``--database``."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def check_stored(*, databases: Sequence[str] | None = None, **kwargs: Any) -> li
 
 
 def messages(registry: Registry, using: str) -> list[checks.CheckMessage]:
-    """The same of any registry, for one database. Nothing while its tables are missing or out of date."""
+    """:func:`check_stored` for any registry and one database. Nothing while its tables are missing or out of date."""
     try:
-        # A savepoint, where somebody's transaction is open: on PostgreSQL an error would end it.
+        # A savepoint where a transaction is open: on PostgreSQL an error would abort it.
         with transaction.atomic(using=using):
             return [
                 *_of_backends(registry, using),
@@ -49,7 +49,7 @@ def _of_backends(registry: Registry, using: str) -> Iterator[checks.CheckMessage
     used = _counted(rows, "messenger")
     for name, found in messenger_messages(registry).items():
         if name in used:
-            # As warnings: 'manage.py migrate' runs these checks, and must not be stopped by a plugin.
+            # As warnings: 'manage.py migrate' runs these checks, and no plugin may stop it.
             yield from map(as_warning, found)
 
 
@@ -77,8 +77,7 @@ def _elsewhere(label: str) -> Iterator[checks.CheckMessage]:
     yield checks.Warning(
         f"There are triggers on {label!r}, which is written to the database {theirs!r}, while events are recorded in "
         f"{ours!r}: a crash between the two commits loses the event.",
-        hint="Nothing is ever recorded for a change that was rolled back. If no event may be lost either, have a "
-        "router put dsn_core's tables into the model's database.",
+        hint="If no event may be lost, have a database router put dsn_core's tables into the model's database.",
         id="dsn.W042",
     )
 
@@ -104,14 +103,14 @@ def _missing(
             number = _count(count, f"stored {what} names", f"stored {plural} name")
             yield checks.Warning(
                 f"There is no {kind} {name!r}{nearest(name, known)}; {number} it.",
-                hint="Install or enable the plugin that brings it ('manage.py dsn_plugins' lists what is there), or "
-                f"change the {plural}.",
+                hint="Install or enable the plugin that provides it ('manage.py dsn_plugins' lists what is installed), "
+                f"or change the {plural}.",
                 id=id,
             )
 
 
 def _counted(rows: models.QuerySet[Any], field: str) -> dict[str, int]:
-    """How many of ``rows`` have each value of the column ``field``; empty ones are left out."""
+    """How many of ``rows`` have each value of the column ``field``, without empty values."""
     pairs = rows.exclude(**{field: ""}).order_by(field).values_list(field).annotate(number=Count("pk"))
     return dict(pairs)
 

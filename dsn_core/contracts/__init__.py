@@ -1,4 +1,4 @@
-"""What a plugin author subclasses, returns and is given: plain data, no Django model, no I/O.
+"""The classes that plugins subclass, return and are given: plain data, no Django model, no I/O.
 
 Everything public is importable from :mod:`dsn_core`.
 """

@@ -1,4 +1,4 @@
-"""The parts of an activity, as matching, resolving and rendering see them."""
+"""The parts of an activity, as used in matching, resolving and rendering."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Activity:
-    """What a signal said: its verb, the three other parts, its sender and its arguments.
+    """A signal that was sent: its verb, the three other parts, its sender and its arguments.
 
     ``action_object`` and ``actor_object`` are usually model instances, ``target`` is a text;
     ``signal_kwargs`` are the signal's own arguments by name, without ``signal`` and ``sender``.
@@ -24,7 +24,7 @@ class Activity:
 
     @property
     def trigger_context(self) -> dict[str, Any]:
-        """The trigger's four parts by name, as message templates and seed-style messengers get them."""
+        """The trigger's four parts by name, as message templates and a messenger's ``send`` get them."""
         return {
             "verb": self.verb,
             "action_object": self.action_object,
@@ -34,7 +34,7 @@ class Activity:
 
 
 class ActivityView(Protocol):
-    """What a plugin may rely on of an event."""
+    """The attributes of an event that a plugin may use."""
 
     @property
     def verb(self) -> str: ...

@@ -1,4 +1,4 @@
-"""How an argument of a signal survives in an event's row."""
+"""Codecs: plugin classes that store arguments of a signal in events and read them back."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class BaseCodec(Named):
             def decode(self, data):
                 return Money(*data)
 
-    ``encode`` returns what :mod:`json` can write, without secrets. ``decode`` must accept what any
-    earlier version of the plugin wrote; it must import nothing that the data names.
+    ``encode`` returns what :mod:`json` can write, without secrets. ``decode`` must accept the data of every earlier
+    version of the plugin, and must not import what the data names.
     """
 
-    #: The type (with its subclasses) that it takes care of.
+    #: The type, with its subclasses, that it encodes.
     python_type: ClassVar[Any] = None
-    #: Whether ``encode`` returns a summary that stands for the value: a dict or list, say, which is stored as one that
-    #: the signal carried itself, without what is secret by its name, and comes back as it is.
+    #: Whether ``encode`` returns a summary, such as a dict or list, that replaces the value. It is stored like an
+    #: argument of the signal, without entries whose names sound secret, and is not decoded.
     is_summary: ClassVar[bool] = False
 
     def encode(self, value: Any) -> Any:
@@ -39,7 +39,7 @@ class BaseCodec(Named):
         raise not_overridden(self, "encode")
 
     def decode(self, data: Any) -> Any:
-        """Return the value that ``data`` stands for."""
+        """Return the value that ``data`` encodes."""
         raise not_overridden(self, "decode")
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Template engines, as message templates see them.
+"""The interface of template engines.
 
-The engines themselves stand above the contracts; they are put in here when Django starts.
+The engines are implemented in a higher layer, and registered here when Django starts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Engine(Protocol):
     """Compiles the source or the file of one message template."""
 
     def from_string(self, source: str, part: str) -> CompiledTemplate:
-        """Compile ``source``. ``part`` says what it is; with ``""`` the source's blocks do, or its looks."""
+        """Compile ``source`` as ``part``. With ``""`` its blocks decide, or whether it looks like HTML."""
 
     def from_file(self, file_name: str) -> CompiledTemplate:
         """Compile the file ``file_name`` of the template folders."""

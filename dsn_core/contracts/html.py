@@ -1,4 +1,4 @@
-"""HTML as text: the one converter, for text parts of mails, for SMS and for chats."""
+"""Conversion of HTML to text, for the text parts of e-mails, for SMS and for chats."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from urllib.parse import unquote
 
 from dsn_core.contracts.html_tokens import RAW, attributes, tokens, unescape
 
-#: Kept elements in one another beyond this are passed over; their text stays.
+#: How deep kept elements are nested at most. Deeper ones are left out; their text stays.
 MAX_DEPTH: Final = 32
 
-#: Elements that hold markup which is not shown. The head is none: by HTML5 it ends, with or without its end tag,
-#: where anything stands that can be shown, and what else it holds is hidden wherever it stands.
+#: Elements whose markup is not shown. Not the head: in HTML5 it ends, with or without its end tag, at the first content
+#: that can be shown, and its other elements are hidden wherever they are.
 _HIDDEN: Final = frozenset({"datalist", "template"})
-#: Around these stands an empty line.
+#: These have an empty line before and after them.
 _BLOCKS: Final = frozenset({
     "address", "article", "aside", "blockquote", "dl", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5",
     "h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section", "table", "ul",
 })  # fmt: skip
-#: Around these a line ends.
+#: These have a line break before and after them.
 _LINES: Final = frozenset({"dd", "div", "dt", "figcaption", "li", "tr"})
 #: Elements that have no end tag.
 _VOID: Final = frozenset({
@@ -36,14 +36,14 @@ _PUNCTUATION: Final = re.compile(r"[\s()/.-]+")
 
 
 class Element(NamedTuple):
-    """An element that text stands in."""
+    """An element around a text."""
 
     name: str
     attributes: Mapping[str, str]
 
 
 class Piece(NamedTuple):
-    """Text that is shown, and those of the elements around it that were to be kept, the outermost first."""
+    """A shown text, and the kept elements around it, the outermost first."""
 
     text: str
     elements: tuple[Element, ...] = ()
@@ -56,14 +56,13 @@ def read_html(
     keeps: Collection[str] = (),
     opens: Callable[[str], Any] = lambda href: None,
 ) -> list[Piece]:
-    """The words of ``source``, however broken, in pieces that make the text when they are joined.
+    """The text of the HTML ``source``, valid or not, in pieces that make the text when they are joined.
 
-    Paragraphs are parted by empty lines, items of lists begin with ``bullet`` or their number, an image is its
-    alternative text, and where a link leads stands in brackets behind it: addresses of the web, of mail and
-    telephone numbers. Not so of a link for which ``opens(href)`` is true: the reader can follow it.
+    Paragraphs are separated by empty lines, list items begin with ``bullet`` or their number, an image becomes its
+    alternative text, and a link's target (a web or mail address, a telephone number) follows it in brackets; not for a
+    link for which ``opens(href)`` is true: the reader can follow it.
 
-    ``keeps`` names the elements that :attr:`Piece.elements` is to tell. Takes time in proportion to the length of
-    ``source``; raises nothing for any text.
+    ``keeps`` names the elements that :attr:`Piece.elements` lists. Takes linear time; raises nothing for any text.
     """
     reader = _Reader(bullet, frozenset(keeps), opens)
     for kind, text, name in tokens(source.replace("\r\n", "\n").replace("\r", "\n")):
@@ -77,7 +76,7 @@ def read_html(
 
 
 def html_to_text(source: str) -> str:
-    """The words of an HTML text, with paragraphs as blank lines and links' addresses in brackets."""
+    """The text of an HTML source, with blank lines between paragraphs and links' addresses in brackets."""
     text = "".join(piece.text for piece in read_html(source)).replace("\N{NO-BREAK SPACE}", " ")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip()
 
@@ -86,16 +85,16 @@ class _Reader:
     def __init__(self, bullet: str, keeps: frozenset[str], opens: Callable[[str], Any]) -> None:
         self._bullet, self._keeps, self._opens = bullet, keeps, opens
         self._pieces: list[Piece] = []
-        #: How many elements of each name are open, and how many of those to keep stand too deep to be kept.
+        #: How many elements of each name are open, and how many of those to keep are nested too deep.
         self._open: Counter[str] = Counter()
         self._too_deep: Counter[str] = Counter()
         self._elements: tuple[Element, ...] = ()
         #: The number of the next item, of each open list; None where items have none.
         self._lists: list[int | None] = []
-        #: Where the open link leads, and the number of its first piece.
+        #: The target of the open link, and the number of its first piece.
         self._link: tuple[str, int] | None = None
         self._hidden = 0
-        # Line ends and a space that are due before the next text.
+        # The line breaks and the space that go before the next text.
         self._breaks = 0
         self._space = False
         self._begins_pre = False
@@ -148,7 +147,7 @@ class _Reader:
             self._open[name] -= 1
             self._close(name)
         elif name == "p":
-            # By HTML5 it stands for a paragraph without words.
+            # In HTML5 a lone </p> is an empty paragraph.
             self._break(2)
 
     def data(self, text: str) -> None:
@@ -186,7 +185,7 @@ class _Reader:
             self._too_deep[name] += 1
 
     def _drop(self, name: str) -> None:
-        """Take the innermost ``name`` away, and none of what stands in it: so ``<b>a<i>b</b>c</i>`` is shown."""
+        """Remove the innermost ``name``, and no element inside it: so ``<b>a<i>b</b>c</i>`` is shown."""
         if self._too_deep[name]:
             self._too_deep[name] -= 1
             return
@@ -228,7 +227,7 @@ class _Reader:
         return f"{number}. "
 
     def _end_link(self) -> None:
-        """Say where the open link leads, if the reader cannot follow it and its words do not say it."""
+        """Write the open link's target, if the reader cannot follow the link and its text does not say it."""
         if self._link is None:
             return
         (href, start), self._link = self._link, None
@@ -244,7 +243,7 @@ class _Reader:
 
 
 def _target(href: str) -> str:
-    """What a reader can do something with of where a link leads; nothing of relative addresses and scripts."""
+    """The part of a link's target that is useful to a reader; empty for relative addresses and scripts."""
     if found := _NAMED.match(href):
         return unquote(found[1]).strip()
     return href if _WEB.fullmatch(href) else ""

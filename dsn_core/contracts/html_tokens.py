@@ -1,7 +1,7 @@
-"""HTML, however broken, as a stream of text, start tags and end tags.
+"""Tokenizer for HTML, valid or not: text, start tags and end tags.
 
-By the rules of HTML5 for what is a tag, a comment or raw text, in time that grows with the length of the source and
-no faster: the parser of the standard library needs seconds for some 60 kB of broken markup.
+Follows HTML5's rules for tags, comments and raw text, in linear time: the parser of the standard library needs seconds
+for some 60 kB of broken markup.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-#: Elements whose content is text and nothing else, none of which is shown.
+#: Elements that contain only text, which is not shown.
 RAW: Final = frozenset({"iframe", "noembed", "noframes", "script", "style", "title"})
 
 _MARKUP: Final = re.compile(r"<(?:(?P<slash>/?)(?P<name>[a-zA-Z][^\t\n\f\r />]*)|(?P<comment>!--)|[!?/])")
-# The rest of a tag. A quote counts where a value begins. Possessive: a tag that never ends is read once.
+# The rest of a tag. A quote counts only at the start of a value. Possessive: an unclosed tag is read only once.
 _REST: Final = re.compile(r"""(?:[^>=]|=[\t\n\f\r ]*(?:"[^"]*"|'[^']*'|(?!["'])))*+>""")
 _UP_TO_BRACKET: Final = re.compile(r"[^>]*+>")
 _COMMENT_END: Final = re.compile(r"--!?>")
@@ -23,12 +23,12 @@ _RAW_END: Final = {name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.IGNORECASE
 _ATTRIBUTE: Final = re.compile(
     r"""([^\t\n\f\r />=]+)(?:[\t\n\f\r ]*=[\t\n\f\r ]*(?:"([^"]*)"|'([^']*)'|([^\t\n\f\r >]*)))?"""
 )
-# More digits than Python makes a number of, with what would be no character anyway.
+# More digits than Python converts to a number, and no character in any case.
 _ENDLESS_NUMBER: Final = re.compile(r"&#[0-9]{1000,};?")
 
 
 class Token(NamedTuple):
-    """``kind`` is ``text``, ``start`` or ``end``; ``text`` the text, or what stands in the tag behind its name."""
+    """``kind`` is ``text``, ``start`` or ``end``; ``text`` the text, or the content of the tag after its name."""
 
     kind: str
     text: str
@@ -36,7 +36,7 @@ class Token(NamedTuple):
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """What ``source`` consists of, in its order. Comments and the content of raw elements are left out."""
+    """The tokens of ``source``, in order, without comments and the content of raw elements."""
     at, rest = 0, _REST
     while (found := _MARKUP.search(source, at)) is not None:
         if found.start() > at:
@@ -54,8 +54,8 @@ def tokens(source: str) -> Iterator[Token]:
         pattern = rest if found["name"] else _UP_TO_BRACKET
         end = pattern.match(source, at)
         if end is None and pattern is _REST:
-            # A value's quote is never closed: from here on, a tag ends at its bracket. Decided once, or each of
-            # many such tags would be read to the end of the source.
+            # A value's quote is never closed: from here on, a tag ends at its bracket. Decided once; otherwise each
+            # of many such tags would be read to the end of the source.
             rest = _UP_TO_BRACKET
             end = rest.match(source, at)
         if end is None:
@@ -76,7 +76,7 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def attributes(text: str) -> dict[str, str]:
-    """The attributes in the text of a start tag; of two with the same name the first."""
+    """The attributes in the text of a start tag. The first of several with the same name counts."""
     found: dict[str, str] = {}
     for name, *values in _ATTRIBUTE.findall(text):
         found.setdefault(name.lower(), unescape("".join(values)))

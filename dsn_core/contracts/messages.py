@@ -1,4 +1,4 @@
-"""A rendered message."""
+"""The rendered message that a messenger sends."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dsn_core.contracts.texts import clean_text
 
 
 class Message(str):
-    """What is sent to one receiver.
+    """A message to one receiver.
 
     A ``str`` (its text, or its HTML when it has no text of its own), so that it can be used where
-    a plain text is expected. Made by a message template's ``render``; the pipeline adds who gets it.
+    a plain text is expected. Made by a message template's ``render``; the pipeline adds the receiver.
 
     ``subject``   one line, without line breaks; may be empty
     ``text``      plain text; made from the HTML when the template has none
     ``html``      HTML, or an empty string
     ``id``        stable over retries of the same delivery: use it as the provider's idempotency
                   key or ``Message-ID``
-    ``address``   where to send it, as the messenger's ``addresses`` said, or the bare address
+    ``address``   where to send it: from the messenger's ``addresses``, or the bare address
     ``user``      the user, or None for a bare address
-    ``extra``     what a template adds for particular messengers, by name
+    ``extra``     additions of a template for particular messengers, by name
 
-    What no provider can take is not in ``subject``, ``text`` and ``html``: NUL is left out, and half of
-    a surrogate pair is U+FFFD.
+    ``subject``, ``text`` and ``html`` hold no characters that a provider cannot take: NUL is removed, and half of a
+    surrogate pair becomes U+FFFD.
     """
 
     subject: str
@@ -62,21 +62,21 @@ class Message(str):
 
     @property
     def text(self) -> str:
-        """Plain text: the template's own, else what its HTML says."""
+        """Plain text: the template's own, else made from its HTML."""
         if not self._text and self.html:
             self._text = html_to_text(self.html)
         return self._text
 
     @property
     def size(self) -> int:
-        """Bytes of its subject, its HTML and the text of its own."""
+        """Bytes of its subject, its HTML and its own text."""
         return sum(len(part.encode()) for part in (self.subject, self._text, self.html))
 
     def __repr__(self) -> str:
-        return f"<Message {self.id or '(no id)'} to {self.address or self.user or '(nobody)'}: {self.subject!r}>"
+        return f"<Message {self.id or '(no id)'} to {self.address or self.user or '(no receiver)'}: {self.subject!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A str subclass with its own __new__ would otherwise come back from copy() without its parts.
+        # Without this, copy() of a str subclass with its own __new__ loses the parts.
         return (_remake, (type(self), self._text, self.__dict__ | {}))
 
 
@@ -87,5 +87,5 @@ def _remake(cls: type[Message], text: str, state: dict[str, Any]) -> Message:
 
 
 def looks_like_html(source: str) -> bool:
-    """Whether a template's source is HTML: it closes a tag, or breaks a line as HTML does."""
+    """Whether a template's source is HTML: it closes a tag, or has ``<br>`` or a doctype."""
     return bool(re.search(r"</[a-zA-Z][a-zA-Z0-9]*\s*>|<br\s*/?>|<!doctype html", source, re.IGNORECASE))

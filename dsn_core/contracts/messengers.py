@@ -16,17 +16,17 @@ from dsn_core.contracts.paths import follow
 from dsn_core.contracts.receipts import Receipt
 from dsn_core.exceptions import ContractError
 
-#: The arguments that a seed-style ``send`` may take, by name.
+#: The arguments that ``send`` may take, by name.
 SEND_ARGUMENTS: Final = ("template", "sender", "users", "trigger_context", "signal_kwargs")
-#: The parts of a message there are.
+#: All parts of a message.
 PARTS: Final = ("subject", "text", "html")
 
 
 class BaseMessenger(Named):
     """Delivers messages through one channel. Override one of two methods.
 
-    **The usual way:** override :meth:`send_messages`. The pipeline renders, and hands over batches;
-    the messenger answers with one :class:`~dsn_core.Receipt` per message::
+    **The usual way:** override :meth:`send_messages`. The pipeline renders and hands over batches; the messenger
+    returns one :class:`~dsn_core.Receipt` per message::
 
         class PagerMessenger(BaseMessenger):
             \"\"\"Sends to the on-call pager.\"\"\"
@@ -43,25 +43,25 @@ class BaseMessenger(Named):
                         except pager.NoSuchNumber as error:
                             yield Receipt.invalid_address(str(error), message=message)
 
-    **The seed's way:** override :meth:`send`, which takes over everything: it renders, chooses
-    among the users or other users, and sends.
+    **As in django-signal-notifier:** override :meth:`send`, which does everything: it renders, chooses among the
+    users or other users, and sends.
 
     Register it with the ``dsn_messengers`` hook. One object per alias in ``DSN["MESSENGERS"]`` is
     made per claim; ``self.alias`` is that alias and ``self.options`` its typed options.
     """
 
-    #: Which parts of a message it can express.
+    #: The parts of a message that it uses.
     parts: ClassVar[Sequence[str]] = PARTS
-    #: How many messages one call of ``send_messages`` gets at most. A seed-style ``send`` gets all
-    #: users of an event at once unless its class sets this.
+    #: How many messages one call of ``send_messages`` gets at most. ``send`` gets all users of an event at once unless
+    #: its class sets this.
     batch_size: ClassVar[int] = 100
     #: The frozen dataclass of its options.
     Options: ClassVar[type[AnyOptions]] = AnyOptions
-    #: Where a user's address is, as a path from the user, e.g. ``"profile.phone"``. The setting
-    #: ``DSN["ADDRESSES"]`` overrides it. Empty: users need no address (in-site, console).
+    #: The path from a user to the address, e.g. ``"profile.phone"``. The setting ``DSN["ADDRESSES"]`` overrides it.
+    #: Empty: users need no address (in-site, console).
     address_path: ClassVar[str] = ""
-    #: The field of the profile (``DSN["PROFILE_MODEL"]``) that holds a user's address, e.g. ``"phone"``, where
-    #: neither the setting nor ``address_path`` says where it is.
+    #: The field of the profile (``DSN["PROFILE_MODEL"]``) that holds a user's address, e.g. ``"phone"``. Used when
+    #: neither the setting nor ``address_path`` gives a path.
     profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
@@ -73,7 +73,7 @@ class BaseMessenger(Named):
 
     @property
     def path_to_address(self) -> str:
-        """Where a user's address is: the path of ``DSN["ADDRESSES"]``, else the class's, else to the profile."""
+        """The path to a user's address: from ``DSN["ADDRESSES"]``, else the class's, else to the profile."""
         return self._address_path
 
     @property
@@ -84,8 +84,8 @@ class BaseMessenger(Named):
     def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
         """Return ``{user.pk: address}`` for those of ``users`` that have one.
 
-        Called once per batch; the default follows the address path. Override it to fetch the
-        addresses of all of them with one query. A user that is left out is *skipped*.
+        Called once per batch; the default follows the address path. Override it to fetch all addresses with one query.
+        A user that is left out is *skipped*.
         """
         if not self.path_to_address:
             return {}
@@ -95,35 +95,33 @@ class BaseMessenger(Named):
     def send_messages(self, messages: Sequence[Message]) -> Iterable[Receipt]:
         """Send ``messages`` and return (or yield) a receipt for each.
 
-        A batch may mix events, templates and receivers. Receipts come in the order of the
-        messages, or name their message. A message that is left unanswered is tried again. What is
-        raised is a retry for those still unanswered; it never reaches the code that fired the
-        signal. What is no ``Exception`` (``SystemExit``) leaves them *unknown*. Every call of the provider
-        must keep ``self.options.TIMEOUT``.
+        A batch may mix events, templates and receivers. Receipts come in the order of the messages, or name their
+        message. A message without a receipt is tried again. An exception is a retry for the messages without a
+        receipt; it never reaches the code that fired the signal. A ``BaseException`` such as ``SystemExit`` makes them
+        *unknown*. Every call of the provider must keep ``self.options.TIMEOUT``.
 
-        Better yield each receipt than return a list: between two of them the worker renews its lease,
-        and can stop when it is asked to (a generator is then closed).
+        Yield receipts rather than return a list: between two of them the worker renews its lease, and can stop (it
+        then closes the generator).
         """
         raise not_overridden(self, "send_messages")
 
     def stop(self) -> None:
-        """Begin no further message: the worker is to stop, or has lost its lease.
+        """Begin no further message: the worker is stopping, or has lost its lease.
 
-        For messengers that have several messages under way at once. Called between two receipts, maybe
-        more than once; ``send_messages`` then goes on with the receipts of what is under way, and ends.
-        A messenger that does not override it is not asked for more receipts.
+        For messengers that send several messages at once. Called between two receipts, possibly more than once;
+        ``send_messages`` then yields the receipts of the messages already begun, and ends. A messenger that does not
+        override this is not asked for more receipts.
         """
 
     def send(
         self, template: Any, users: Sequence[Any], trigger_context: dict[str, Any], signal_kwargs: dict[str, Any]
     ) -> Any:
-        """The seed's way: called once per event and backend, with all its users (maybe none).
+        """As in django-signal-notifier: called once per event and backend, with all its users (maybe none).
 
-        Render with ``template.render(user=..., trigger_context=..., signal_kwargs=...)``, for any
-        user, also for ones that are not in ``users``, and send. May be a class method, and may
-        take ``sender``. Each user that a message was rendered for counts as sent when nothing is
-        raised; when it raises, those count as *unknown* and the others are tried again. When the
-        lease was lost meanwhile, ``render`` raises a ``BaseException``: send nothing more then.
+        Render with ``template.render(user=..., trigger_context=..., signal_kwargs=...)``, for any user, also one that
+        is not in ``users``, and send. May be a class method, and may take ``sender``. When nothing is raised, each user
+        for whom a message was rendered counts as *sent*; otherwise as *unknown*, and the others are tried again. When
+        the lease was lost meanwhile, ``render`` raises a ``BaseException``: then send nothing more.
         """
         raise not_overridden(self, "send")
 
@@ -131,20 +129,19 @@ class BaseMessenger(Named):
     def check(cls, options: AnyOptions) -> list[CheckMessage]:
         """Return what is wrong with ``options``, for ``dsn_plugins`` and ``manage.py check --deploy``.
 
-        None is as good as an empty list. Called with options whose names and types are right; the
-        default has nothing to say.
-        No network call belongs here.
+        May return None instead of an empty list. Called with options whose names and types are right. Make no network
+        call here.
         """
         return []
 
     @classmethod
     def sends_itself(cls) -> bool:
-        """Whether the class follows the seed's way: it overrides ``send``."""
+        """Whether the class overrides ``send``."""
         return overrides(cls, BaseMessenger, "send")
 
     @classmethod
     def sets_batch_size(cls) -> bool:
-        """Whether the class sets ``batch_size`` itself, be it to the default."""
+        """Whether the class sets ``batch_size`` itself, even to the default."""
         return any("batch_size" in vars(base) for base in cls.__mro__[: cls.__mro__.index(BaseMessenger)])
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How plugin classes get the name that rows store and the line that lists show."""
+"""Names and descriptions of plugin classes: rows store the name, lists show the description."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ class Named:
     def check_contract(cls) -> None:
         """Raise :class:`~dsn_core.exceptions.ContractError` when the class cannot work.
 
-        Called once, when a plugin registers the class. Extend it in a base class that asks more
-        of its subclasses.
+        Called once, when a plugin registers the class. Extend it in a base class with further requirements.
         """
         check_name(cls.name, f"{cls.__module__}.{cls.__qualname__}.name")
 

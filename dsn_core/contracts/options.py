@@ -25,9 +25,9 @@ _SECRET = "dsn_secret"  # noqa: S105 - the name of a mark
 
 
 def secret(*, default: Any = dataclasses.MISSING) -> Any:
-    """A field whose value never shows: masked in ``repr``, in ``dsn_plugins`` and in checks.
+    """A field whose value is never shown: masked in ``repr``, in ``dsn_plugins`` and in checks.
 
-    Its texts are ``str`` that print as ``'***'``, also as local variables in an error report.
+    Its texts are ``str`` whose ``repr`` is ``'***'``, also for local variables in an error report.
     """
     return dataclasses.field(default=default, repr=False, metadata={_SECRET: True})
 
@@ -41,25 +41,25 @@ class Options:
             BOT_TOKEN: str = secret()                 # no default: must be set
             API_BASE: str = "https://telegram.example"
 
-    Names are in capitals, as in Django's settings. An unknown name, a missing one and a value of
-    the wrong type are found by ``manage.py dsn_plugins``, each with its sentence.
+    Names are in capitals, as in Django's settings. ``manage.py dsn_plugins`` reports unknown names, missing ones and
+    values of the wrong type.
     """
 
     #: Seconds that one call of the provider may take.
     TIMEOUT: float = 10.0
-    #: How many messages the provider takes from all workers together: ``"30/s"``, ``"500/h"``. Empty: any number.
+    #: How many messages all workers together may send: ``"30/s"``, ``"500/h"``. Empty: any number.
     RATE: str = ""
     #: How many batches one worker process sends at the same time, each over a connection of its own.
     LANES: int = 1
 
     @property
     def rate(self) -> Rate | None:
-        """:attr:`RATE`, read; None for any number."""
+        """:attr:`RATE`, parsed; None for any number."""
         return Rate.parse(self.RATE)
 
     @classmethod
     def from_mapping(cls: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
-        """Build the options, or raise :class:`~dsn_core.exceptions.ConfigurationError` naming all that is wrong."""
+        """Build the options, or raise :class:`~dsn_core.exceptions.ConfigurationError` with all that is wrong."""
         problems = cls.problems(values)
         if problems:
             raise ConfigurationError("; ".join(problems))
@@ -101,13 +101,13 @@ class Options:
         return found
 
     def mask(self, text: str) -> str:
-        """``text`` without the values of secret options: for what providers and libraries raise."""
+        """``text`` without the values of secret options: for errors of providers and libraries."""
         spellings: set[str] = set()
         for name in self._secrets():
             for secret_text in _texts(getattr(self, name)):
-                # As it is, and as it stands in an address.
+                # As it is, and as it is quoted in a URL.
                 spellings.update(map(Secret, (secret_text, quote(secret_text), quote(secret_text, safe=""))))
-        # The longest first, since one may hold another.
+        # The longest first, since one may contain another.
         for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
         return text
@@ -148,12 +148,12 @@ _OF_ALL: Final[Mapping[str, Callable[[Any], list[str]]]] = {
 
 
 def _kind_of(value: object) -> str:
-    """The name of its type, as the settings have it."""
+    """The name of the value's type in the settings."""
     return "str" if isinstance(value, Secret) else "bytes" if isinstance(value, SecretBytes) else type(value).__name__
 
 
 def _texts(value: object) -> Iterator[str]:
-    """The texts that a secret value consists of."""
+    """The texts in a secret value."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):

@@ -1,4 +1,4 @@
-"""Which methods a plugin class overrides."""
+"""Tests of which methods a plugin class overrides."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def require_override(cls: type, base: type, *methods: str) -> None:
 
 
 def not_overridden(instance: object, method: str) -> ContractError:
-    """The error of a method that a subclass had to override."""
+    """The error for a method that a subclass must override."""
     return ContractError(f"{type(instance).__module__}.{type(instance).__qualname__} does not override {method}().")

@@ -13,8 +13,8 @@ from dsn_core.exceptions import ConfigurationError
 def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
     """Walk ``path`` from ``start``: mapping keys, then attributes. None where a step finds None.
 
-    A one-to-one relation that has no row counts as None. Names that begin with an underscore are
-    refused, and nothing is called, so that a path that an operator typed runs no code of ours.
+    A one-to-one relation without a row counts as None. Names that begin with an underscore are refused, and nothing is
+    called, so that a path typed by an operator cannot run code.
     """
     return walk(start, path.split("."), path, missing_key_is_none=missing_key_is_none)
 
@@ -27,9 +27,9 @@ def walk(
     missing_key_is_none: bool = False,
     may_read: Callable[[Any, str], bool] = lambda owner, step: True,
 ) -> Any:
-    """The same, for the ``steps`` of ``path`` that lead on from ``start``.
+    """:func:`follow` for the ``steps`` of ``path`` that start at ``start``.
 
-    ``may_read`` is asked with what was reached and the next step, before that is taken.
+    ``may_read`` is called with each value and the next step, before that step is read.
     """
     value = start
     for step in steps:

@@ -1,4 +1,4 @@
-"""How many messages a provider takes: ``"30/s"``."""
+"""Rates of sending, such as ``"30/s"``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _UNITS: Final = {
 }
 _RATE: Final = re.compile(r"\s*(\d{1,9})\s*/\s*([a-z]+)\s*\Z", re.IGNORECASE)
 
-#: Messages that are let go at once: those of so many seconds. Smaller steps would be claims for a message each,
-#: and a busy machine would come too late for many of them.
+#: Messages are released in steps of this length. With shorter steps, each claim would hold one message only, and a busy
+#: machine would miss many of them.
 STEP_SECONDS: Final = 0.2
 
 
@@ -53,5 +53,5 @@ class Rate:
 
     @property
     def step(self) -> int:
-        """How many messages may leave at once, so that the rate is kept in each of its units of time."""
+        """How many messages may be sent at once, so that the rate is kept in each of its units of time."""
         return max(1, min(math.ceil(STEP_SECONDS / self.interval), self.count))

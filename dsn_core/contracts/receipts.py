@@ -1,4 +1,4 @@
-"""What became of one message, as its messenger says it."""
+"""Receipts: a messenger's answer about one message."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 from dsn_core.contracts.messages import Message
 
-#: Seconds. What takes no time at all would use up every attempt within a moment, or go round without end.
+#: Seconds. Without a least wait, all attempts would be used up at once, or the worker would loop.
 SHORTEST_WAIT: Final = 1.0
-#: Seconds. A larger number is in another unit, or a date.
+#: Seconds. A larger number is probably in another unit, or a date.
 LONGEST_WAIT: Final = 30 * 86_400.0
 
 
 class Outcome(enum.Enum):
-    """The answers a messenger can give."""
+    """The kinds of receipts."""
 
     SENT = "sent"
     RETRY = "retry"
@@ -28,12 +28,11 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """One message's fate. Made by the class methods, one per possible answer.
+    """The outcome of sending one message. Made by the class methods, one per outcome.
 
-    Every one takes ``message=`` to say which message it is about; without it, receipts are taken
-    in the order of the messages. ``reason`` is kept on the delivery and shown to operators: it
-    must not hold secrets. ``after`` is in seconds, and is brought within 1 second and 30 days: what
-    providers send is sometimes 0, negative, no number at all (NaN), or a date.
+    Each takes ``message=``, the message that it is about; without it, receipts are in the order of the messages.
+    ``reason`` is kept on the delivery and shown to operators: it must not hold secrets. ``after`` is in seconds, and is
+    limited to between 1 second and 30 days: providers sometimes send 0, a negative number, NaN or a date.
     """
 
     outcome: Outcome
@@ -43,7 +42,7 @@ class Receipt:
     message: Message | None = None
 
     def __post_init__(self) -> None:
-        # What libraries give as ids and reasons are often numbers and exceptions.
+        # Ids and reasons from libraries are often numbers and exceptions.
         for name in ("reason", "provider_id"):
             value = getattr(self, name)
             if type(value) is str:
@@ -60,46 +59,45 @@ class Receipt:
 
     @classmethod
     def sent(cls, provider_id: str = "", *, message: Message | None = None) -> Receipt:
-        """The provider took it. ``provider_id`` is its own name for the message, if it gives one."""
+        """The provider took it. ``provider_id`` is the provider's id of the message, if there is one."""
         return cls(Outcome.SENT, provider_id=provider_id, message=message)
 
     @classmethod
     def retry(cls, after: float | None = None, reason: str = "", *, message: Message | None = None) -> Receipt:
-        """Not sent, may work later. ``after`` lengthens the back-off and never shortens it; None leaves it alone."""
+        """Not sent, may work later. ``after`` can only lengthen the back-off; None leaves it as it is."""
         return cls(Outcome.RETRY, reason=reason, after=after, message=message)
 
     @classmethod
     def failed(cls, reason: str, *, message: Message | None = None) -> Receipt:
-        """Not sent, and never will be: it is not tried again."""
+        """Not sent, and not tried again."""
         return cls(Outcome.FAILED, reason=reason, message=message)
 
     @classmethod
     def invalid_address(cls, reason: str, *, message: Message | None = None) -> Receipt:
-        """Not sent, because the address cannot be used or refuses messages: not tried again."""
+        """Not sent, since the address cannot be used or refuses messages, and not tried again."""
         return cls(Outcome.INVALID_ADDRESS, reason=reason, message=message)
 
     @classmethod
     def unknown(cls, reason: str, *, message: Message | None = None) -> Receipt:
-        """It may have been sent: the answer was lost. The messenger's policy decides about a retry."""
+        """It may have been sent: the answer was lost. The messenger's ``retry_unknown`` decides about a retry."""
         return cls(Outcome.UNKNOWN, reason=reason, message=message)
 
     @classmethod
     def later(cls, after: float, reason: str = "", *, message: Message | None = None) -> Receipt:
-        """Not tried: this message alone comes again after ``after`` seconds. Uses up no attempt.
+        """Not tried: this message alone is tried again after ``after`` seconds. Uses up no attempt.
 
-        For limits of one receiver: a chat that takes one message a second.
+        For limits of one receiver, such as a chat that takes one message a second.
         """
         return cls(Outcome.LATER, reason=reason, after=after, message=message)
 
     @classmethod
     def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
-        """Not sent; the whole messenger rests for ``after`` seconds, in all workers.
+        """Not sent; the whole messenger pauses for ``after`` seconds, in all workers.
 
-        For what is the account's: a login that is refused, too many requests. This message goes
-        behind the others, and uses up an attempt only if another message of the messenger was sent
-        since it last caused a pause. Those of the batch that are still unanswered are given back as
-        if they had not been claimed. What follows one receiver is no pause, but ``failed`` or
-        ``invalid_address``.
+        For errors of the account: a refused login, too many requests; for errors of one receiver use ``failed`` or
+        ``invalid_address``. This message goes behind the others, and uses up an attempt only if another message of the
+        messenger was sent since it last caused a pause. The messages of the batch without a receipt are released as if
+        they had not been claimed.
         """
         return cls(Outcome.PAUSE, reason=reason, after=after, message=message)
 

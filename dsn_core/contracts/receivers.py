@@ -1,4 +1,4 @@
-"""Who gets a message, and the plugin classes that choose and refuse receivers."""
+"""Receivers, and the plugin classes that choose and exclude them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ class Receiver:
     """One receiver: a user, or a bare address of one messenger.
 
     ``Receiver(user=ann)`` is the same as ``ann`` where receivers are expected.
-    ``Receiver(messenger="email", address="ops@example.org")`` gets a message only from backends
-    whose messenger is ``email``; without ``messenger`` the address is given to every backend of
-    the subscription.
+    ``Receiver(messenger="email", address="ops@example.org")`` gets messages only from backends whose messenger is
+    ``email``; without ``messenger``, from every backend of the subscription.
     """
 
     user: Any = None
@@ -31,7 +30,7 @@ class Receiver:
 
 
 class DeliveryView(Protocol):
-    """What a receiver filter may rely on of a delivery that is about to be sent."""
+    """The attributes that a receiver filter may use of a delivery that is about to be sent."""
 
     pk: Any
     user: Any
@@ -42,9 +41,9 @@ class DeliveryView(Protocol):
 
 
 class BaseReceiverResolver(Named):
-    """Chooses the receivers of an event when it happened: the dynamic ones.
+    """Chooses the dynamic receivers of an event.
 
-    A subscription names a resolver and an *argument*, a text that means what the resolver says::
+    A subscription names a resolver and an *argument*, a text that the resolver interprets::
 
         class MovieAudience(BaseReceiverResolver):
             \"\"\"The audience of the movie that was released.\"\"\"
@@ -60,20 +59,18 @@ class BaseReceiverResolver(Named):
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
         """Return the receivers: users, :class:`Receiver` objects, or a queryset of users.
 
-        A queryset is read page by page and never held as a whole, so that a million users are
-        fine. The same receiver twice gets one message. May run again for the same event after a
-        crash or an error. What it raises is kept on the event, which is tried again later; the
-        event's other subscriptions go on.
+        A queryset is read page by page and never held as a whole, so it may have a million users. A receiver that
+        comes twice gets one message. May run again for the same event after a crash or an error. An exception is kept
+        on the event, which is tried again later; the event's other subscriptions go on.
         """
         raise not_overridden(self, "resolve")
 
     def check_argument(self, argument: str, trigger: Any) -> None:
         """Raise ``ValueError``, with a sentence for the operator, when ``argument`` cannot work.
 
-        Called when a subscription is configured. ``trigger`` has ``verb``, ``provides`` (the
-        names of the signal's arguments, or None when they are not known), ``removes`` (whether
-        the signal says that its instance is being deleted) and ``action_object_class`` (a model
-        class, or None). The default accepts everything.
+        Called when a subscription is configured. ``trigger`` has ``verb``, ``provides`` (the names of the signal's
+        arguments, or None when they are not known), ``removes`` (whether the signal is about a deletion) and
+        ``action_object_class`` (a model class, or None). The default accepts everything.
         """
 
     @classmethod
@@ -83,9 +80,9 @@ class BaseReceiverResolver(Named):
 
 
 class BaseReceiverFilter(Named):
-    """Says who must not get a message: opt-outs, suppression lists, quiet accounts.
+    """Excludes receivers from messages: opt-outs, suppression lists, inactive accounts.
 
-    Asked in bulk just before a batch is rendered, for every messenger::
+    Called once per batch, just before it is rendered, for every messenger::
 
         class Unsubscribed(BaseReceiverFilter):
             \"\"\"Users who opted out.\"\"\"
@@ -99,8 +96,8 @@ class BaseReceiverFilter(Named):
     def exclude(self, deliveries: Sequence[DeliveryView]) -> Mapping[Any, str]:
         """Return ``{delivery.pk: reason}`` for those that must not be sent.
 
-        They end as *skipped* with the reason. A filter that raises holds its batch back, which is
-        tried again later: nobody gets a message because the list of who must not could not be read.
+        They end as *skipped* with the reason. When a filter raises, its batch is tried again later: no message is sent
+        while it is not known which receivers are excluded.
         """
         raise not_overridden(self, "exclude")
 

@@ -1,4 +1,4 @@
-"""What dsn-core knows of a signal."""
+"""The registration of a signal: its verb, its arguments and its senders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.dispatch import Signal
 from dsn_core.contracts.naming import check_name, first_line
 from dsn_core.exceptions import ContractError, nearest
 
-#: Names that a template's context always has; a signal argument may carry them too.
+#: Names that a template's context always has; a signal argument may have them too.
 PARTS_OF_ACTIVITY: Final = ("verb", "action_object", "actor_object", "target")
 
 
@@ -21,31 +21,30 @@ class SignalRegistration:
 
     ``name``           the verb
     ``signal``         the ``django.dispatch.Signal``
-    ``provides``       the names of its arguments; None when they are not known, and then nothing
-                       is refused for a lack of them. A mapping also gives their types (None: any),
-                       so that conditions on them can be checked: ``{"movie": Movie, "price": Decimal}``
+    ``provides``       the names of its arguments; None when they are not known, and then a missing one refuses
+                       nothing. A mapping also gives their types (None: any), so that conditions on them can be
+                       checked: ``{"movie": Movie, "price": Decimal}``
     ``action_object``  the argument that is the action object; by default ``instance``, else the sender
     ``actor_object``   the argument that is the actor; by default ``actor_object``
     ``target``         the argument that is the target; by default ``target``
     ``description``    one line for lists
-    ``plain``          names of arguments that sound secret (``token``) and are stored all the same, since messages
-                       need them
+    ``plain``          names of arguments that sound secret (``token``) but are stored, since messages need them
 
-    The others are for signals that concern models:
+    The others are for signals about models:
 
     ``senders``        ``"any"``: connected once, for all senders. ``"models"``: sent with a model
                        class as sender, and connected only for the models that triggers name.
                        ``"through"``: sent with the through model of a many-to-many relation.
-    ``inherits``       whether an instance of a multi-table child counts as its parent. Not where
+    ``inherits``       whether an instance of a multi-table child counts as its parent. False where
                        Django sends the signal for the parent as well.
-    ``removes``        whether the instance is being deleted: its to-many relations are gone when
+    ``removes``        whether the instance is being deleted: its to-many relations no longer exist when
                        the message is made
-    ``recorded_by``    the verb whose signal says that it really happened (``pre_save`` is
+    ``recorded_by``    the verb of the later signal at which the event is recorded (``pre_save`` is
                        recorded when ``post_save`` comes)
-    ``announced_by``   the verb whose signal comes before the change (``post_save`` is announced by
-                       ``pre_save``): conditions can then ask what changed
-    ``keeps``          called with the sender and the arguments; returns those that count. For what must
-                       not be stored, or only in another form. Must not raise
+    ``announced_by``   the verb whose signal comes before the change (``pre_save`` for ``post_save``):
+                       conditions can then compare values before and after
+    ``keeps``          called with the sender and the arguments; returns the arguments to use and store.
+                       Must not raise
     ``only``           argument values that count, by name, e.g. ``{"action": {"post_add"}}``, unless
                        a trigger has a condition on that argument
     """
@@ -67,7 +66,7 @@ class SignalRegistration:
     keeps: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
     #: The types of the arguments, where they are known.
     types: Mapping[str, type] = field(default_factory=dict, init=False)
-    # Made once: they are asked at every signal.
+    # Computed once: they are used at every signal.
     #: Whether a trigger on it must name a model.
     needs_model: bool = field(default=False, init=False)
     #: The names of the arguments that are the actor object and the target.
@@ -108,7 +107,7 @@ class SignalRegistration:
 
     @property
     def compares(self) -> bool:
-        """Whether conditions can ask what its change changed."""
+        """Whether conditions can compare values before and after the change."""
         return bool(self.announced_by or self.recorded_by)
 
     def missing(self, names: Iterable[str]) -> list[str]:

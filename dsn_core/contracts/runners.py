@@ -1,4 +1,4 @@
-"""What makes deliveries run."""
+"""Runners: plugin classes that start the pipeline."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dsn_core.contracts.overriding import not_overridden, require_override
 class BaseRunner(Named):
     """Wakes the pipeline up after a commit that recorded events.
 
-    The delivery table is the truth; a runner only brings the work forward. A wake-up that is lost
-    costs time, never a message. Whatever it starts, in this process or another, calls
-    :func:`~dsn_core.expand_due` and :func:`~dsn_core.send_due`.
+    The state is in the database; a runner only starts the work earlier. A lost wake-up costs time, never a message.
+    The code that a runner starts, in this process or another, calls :func:`~dsn_core.expand_due` and
+    :func:`~dsn_core.send_due`.
     """
 
     def wake(self, using: str) -> None:
-        """There is new work in the database ``using``. Called after the commit, in the caller's thread.
+        """Start the work in the database ``using``. Called after the commit, in the caller's thread.
 
-        Must be quick or bounded in time. What it raises is logged and goes no further.
+        Must be quick or bounded in time. Exceptions are logged and go no further.
         """
         raise not_overridden(self, "wake")
 
@@ -27,7 +27,7 @@ class BaseRunner(Named):
     def check(cls) -> list[CheckMessage]:
         """Return what keeps this runner from working, for ``manage.py check``.
 
-        Asked of the runner that ``DSN["RUNNER"]`` names, only. No network call belongs here.
+        Called only for the runner that ``DSN["RUNNER"]`` names. Make no network call here.
         """
         return []
 

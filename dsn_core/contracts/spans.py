@@ -1,4 +1,4 @@
-"""Spans of time as people write them: ``"90s"``, ``"15m"``, ``"2h"``, ``"30d"``, ``"4w"``."""
+"""Spans of time as text: ``"90s"``, ``"15m"``, ``"2h"``, ``"30d"``, ``"4w"``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dsn_core.exceptions import ConfigurationError
 MAX_SPAN_LENGTH: Final = 7
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-#: The longest: what is added to or taken from today stays a date.
+#: The longest span, so that today plus or minus a span stays a valid date.
 _LONGEST: Final = datetime.timedelta(days=36_500)
 _SPAN: Final = re.compile(r"([0-9]{1,6})([smhdw])\Z")
 
@@ -32,7 +32,7 @@ def parse_span(text: str) -> datetime.timedelta:
 
 
 def parse_expiry(text: str) -> datetime.timedelta | None:
-    """The same of what may be empty, which is None: never. A span of nothing is refused.
+    """:func:`parse_span` for an expiry: an empty text is None (never), and a span of 0 is refused.
 
     Raises :class:`~dsn_core.exceptions.ConfigurationError`.
     """

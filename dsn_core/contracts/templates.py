@@ -1,4 +1,4 @@
-"""Message templates: plugin classes that say what the message is."""
+"""Message templates: plugin classes that make the message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsn_core.exceptions import ConfigurationError, ContractError, RenderingErro
 
 
 class BaseMessageTemplate(Named):
-    """Says what the message is, from a string or from a file.
+    """Makes the message, from a string or from a file.
 
     ::
 
@@ -29,18 +29,16 @@ class BaseMessageTemplate(Named):
                 context["cinema"] = settings.CINEMA_NAME
                 return context
 
-    The source is looked for in this order: ``file_name``, then ``template_string``. It can hold
-    all parts as blocks (``{% block subject %}``, ``{% block text %}``, ``{% block html %}``) and
-    extend a layout. Without such blocks the whole is one part: HTML when the file's name ends in
-    ``.html`` or a string closes tags, else the text. ``subject``, ``text`` and ``html`` are
-    template sources of one part each, and go before what the file or string says.
+    The source is ``file_name``, else ``template_string``. It can hold all parts as blocks (``{% block subject %}``,
+    ``{% block text %}``, ``{% block html %}``) and extend a layout. Without such blocks the whole is one part: HTML
+    when the file's name ends in ``.html`` or a string closes tags, else the text. ``subject``, ``text`` and ``html``
+    are template sources of one part each, and override that part of the file or string.
 
-    Variables are escaped in HTML; in the subject and the text they stand as they are. A text that
-    is missing is made from the HTML.
+    Variables are escaped in HTML, and not in the subject and the text. A missing text is made from the HTML.
 
-    In the template: the signal's arguments, over them ``verb``, ``action_object``,
-    ``actor_object`` and ``target``, over them ``user``, the receiver (None for a bare address);
-    all of it also as ``context.<name>``, and the arguments alone as ``signal_kwargs.<name>``.
+    The template's variables are the signal's arguments; ``verb``, ``action_object``, ``actor_object`` and ``target``
+    override them; ``user``, the receiver (None for a bare address), overrides both. All are also available as
+    ``context.<name>``, and the arguments alone as ``signal_kwargs.<name>``.
 
     Register it with the ``dsn_message_templates`` hook.
     """
@@ -54,10 +52,10 @@ class BaseMessageTemplate(Named):
     subject: ClassVar[str] = ""
     text: ClassVar[str] = ""
     html: ClassVar[str] = ""
-    #: Arguments the signal must provide: a subscription to a signal that does not is refused.
+    #: Arguments that the signal must provide: a subscription to another signal is refused.
     required_signal_args: ClassVar[Sequence[str]] = ()
-    #: How long after its event a message is still news: ``"15m"``, ``"2h"``, ``"3d"``, ``"4w"``. What waited longer is
-    #: skipped, and never sent late. Empty: it does not expire. A subscription's own ``expires`` goes before it.
+    #: How long after its event a message is still sent: ``"15m"``, ``"2h"``, ``"3d"``, ``"4w"``. Later it is skipped.
+    #: Empty: it does not expire. A subscription's own ``expires`` overrides it.
     expires: ClassVar[str] = ""
 
     _compiled: ClassVar[dict[str, CompiledTemplate] | None] = None
@@ -67,7 +65,7 @@ class BaseMessageTemplate(Named):
         cls._compiled = None
 
     def get_template_context(self, context: dict[str, Any]) -> dict[str, Any]:
-        """Add variables to ``context``, a dict that is this message's own, and return it."""
+        """Add variables to ``context``, a dict of this message only, and return it."""
         return context
 
     def render(
@@ -78,8 +76,8 @@ class BaseMessageTemplate(Named):
     ) -> Message:
         """Render the message for ``user``.
 
-        Raises :class:`~dsn_core.exceptions.RenderingError` when the template cannot be compiled;
-        what its variables raise comes through as it is.
+        Raises :class:`~dsn_core.exceptions.RenderingError` when the template cannot be compiled; exceptions of its
+        variables are raised as they are.
         """
         variables = self.variables(user, trigger_context or {}, signal_kwargs or {})
         parts: dict[str, str] = {}
@@ -94,8 +92,8 @@ class BaseMessageTemplate(Named):
     def variables(
         self, user: Any, trigger_context: Mapping[str, Any], signal_kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """All that the template can name, ``get_template_context`` included."""
-        # Last what must be reachable whatever the signal calls its arguments.
+        """All variables of the template, with those of ``get_template_context``."""
+        # Last the names that no argument of the signal may override.
         context = {**signal_kwargs, **trigger_context, "user": user}
         context |= {"signal_kwargs": dict(signal_kwargs), "trigger_context": dict(trigger_context)}
         given = self.get_template_context(context)
@@ -108,9 +106,9 @@ class BaseMessageTemplate(Named):
 
     @classmethod
     def compile(cls) -> dict[str, CompiledTemplate]:
-        """The compiled sources, once per process: the file or string first, then single parts.
+        """The sources, compiled once per process: the file or string first, then single parts.
 
-        Under ``DEBUG`` files are read again for each message, so that an edit is seen without a restart.
+        Under ``DEBUG`` files are read again for each message, so that edits need no restart.
 
         Raises :class:`~dsn_core.exceptions.RenderingError`, naming the file or attribute.
         """

@@ -1,4 +1,4 @@
-"""Texts that every provider, database and encoding takes."""
+"""Cleaning of texts, so that every provider, database and encoding accepts them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def clean_text(text: str) -> str:
-    """``text`` as it can be encoded, sent and stored everywhere: for messengers, and for what providers say.
+    """``text`` in a form that can be encoded, sent and stored everywhere.
 
-    Two halves of a surrogate pair become the character that they are, one alone becomes U+FFFD. NUL is removed.
+    A surrogate pair becomes its character, half a pair becomes U+FFFD, NUL is removed.
     """
     if not _NOT_STORABLE.search(text):
         return text

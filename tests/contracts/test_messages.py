@@ -44,7 +44,7 @@ def test_copies_keep_every_part(clone) -> None:
 
 def test_repr_says_who_and_what_and_not_the_body() -> None:
     assert repr(Message("private", subject="Hi", id="1", address="a@b.c")) == "<Message 1 to a@b.c: 'Hi'>"
-    assert repr(Message("private")) == "<Message (no id) to (nobody): ''>"
+    assert repr(Message("private")) == "<Message (no id) to (no receiver): ''>"
 
 
 @pytest.mark.parametrize(
