@@ -102,7 +102,7 @@ each_catalogue = pytest.mark.parametrize(
 def test_german_is_there_and_the_source_is_read() -> None:
     assert GERMAN.is_file()
     # Marked as lazy, as plain, with a plural, and in a template of Django's.
-    texts = ("message template", "This address is there twice.", ("%d was enabled.", "%d were enabled."))
+    texts = ("message template", "This address is listed twice.", ("%d was enabled.", "%d were enabled."))
     for text in (*texts, "Add another condition", "Condition %(number)s"):
         assert marked().get(text) is not None, text
 

@@ -1,4 +1,4 @@
-"""What an operator sees: every model in Django's admin."""
+"""The admin classes of all models."""
 
 from dsn_core.admin.backends import BackendAdmin
 from dsn_core.admin.deliveries import DeliveryAdmin

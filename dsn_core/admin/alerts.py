@@ -1,4 +1,4 @@
-"""What an operator must know before all else: that nothing is sent, and why."""
+"""Warnings above the admin's pages that nothing is sent, with the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsn_core.queue import environment, standstill
 
 
 def alerts(using: str) -> Iterator[str]:
-    """Why nothing is sent, in the reader's language."""
+    """The reasons why nothing is sent, in the reader's language."""
     if (mismatch := environment.find(using)) is not None:
         yield _of_environment(mismatch)
     if (found := standstill.find(using)) is not None:
@@ -26,12 +26,12 @@ def _of_environment(mismatch: environment.Mismatch) -> str:
         text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this is %(setting)s.")
     else:
         text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this one has no name.")
-    way_out = _("If it is meant to send from here, run manage.py dsn_adopt.")
+    way_out = _("To send messages from here, run manage.py dsn_adopt.")
     return f"{text % words} {way_out}"
 
 
 def _of_workers(found: standstill.Standstill) -> str:
-    late = _("Messages wait for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
+    late = _("Messages have been waiting for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
     if found.unseen is None:
         unseen = _("No worker was ever seen.")
     else:

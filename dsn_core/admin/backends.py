@@ -1,4 +1,4 @@
-"""Backends in the admin: what and how."""
+"""The admin of backends."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
         return shown if obj is None else [*shown, "readiness_shown"]
 
     def deletion_notes(self, request: HttpRequest, rows: Sequence[Backend] | QuerySet[Backend]) -> list[str]:
-        """The subscriptions that use them stay, and send less."""
+        """The subscriptions that use the backends stay, and send less."""
         using = Subscription.objects.filter(backends__in=rows).distinct()
         number = using.count()
         if not number:
@@ -54,8 +54,8 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
         left = Subscription.backends.through._default_manager.exclude(backend__in=rows)
         lonely = using.filter(~Exists(left.filter(subscription=OuterRef("pk")))).count()
         text = ngettext(
-            "%d subscription uses it, and sends nothing by it any more:",
-            "%d subscriptions use it, and send nothing by it any more:",
+            "%d subscription uses it, and will no longer send with it:",
+            "%d subscriptions use it, and will no longer send with it:",
             number,
         )
         names: list[str] = []
@@ -69,8 +69,8 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
         if not lonely:
             return [note]
         warning = ngettext(
-            "%d of them has no other backend: nobody gets anything from it any more.",
-            "%d of them have no other backend: nobody gets anything from them any more.",
+            "%d of them has no other backend, and will send nothing.",
+            "%d of them have no other backend, and will send nothing.",
             lonely,
         )
         return [note, warning % lonely]

@@ -1,4 +1,4 @@
-"""What the admin classes share."""
+"""Base classes of the admin classes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from dsn_core.intake.storing import wake
 
 ModelT = TypeVar("ModelT", bound=Model)
 
-#: How many rows a page names before it goes on with a number.
+#: How many rows a page names; of the others it shows only the number.
 MAX_LISTED = 25
 
 
 class BaseAdmin(ModelAdmin[ModelT]):
-    """Bounded pages, whatever the number of rows behind them."""
+    """Pages of bounded size, whatever the number of rows."""
 
     #: Models whose rows are deleted with ours, and the lookup that finds them.
     deleted_with: ClassVar[Sequence[tuple[type[Model], str]]] = ()
@@ -46,19 +46,19 @@ class BaseAdmin(ModelAdmin[ModelT]):
         return deleting.delete_selected(self, request, queryset)
 
     def has_delete_selected_permission(self, request: HttpRequest) -> bool:
-        """For the action: the site may offer none."""
+        """Whether the action is offered: a site may have removed it."""
         return deleting.is_offered(self) and self.has_delete_permission(request)
 
     def deletion_notes(self, request: HttpRequest, rows: Sequence[ModelT] | QuerySet[ModelT]) -> Sequence[str]:
-        """What the confirmation says of rows that stay, and change."""
+        """Notes on the confirmation page about rows that are not deleted, but affected."""
         return []
 
     def get_deleted_objects(
         self, objs: Sequence[ModelT] | QuerySet[ModelT], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What the confirmation shows: names up to a bound, and numbers.
+        """The names, up to a bound, and numbers for the confirmation page.
 
-        Django's own loads every row, be it a million deliveries of an event.
+        Django's own loads every row, even a million deliveries of an event.
         """
         total = objs.count() if isinstance(objs, QuerySet) else len(objs)
         names = [change_link(self.admin_site, row) for row in objs[:MAX_LISTED]]
@@ -75,7 +75,7 @@ class BaseAdmin(ModelAdmin[ModelT]):
         return names, counts, lacking, []
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        # A trigger names all its conditions, which the heading has no room for.
+        # The text of a trigger has all its conditions, too long for a heading.
         context["subtitle"] = excerpt(context.get("subtitle") or "")
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -84,10 +84,7 @@ class BaseAdmin(ModelAdmin[ModelT]):
         return super().render_delete_form(request, {**context, "notes": notes})
 
     def can_search(self, request: HttpRequest, name: str) -> bool:
-        """Whether the rows that ``name`` leads to can be searched.
-
-        They are in this admin, which says how, and the person may see them.
-        """
+        """Whether the model of the relation ``name`` is registered with search fields, and visible to the user."""
         model: Any = self.opts.get_field(name).related_model
         if not self.admin_site.is_registered(model):
             return False
@@ -101,7 +98,7 @@ class BaseAdmin(ModelAdmin[ModelT]):
 
 
 class ConfigurationAdmin(BaseAdmin[ModelT]):
-    """For what an operator sets up."""
+    """For the models that operators configure."""
 
     def changeform_view(
         self,
@@ -113,17 +110,17 @@ class ConfigurationAdmin(BaseAdmin[ModelT]):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except (ValidationError, IntegrityError) as error:
-            # The form was right a moment ago: somebody else changed what it rests on. All is rolled back.
+            # The form was valid, but another user changed related rows meanwhile. All is rolled back.
             if request.method != "POST":
                 raise
             reasons = error.messages if isinstance(error, ValidationError) else []
-            text = _("Nothing was saved, because somebody else changed the same thing meanwhile. Look, and try again.")
+            text = _("Nothing was saved, because another user changed the same data. Check it, and try again.")
             self.message_user(request, " ".join([text, *reasons]), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
 
 class SwitchableAdmin(ConfigurationAdmin[ModelT]):
-    """For rows that can be switched off. By actions, which work for rows whose plugin is gone, too."""
+    """For rows that can be switched off, by actions, which also work for rows whose plugin is not installed."""
 
     actions = ["delete_selected", "enable", "disable"]
 
@@ -147,7 +144,7 @@ class SwitchableAdmin(ConfigurationAdmin[ModelT]):
 
 
 class ReadOnlyAdmin(BaseAdmin[ModelT]):
-    """For what happened: nobody adds to it or changes it."""
+    """For records of what happened, which cannot be added or edited."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -156,18 +153,18 @@ class ReadOnlyAdmin(BaseAdmin[ModelT]):
         return False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """The pages are read-only for everybody; the actions are for those who may change the rows."""
+        """Whether the user may run the actions. These need the change permission, although the pages are read-only."""
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}"))
 
     def wake_runner(self) -> None:
-        """Have what an action made due done without waiting for the next event."""
+        """Wake the runner, so that work that an action made due does not wait for the next event."""
         using = outbox()
         transaction.on_commit(functools.partial(wake, using), using=using, robust=True)
 
 
 class AlertingAdmin(ReadOnlyAdmin[ModelT]):
-    """Says above its list and its pages that nothing is sent, when that is so."""
+    """Warns above its list and its pages when nothing is sent."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         self._alert(request)
@@ -178,14 +175,14 @@ class AlertingAdmin(ReadOnlyAdmin[ModelT]):
         return super().change_view(request, *args, **kwargs)
 
     def _alert(self, request: HttpRequest) -> None:
-        # What is posted is answered by a redirect, to a page that says it.
+        # A POST is answered by a redirect to a page with the warning.
         if request.method == "GET" and self.has_view_permission(request):
             for text in alerts(outbox()):
                 self.message_user(request, text, messages.WARNING)
 
 
 class HistoryAdmin(AlertingAdmin[ModelT]):
-    """For tables of millions of rows: no count, sort or look-up that the page can do without."""
+    """For tables of millions of rows: no unnecessary count, sort or query."""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -1,4 +1,4 @@
-"""What forms offer: the names of what is installed, each with its description."""
+"""The choices of forms: the names of what is installed, each with its description."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
 from dsn_core.plugins.registry import registry
 
-#: Pairs of the stored name and what people read.
+#: Pairs of stored name and label.
 Choices: TypeAlias = list[tuple[str, str]]
 
 
 def offer(choices: Choices, stored: str, *, is_installed: Callable[[str], bool], nothing: str) -> Choices:
-    """``choices`` after the empty one, and what is ``stored``, also when it is none of them any more."""
+    """The empty choice, ``choices``, and the ``stored`` value if it is none of them."""
     offered = [("", nothing), *choices]
     if stored and stored not in dict(choices):
         label = stored if is_installed(stored) else _("%(name)s (not installed)") % {"name": stored}
@@ -37,14 +37,14 @@ def verbs() -> Choices:
 
 
 def models() -> Choices:
-    """The installed models, as app.model. Ours are left out: their rows never trigger anything."""
+    """The installed models, as app.model, without ours, whose rows never trigger anything."""
     own = Trigger._meta.app_label
     labels = [model._meta.label_lower for model in apps.get_models() if model._meta.app_label != own]
     return [(label, label) for label in sorted(labels)]
 
 
 def messengers() -> Choices:
-    """The installed messengers, and the accounts of them in the settings."""
+    """The installed messengers, and their accounts in the settings."""
     found = []
     for alias in registry.names(MESSENGERS):
         try:
@@ -88,7 +88,7 @@ def is_model(label: str) -> bool:
 
 
 def is_messenger(alias: str) -> bool:
-    """Whether the messenger, or the one that the account is of, is installed."""
+    """Whether the messenger, or the account's messenger, is installed."""
     try:
         registry.messenger_class(alias)
     except UnknownName:
@@ -107,13 +107,13 @@ def is_receiver_resolver(name: str) -> bool:
 
 
 def messenger_problems(alias: str) -> list[str]:
-    """What keeps a messenger from being ready, without any secret; empty when it is ready."""
+    """What keeps a messenger from being ready, without secrets; empty when it is ready."""
     findings = registry.messenger_findings(alias)
     return [finding if isinstance(finding, str) else str(finding.msg) for finding in findings]
 
 
 def messenger_rate(alias: str) -> str:
-    """How many messages the messenger's options let go, such as "30/s"; empty for any number, or when nobody knows."""
+    """The rate in the messenger's options, such as "30/s"; empty for no limit, or when the options are not usable."""
     try:
         options = registry.messenger(alias).options
         return options.RATE.strip() if options.rate else ""
@@ -122,7 +122,7 @@ def messenger_rate(alias: str) -> str:
 
 
 def verbs_explained() -> SafeString:
-    """A table, folded up, of the verbs and the arguments that their signals provide."""
+    """A collapsed table of the verbs and the arguments that their signals provide."""
     rows = []
     for item in sorted(catalogue, key=lambda item: item.name):
         arguments = _("not known") if item.provides is None else ", ".join(item.provides) or _("none")
@@ -130,7 +130,7 @@ def verbs_explained() -> SafeString:
     return format_html(
         '<details class="dsn-verbs"><summary>{}</summary><table>'
         "<thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead><tbody>{}</tbody></table></details>",
-        _("What the verbs stand for, and the arguments they provide"),
+        _("The meaning of the verbs, and the arguments they provide"),
         _("Verb"),
         _("When"),
         _("Arguments"),

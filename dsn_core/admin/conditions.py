@@ -1,4 +1,4 @@
-"""The conditions of a trigger as rows that people fill in: path, operator, value."""
+"""The form field for the conditions of a trigger: rows of path, operator and value."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dsn_core.conditions.operators import OPERATORS, Condition
 from dsn_core.conditions.path_types import Roots
 from dsn_core.exceptions import ConfigurationError
 
-#: Empty rows after those that are filled in.
+#: Empty rows after the filled ones.
 EXTRA_ROWS: Final = 3
-#: Paths that the page offers; the others can be typed.
+#: Paths that the page suggests; others can be typed.
 MAX_PATHS: Final = 200
 
 _HINTS: Final = {
@@ -34,9 +34,9 @@ _HINTS: Final = {
 
 @dataclass(frozen=True)
 class Row:
-    """What stands in the boxes of one row.
+    """The contents of one row's boxes.
 
-    ``stored``  what code stored and no boxes could show, as JSON; the others are empty then
+    ``stored``  a condition that code stored and that the boxes cannot show, as JSON; the others are empty then
     """
 
     path: str = ""
@@ -50,19 +50,19 @@ class Row:
 
     @property
     def has_lines(self) -> bool:
-        """Whether a one-line box would swallow the line breaks of its value."""
+        """Whether a one-line box would remove line breaks from its value."""
         return "\n" in self.value
 
 
 class Reading(NamedTuple):
-    """What became of the rows: those that can be stored, and the sentences about the others by their place."""
+    """The result of reading rows: conditions to store, and the errors of the other rows by their place."""
 
     data: list[Any]
     refused: dict[int, list[str]]
 
 
 def shown(stored: Any, roots: Roots | None) -> list[Row]:
-    """The rows that stand for what is ``stored``, whatever code put there."""
+    """The rows for the ``stored`` conditions, which code may have put there in any form."""
     if not isinstance(stored, list):
         return [Row(stored=json.dumps(stored))] if stored else []
     return [_row(item, roots) for item in stored]
@@ -79,15 +79,15 @@ def _row(item: Any, roots: Roots | None) -> Row:
 
 
 def _lines(text: str) -> str:
-    """``text`` with the line breaks that Python writes: browsers send others."""
+    """``text`` with ``\\n`` for all line breaks: browsers send others."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read(rows: Sequence[Row], stored: Any, before: Sequence[Row], roots: Roots | None) -> Reading:
-    """The conditions that ``rows`` say, checked against ``roots`` where those are known.
+    """The conditions in ``rows``, checked against ``roots`` where those are known.
 
-    A row that stands as it did ``before`` keeps what is ``stored`` for it, as far as that still does: a text
-    does not become a number because somebody edited the row beside it.
+    A row that is unchanged since ``before`` keeps its ``stored`` condition if that is still valid, so that a text does
+    not become a number because another row was edited.
     """
     kept = dict(zip(before, stored, strict=True)) if isinstance(stored, list) else dict.fromkeys(before, stored)
     found = Reading([], {})
@@ -119,12 +119,12 @@ def _read(row: Row, kept: Mapping[Row, Any], roots: Roots | None) -> Any:
 
 
 def _checked(condition: Condition, roots: Roots | None) -> dict[str, Any]:
-    # Without a verb nobody knows; the form is refused at the verb then.
+    # Without roots there is no valid verb, and the form is refused at its verb.
     return (condition if roots is None else validation.clean_one(condition, roots)).as_data()
 
 
 def paths(roots: Roots | None) -> list[str]:
-    """Paths that signals of the verb and the models have: the arguments, and the fields of those that are models."""
+    """The paths to suggest: the signal's arguments, and the fields of those that are models."""
     if roots is None:
         return []
     found: list[str] = []
@@ -138,7 +138,7 @@ def paths(roots: Roots | None) -> list[str]:
         if argument != part and argument in roots.types
     }
     for root, cls in roots.types.items():
-        # The same as the argument that plays the part.
+        # The same object as an argument.
         if root in again:
             continue
         found.append(root)
@@ -148,10 +148,10 @@ def paths(roots: Roots | None) -> list[str]:
 
 
 class ConditionsWidget(forms.Widget):
-    """Rows of boxes. Works without JavaScript, which only adds more rows."""
+    """Rows of boxes. JavaScript is needed only to add further rows."""
 
     template_name = "dsn_core/admin/conditions.html"
-    #: What is wrong with which row, and the paths on offer: set by the form.
+    #: The errors by row, and the suggested paths: set by the form.
     refused: Mapping[int, list[str]]
     paths: Iterable[str]
 
@@ -178,7 +178,7 @@ class ConditionsWidget(forms.Widget):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, None, attrs)
         rows = [*(value or ()), *[Row()] * EXTRA_ROWS]
-        # Not more empty ones than may be filled in.
+        # No more empty rows than may be filled in.
         rows = rows[: max(len(value or ()), validation.MAX_CONDITIONS)]
         context["widget"] |= {
             "paths": list(self.paths),
@@ -198,13 +198,13 @@ class ConditionsWidget(forms.Widget):
 
 
 def _boxes(data: Any, name: str) -> dict[str, tuple[int, str]]:
-    """The keys of ``data`` that are boxes of the field ``name``: the row's number and the part."""
+    """The row's number and the part, for each key of ``data`` that is a box of the field ``name``."""
     pattern = re.compile(rf"{re.escape(name)}-([0-9]{{1,4}})-(path|operator|value|stored)")
     return {key: (int(found[1]), found[2]) for key in data if (found := pattern.fullmatch(key))}
 
 
 class ConditionsField(forms.Field):
-    """A list of :class:`Row`. What they mean depends on the verb and the models, so that the form reads them."""
+    """A list of :class:`Row`. The form reads them, since their meaning depends on the verb and the models."""
 
     widget = ConditionsWidget
 

@@ -1,4 +1,4 @@
-"""Deleting the rows that were chosen, however many: Django's own action sends every key to the page and back."""
+"""The action that deletes any number of rows: Django's own sends every key to the page and back."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dsn_core.admin.selection import Selection
 if TYPE_CHECKING:
     from dsn_core.admin.base import BaseAdmin
 
-#: Rows of one statement.
+#: Rows per statement.
 SIZE: Final = 1_000
 
 
 def is_offered(admin: BaseAdmin[Any]) -> bool:
-    """Whether the site deletes what was chosen: a project may have switched it off."""
+    """Whether the site has the action: a project may have removed it."""
     return _action_of_site(admin) is not None
 
 
@@ -36,10 +36,10 @@ def _action_of_site(admin: BaseAdmin[Any]) -> Any:
 
 
 def delete_selected(admin: BaseAdmin[Any], request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-    """The page that asks; None when the answer was there, and it is done."""
+    """The confirmation page; None after the confirmed deletion."""
     action = _action_of_site(admin)
     if action is not delete_selected_of_django:
-        # The project has its own.
+        # The project has its own action.
         return action(admin, request, queryset)  # type: ignore[no-any-return]
     selection = Selection.of(request, queryset)
     names, counts, lacking, protected = admin.get_deleted_objects(selection.rows, request)
@@ -72,9 +72,9 @@ def delete_selected(admin: BaseAdmin[Any], request: HttpRequest, queryset: Query
 
 
 def _delete(admin: BaseAdmin[Any], request: HttpRequest, selection: Selection) -> None:
-    """Delete the rows some at a time, with one entry in the log for each that was ticked, or one for a whole filter."""
+    """Delete the rows in pages, with a log entry for each ticked row, or one entry for a whole filter."""
     if selection.is_by_filter and (found := selection.rows.count()):
-        # Before, as Django does: what ends in the middle is in the log as well.
+        # Before the deletion, as Django does, so that an interrupted one is in the log.
         selection.log(request, admin.model, DELETION, _done(admin, found))
     number = 0
     for keys in _pages(selection.rows):
@@ -93,7 +93,7 @@ def _done(admin: BaseAdmin[Any], number: int) -> str:
 
 
 def _pages(rows: QuerySet[Any]) -> Iterator[list[Any]]:
-    """The keys of ``rows``, page by page, before those are deleted."""
+    """The keys of ``rows``, page by page. The rows of a page are deleted before the next."""
     rest = rows
     while keys := list(rest.order_by("pk").values_list("pk", flat=True)[:SIZE]):
         yield keys

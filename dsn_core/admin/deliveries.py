@@ -1,4 +1,4 @@
-"""Deliveries in the admin: what became of every message."""
+"""The admin of deliveries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin.asking import Repair
+from dsn_core.admin.confirmation import BulkAction
 from dsn_core.admin.base import HistoryAdmin
 from dsn_core.admin.display import NOTHING, block, delivery_badges, excerpt, receiver, reference, report_badge
 from dsn_core.admin.events import MAX_SHOWN
@@ -18,15 +18,15 @@ from dsn_core.admin.searching import by_key
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import CANCELLABLE, DeliveryQuerySet, Status
 
-RETRY = Repair(
+RETRY = BulkAction(
     name="retry",
     title=gettext_lazy("Send deliveries again"),
     button=gettext_lazy("Send them again"),
     statuses={
         Status.FAILED: "",
         Status.UNKNOWN: gettext_lazy("They may have arrived, and may arrive a second time."),
-        Status.CANCELLED: gettext_lazy("Somebody decided that they are not sent."),
-        Status.SKIPPED: gettext_lazy("A filter decided that they are not sent, or there was no address."),
+        Status.CANCELLED: gettext_lazy("They were cancelled by a user or by code."),
+        Status.SKIPPED: gettext_lazy("A filter excluded them, or there was no address, or they had expired."),
     },
     preset=[Status.FAILED],
     able=DeliveryQuerySet.retriable,
@@ -34,7 +34,7 @@ RETRY = Repair(
     perform=DeliveryQuerySet.retry,
     done=lambda number: ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number,
 )
-CANCEL = Repair(
+CANCEL = BulkAction(
     name="cancel",
     title=gettext_lazy("Cancel deliveries"),
     button=gettext_lazy("Cancel them"),
@@ -65,7 +65,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         (None, {"fields": ["status_shown", "event_shown", "backend_shown", "messenger"]}),
         (gettext_lazy("Receiver"), {"fields": ["user_shown", "address"]}),
         (
-            gettext_lazy("What became of it"),
+            gettext_lazy("Result"),
             {
                 "fields": [
                     *("attempts", "not_before", "expires_at", "error_shown", "provider_id"),
@@ -73,8 +73,8 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
                 ]
             },
         ),
-        (gettext_lazy("What the provider said later"), {"fields": ["report_shown", "reason_shown", "reported_at"]}),
-        (gettext_lazy("Inner workings"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
+        (gettext_lazy("Provider's report"), {"fields": ["report_shown", "reason_shown", "reported_at"]}),
+        (gettext_lazy("Details"), {"fields": ["message_id", "occurrence", "priority"], "classes": ["collapse"]}),
     ]
 
     actions = ["delete_selected", "retry", "cancel"]

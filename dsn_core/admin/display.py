@@ -1,4 +1,4 @@
-"""How values look in lists and on pages. All of it escapes what it is given."""
+"""Values as HTML for lists and pages. All functions escape their arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from dsn_core.models import Delivery, Event
 
-#: What a cell shows when there is nothing to show.
+#: The content of an empty cell.
 NOTHING: Final = "-"
 
 #: The badge's look, by status; ``static/dsn_core/admin.css`` draws them.
@@ -65,7 +65,7 @@ def delivery_badges(delivery: Delivery) -> SafeString:
 
 
 def lasting(time: datetime.timedelta) -> str:
-    """``time`` in words: seconds for what is over soon, else as Django says it."""
+    """``time`` in words: in seconds below two minutes, else as Django's ``timeuntil``."""
     seconds = math.ceil(time.total_seconds())
     if seconds < 120:
         return ngettext("%d second", "%d seconds", seconds) % seconds
@@ -74,7 +74,7 @@ def lasting(time: datetime.timedelta) -> str:
 
 
 def installed_name(name: str, *, installed: bool) -> str:
-    """A stored name, marked when nothing installed carries it."""
+    """A stored name, marked when nothing installed has it."""
     if installed or not name:
         return name
     return format_html("{} {}", name, badge(_("not installed"), "bad"))
@@ -86,8 +86,8 @@ def excerpt(text: str, length: int = 80) -> str:
 
 
 def block(text: str, limit: int) -> SafeString:
-    """``text`` with its line breaks, at most ``limit`` characters of it, and how many are left out."""
-    # Half of a surrogate pair is possible in JSON, and impossible in a response.
+    """At most ``limit`` characters of ``text``, with its line breaks and the number of characters left out."""
+    # JSON may hold half of a surrogate pair, which a response cannot encode.
     shown = text[:limit].encode("utf-8", "backslashreplace").decode()
     left_out = len(text) - limit
     if left_out <= 0:
@@ -102,7 +102,7 @@ def link(url: str, text: object) -> SafeString:
 
 
 def changelist_url(site: AdminSite, model: type[Model], **filters: Any) -> str:
-    """The address of the list of ``model``, or an empty string when it is not in this admin."""
+    """The URL of the list of ``model``, or an empty string when it is not in this admin."""
     try:
         url = reverse(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_changelist")
     except NoReverseMatch:
@@ -111,7 +111,7 @@ def changelist_url(site: AdminSite, model: type[Model], **filters: Any) -> str:
 
 
 def change_link(site: AdminSite, row: Model, text: object = "") -> str:
-    """A link to the page of ``row``; its bare name when its model is not in this admin."""
+    """A link to the page of ``row``, or its name when its model is not in this admin."""
     text = text or str(row)
     try:
         url = reverse(f"{site.name}:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(str(row.pk))])
@@ -121,16 +121,16 @@ def change_link(site: AdminSite, row: Model, text: object = "") -> str:
 
 
 def receiver(site: AdminSite, delivery: Delivery) -> str:
-    """Who gets a delivery: the user, or the bare address."""
+    """The receiver of a delivery: the user, or the bare address."""
     if delivery.user_id is not None:
         return reference(site, delivery, "user")
-    return delivery.address or _("nobody in particular")
+    return delivery.address or _("chosen by the messenger")
 
 
 def reference(site: AdminSite, row: Model, name: str, length: int = 200) -> str:
-    """What the key ``name`` of ``row`` leads to, as a link; "user 5 (deleted)" when it is gone.
+    """A link to the object of the key ``name`` of ``row``; "user 5 (deleted)" when it does not exist.
 
-    Events and deliveries outlive what they refer to. Lists prefetch it, so that this asks nothing.
+    Events and deliveries may outlive the objects that they refer to. Lists prefetch these, so this runs no query.
     """
     field = row._meta.get_field(name)
     key = getattr(row, f"{name}_id")

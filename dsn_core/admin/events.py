@@ -1,4 +1,4 @@
-"""Events in the admin: what happened."""
+"""The admin of events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core import conf
 from dsn_core.admin import progress
-from dsn_core.admin.asking import Repair
+from dsn_core.admin.confirmation import BulkAction
 from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
 from dsn_core.admin.display import (
     NOTHING,
@@ -40,12 +40,12 @@ from dsn_core.models import Delivery, Event
 from dsn_core.models.event import EventQuerySet
 from dsn_core.payload.placeholders import HIDDEN, SIZE, missing_in
 
-#: Characters that a page shows of a payload or an error. A larger payload is not even decoded.
+#: Characters that a page shows of a payload or an error, and of the largest payload that is decoded.
 MAX_SHOWN = 20_000
 MAX_DECODED = 1_000_000
 
 
-EXPAND = Repair(
+EXPAND = BulkAction(
     name="retry",
     title=gettext_lazy("Expand failed events again"),
     button=gettext_lazy("Expand them again"),
@@ -76,7 +76,7 @@ class EventAdmin(HistoryAdmin[Event]):
     deleted_with = [(Delivery, "event__in")]
     fieldsets = [
         (None, {"fields": ["verb", "status_shown", "trigger_shown", "created_at"]}),
-        (gettext_lazy("What the signal said"), {"fields": ["missing_shown", "payload_shown"]}),
+        (gettext_lazy("Data of the signal"), {"fields": ["missing_shown", "payload_shown"]}),
         (gettext_lazy("Deliveries"), {"fields": ["progress_shown", "deliveries_listed"]}),
         (gettext_lazy("Fan-out"), {"fields": ["attempts", "not_before", "error_shown", "occurrence", "depth"]}),
     ]
@@ -97,16 +97,16 @@ class EventAdmin(HistoryAdmin[Event]):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Event | None:
         event = super().get_object(request, object_id, from_field)
         if event is not None:
-            # What is shown of it depends on who looks.
+            # The user's permissions decide which parts are shown.
             vars(event)["may_view"] = functools.partial(self._may_view, request)
         return event
 
     def _may_view(self, request: HttpRequest, label: str) -> bool:
-        """Whether the person who looks may view rows of the model ``label``; empty: of any."""
+        """Whether the user may view rows of the model ``label``; empty: of every model."""
         try:
             model = apps.get_model(label)
         except (LookupError, ValueError):
-            # Nobody can be given the permission any more.
+            # Permissions for a model that does not exist cannot be granted.
             return bool(request.user.is_superuser)
         if self.admin_site.is_registered(model):
             return bool(self.admin_site.get_model_admin(model).has_view_permission(request))
@@ -202,9 +202,9 @@ def _nothing(label: str) -> bool:
 
 
 def readable(payload: str, may_view: Callable[[str], bool]) -> str:
-    """JSON with line breaks, of which rows of a model are shown where ``may_view(label)`` says so.
+    """JSON with line breaks, with the rows of those models for which ``may_view(label)`` is true.
 
-    The text as it is stored when it cannot be decoded, if any row may be shown.
+    When it cannot be decoded, the stored text, if rows of every model may be shown.
     """
     if len(payload) <= MAX_DECODED:
         try:
@@ -214,11 +214,11 @@ def readable(payload: str, may_view: Callable[[str], bool]) -> str:
             pass
     if not payload or may_view(""):
         return payload
-    return _("It cannot be read, so that only superusers are shown it.")
+    return _("It cannot be decoded, so only superusers can see it.")
 
 
 def _without_rows(data: Any, may_view: Callable[[str], bool]) -> Any:
-    """``data`` of a payload without what it holds of rows that may not be viewed."""
+    """``data`` of a payload without rows that the user may not view."""
     if isinstance(data, list):
         return [_without_rows(item, may_view) for item in data]
     if not isinstance(data, dict):

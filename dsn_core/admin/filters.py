@@ -1,4 +1,4 @@
-"""Filters for large tables: what they offer is looked up elsewhere, never by reading the table through."""
+"""Filters for large tables: their choices come from other tables, never from a scan of the large one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dsn_core.plugins.registry import registry
 class _NameFilter(SimpleListFilter, ABC):
     @abstractmethod
     def names(self) -> Iterable[str]:
-        """The names to choose from, without a look at the large table."""
+        """The names to choose from, without a query of the large table."""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
         return [(name, name) for name in sorted(set(self.names()))]
@@ -30,7 +30,7 @@ class _NameFilter(SimpleListFilter, ABC):
 
 
 class MessengerFilter(_NameFilter):
-    """By messenger: those that are installed, and those that deliveries exist for."""
+    """By messenger: the installed ones, and those with deliveries."""
 
     title = _("messenger")
     parameter_name = "messenger"
@@ -40,7 +40,7 @@ class MessengerFilter(_NameFilter):
 
 
 class VerbFilter(_NameFilter):
-    """By verb: those of the triggers there are."""
+    """By verb: those of the stored triggers."""
 
     title = _("verb")
     parameter_name = "verb"

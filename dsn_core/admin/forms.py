@@ -1,4 +1,4 @@
-"""The forms. They refuse what the models refuse, each refusal at its field."""
+"""The forms. They refuse what the models refuse, and show each error at its field."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dsn_core.models.trigger_queryset import IDENTITY
 
 ModelT = TypeVar("ModelT", bound=Model)
 
-#: More than these are shown as a number, and edited on pages of their own: Django accepts a thousand form fields
-#: at most, and a page of a million users helps nobody.
+#: With more than these, the form shows only the number, and a separate page edits them: Django accepts at most a
+#: thousand form fields, and a page with a million users is not usable.
 MAX_USERS = 400
 MAX_ADDRESSES = 100
 
@@ -31,7 +31,7 @@ UNCHOSEN = "---------"
 
 
 class Names(NamedTuple):
-    """Where a field's names come from, and what the empty choice says."""
+    """The source of a field's names, and the label of the empty choice."""
 
     find: Callable[[], choices.Choices]
     is_installed: Callable[[str], bool]
@@ -39,15 +39,15 @@ class Names(NamedTuple):
 
 
 class ConfigurationForm(ModelForm[ModelT]):
-    """A form whose names are chosen from what is installed.
+    """A form with names that are chosen from what is installed.
 
-    A stored name whose plugin is gone can still be chosen, and is not refused while nobody touches
-    it: such a row can be renamed, switched off and so on, and works again when the plugin is back.
+    A stored name whose plugin is not installed can still be chosen, and is not refused while the field is unchanged:
+    such a row can be renamed, switched off and so on, and works again when the plugin is installed.
     """
 
-    #: The fields that hold names, and where those come from.
+    #: The fields that hold names, and the sources of these.
     names: ClassVar[Mapping[str, Names]] = {}
-    #: For a field: what else has to stay as it was for its errors to be let pass.
+    #: For a field: the other fields that must be unchanged for its errors to be ignored.
     goes_with: ClassVar[Mapping[str, Collection[str]]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,18 +67,18 @@ class ConfigurationForm(ModelForm[ModelT]):
             field.widget.is_required = field.required
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """Add an error, also one that a model raised about a field that this form does not have."""
+        """Add an error, also one of the model about a field that this form does not have."""
         if field is not None or not hasattr(error, "error_dict"):
             super().add_error(field, error)
             return
         for name, found in error.error_dict.items():
-            # A field that was refused already is empty in the model: what that says of it is beside the point.
+            # A refused field is empty in the model, so the model's error about it would mislead.
             if name in self.errors or self.lets_pass(name):
                 continue
             super().add_error(name if name in self.fields else None, found)
 
     def lets_pass(self, name: str) -> bool:
-        """Whether what is wrong with the field ``name`` was wrong before, and is left as it was."""
+        """Whether to ignore errors of the field ``name``, since it is stored like this and unchanged."""
         if self.instance.pk is None or name not in self.goes_with:
             return False
         return not {name, *self.goes_with[name]} & set(self.changed_data)
@@ -90,7 +90,7 @@ class TriggerForm(ConfigurationForm[Trigger]):
     names = {
         "verb": Names(choices.verbs, choices.is_verb),
         "action_object_model": Names(choices.models, choices.is_model, gettext_lazy("any")),
-        "actor_object_model": Names(choices.models, choices.is_model, gettext_lazy("anybody")),
+        "actor_object_model": Names(choices.models, choices.is_model, gettext_lazy("any")),
     }
 
     class Meta:
@@ -118,19 +118,19 @@ class TriggerForm(ConfigurationForm[Trigger]):
         if "conditions" not in self.fields:
             return cleaned
         if rows is None or self.lets_pass("conditions"):
-            # Not on the page, or not touched: as they are stored, even where they could not be stored today.
+            # Not on the page, or unchanged: they stay as stored, even if they would be refused now.
             return cleaned | {"conditions": self.instance.conditions}
         parts = ("verb", "action_object_model", "actor_object_model")
         roots = Trigger(**{name: cleaned.get(name, "") for name in parts}).roots
         found = read(rows, self.instance.conditions, self.initial["conditions"], roots)
         self._widget.paths, self._widget.refused = paths(roots), found.refused
         if found.refused:
-            self.add_error("conditions", _("The rows that are marked cannot work."))
+            self.add_error("conditions", _("The marked rows are not valid."))
             return cleaned
         return cleaned | {"conditions": found.data}
 
     def lets_pass(self, name: str) -> bool:
-        # What makes it the trigger that it is stays as it was: it is only switched on or off.
+        # The trigger is only switched on or off.
         return self.instance.pk is not None and set(self.changed_data) <= {"enabled"}
 
 
@@ -165,7 +165,7 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
         chosen = list(backends)
         if {"trigger", "backends"} & set(self.changed_data):
             self._check_backends(trigger, chosen)
-        # For the formset of the addresses, which is cleaned after this form and knows only the subscription.
+        # For the formset of the addresses, which is cleaned after this form and has only the subscription.
         vars(self.instance)["chosen_backends"] = chosen
         return self.cleaned_data
 
@@ -178,7 +178,7 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
             except ValidationError as error:
                 self.add_error("backends", error)
         if "addresses_elsewhere" in self.data or has_many_addresses(self.instance):
-            # They are not on the page: nothing else looks at them.
+            # They are not on the page, so no other check covers them.
             messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
             try:
                 Subscription.check_addresses(chosen, messengers)
@@ -206,9 +206,9 @@ class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, Addres
             if form in self.deleted_forms or not {"messenger", "address"} <= set(form.cleaned_data):
                 continue
             messenger, address = form.cleaned_data["messenger"], form.cleaned_data["address"]
-            # MariaDB takes two addresses that differ in case only for the same.
+            # For MariaDB two addresses that differ only in case are equal.
             if (key := (messenger, address.casefold())) in seen:
-                form.add_error("address", _("This address is there twice."))
+                form.add_error("address", _("This address is listed twice."))
             seen.add(key)
             if backends is not None:
                 try:
@@ -218,18 +218,18 @@ class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, Addres
 
 
 def conditions_explained() -> SafeString:
-    """What to write into the rows, with two examples."""
+    """The help text of the rows, with two examples."""
     examples = [("created", "is true", ""), ("instance.price", "greater", "100")]
     return format_html(
         '{} <code class="dsn-example">{}</code>, <code class="dsn-example">{}</code>. {}',
-        _("All of them must hold. A path begins with an argument of the signal, and goes on with names of fields:"),
+        _("All of them must hold. A path is an argument of the signal, followed by names of fields:"),
         *(" ".join(example).strip() for example in examples),
         _("To remove a row, empty it."),
     )
 
 
 def has_many_users(subscription: Subscription | None) -> bool:
-    """Whether it names more users than a page can hold."""
+    """Whether it has more users than the form can hold."""
     if subscription is None or subscription.pk is None:
         return False
     through: Any = Subscription.users.through
@@ -238,7 +238,7 @@ def has_many_users(subscription: Subscription | None) -> bool:
 
 
 def has_many_addresses(subscription: Subscription | None) -> bool:
-    """Whether it has more addresses than a page can hold."""
+    """Whether it has more addresses than the form can hold."""
     if subscription is None or subscription.pk is None:
         return False
     return subscription.addresses.order_by()[: MAX_ADDRESSES + 1].count() > MAX_ADDRESSES

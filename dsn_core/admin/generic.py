@@ -1,4 +1,4 @@
-"""Django's classes that type checkers know as generic and Python does not: ``ModelAdmin[Trigger]`` works for both."""
+"""Django's classes that are generic only for type checkers: here ``ModelAdmin[Trigger]`` also works at run time."""
 
 from __future__ import annotations
 

@@ -29,12 +29,12 @@ _FOUND: Final = "found"
 
 
 def address(admin: ModelAdmin[Subscription], kind: type[Members], subscription: Subscription) -> str:
-    """Where the page is."""
+    """The URL of the page."""
     return reverse(f"{admin.admin_site.name}:dsn_core_subscription_{kind.name}", args=[subscription.pk])
 
 
 def show(admin: ModelAdmin[Subscription], request: HttpRequest, key: str, kind: type[Members]) -> HttpResponse:
-    """One page; a POST adds or removes, and comes back to it."""
+    """One page; a POST adds or removes, and redirects to it."""
     subscription = admin.get_object(request, key)
     may_change = admin.has_change_permission(request, subscription)
     if not (may_change or admin.has_view_permission(request, subscription)):
@@ -54,7 +54,7 @@ def show(admin: ModelAdmin[Subscription], request: HttpRequest, key: str, kind: 
 
 
 def _change(members: Members, form: LinesForm) -> bool:
-    """Do what was asked; False if it was refused, and the form says why."""
+    """Add or remove what was posted; False if it was refused, with the errors in the form."""
     posted = members.request.POST
     if "remove" in posted:
         number = members.remove(posted.getlist(_TICKED))
@@ -62,7 +62,7 @@ def _change(members: Members, form: LinesForm) -> bool:
         _said(members, text, number)
         return True
     ticked = posted.getlist(_FOUND)
-    # The lines may stay empty where somebody ticked what a search had found.
+    # The lines may be empty when search results were ticked.
     is_ticked_only = bool(ticked) and not posted.get("lines", "").strip()
     if not is_ticked_only and not form.is_valid():
         return False
@@ -80,7 +80,7 @@ def _change(members: Members, form: LinesForm) -> bool:
 
 
 def _said(members: Members, text: str, number: int) -> None:
-    """Tell the person, and the log of the subscription if anything changed."""
+    """Show the text, and log it for the subscription if anything changed."""
     if number:
         members.admin.log_change(members.request, members.subscription, f"{capfirst(str(members.plural))}: {text}")
     members.admin.message_user(members.request, text, messages.SUCCESS if number else messages.WARNING)
@@ -92,7 +92,7 @@ def _context(members: Members, form: LinesForm, *, may_change: bool) -> dict[str
     rows = members.searched(term) if term else members.rows()
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("p"))
     total = members.rows().count() if term else page.paginator.count
-    newcomers = members.newcomers(find) if may_change else None
+    candidates = members.candidates(find) if may_change else None
     title = _("%(kind)s of %(subscription)s") % {
         "kind": capfirst(str(members.plural)),
         "subscription": excerpt(str(subscription), 80),
@@ -116,14 +116,14 @@ def _context(members: Members, form: LinesForm, *, may_change: bool) -> dict[str
         "pages": list(_pages(page, term)),
         "form": form,
         "find": find,
-        "newcomers": None if newcomers is None else [(row.pk, members.label(row)) for row in newcomers],
-        "is_cut": newcomers is not None and len(newcomers) == MAX_FOUND,
+        "candidates": None if candidates is None else [(row.pk, members.label(row)) for row in candidates],
+        "is_cut": candidates is not None and len(candidates) == MAX_FOUND,
         "max_found": MAX_FOUND,
     }
 
 
 def _pages(page: Page[Any], term: str) -> Iterator[tuple[str, str]]:
-    """What leads to the other pages: a label and an address, which is empty for this page and for a gap."""
+    """Label and URL of each page; the URL is empty for this page and for a gap."""
     if page.paginator.num_pages == 1:
         return
     for number in page.paginator.get_elided_page_range(page.number):

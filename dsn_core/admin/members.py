@@ -1,4 +1,4 @@
-"""The receivers that a subscription names, any number of them: what its pages search, add and remove."""
+"""Search, addition and removal of a subscription's users and addresses, of which there may be any number."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from dsn_core.admin.generic import ModelAdmin
 from dsn_core.admin.widgets import possible_keys
 from dsn_core.models import Subscription, SubscriptionAddress
 
-#: Lines that can be added at once, and rows of one statement.
+#: Lines that can be added at once, and rows per statement.
 MAX_LINES: Final = 10_000
 SIZE: Final = 1_000
-#: People that a search for new ones names.
+#: Results of a search for users to add.
 MAX_FOUND: Final = 25
-#: Refused lines that are named.
+#: Refused lines that an error names.
 MAX_REFUSED: Final = 10
 
 
 class LinesForm(forms.Form):
-    """What is to be added, one on each line."""
+    """The receivers to add, one on each line."""
 
     lines = forms.CharField(widget=forms.Textarea(attrs={"rows": 4, "cols": 40, "spellcheck": "false"}))
 
     def clean_lines(self) -> list[str]:
-        """The lines that are not empty, each once."""
+        """The lines that are not empty, without duplicates."""
         found = list(dict.fromkeys(filter(None, map(str.strip, self.cleaned_data["lines"].splitlines()))))
         if len(found) > MAX_LINES:
             raise ValidationError(
@@ -48,9 +48,9 @@ class LinesForm(forms.Form):
 
 
 class Members(ABC):
-    """One kind of receivers of one subscription, as somebody may see and change it."""
+    """One kind of receivers of one subscription, with the permissions of the request's user."""
 
-    #: The last part of the page's address, and what the page says.
+    #: The last part of the page's URL, and its labels.
     name: ClassVar[str]
     plural: ClassVar[Promise]
     search_label: ClassVar[Promise]
@@ -64,41 +64,41 @@ class Members(ABC):
 
     @abstractmethod
     def rows(self) -> QuerySet[Any]:
-        """All of them, in a fixed order."""
+        """All receivers, in a fixed order."""
 
     @abstractmethod
     def searched(self, term: str) -> QuerySet[Any]:
-        """Those that ``term`` finds."""
+        """The receivers that ``term`` finds."""
 
     @abstractmethod
     def label(self, row: Any) -> str:
-        """One of them, as the page shows it."""
+        """The label of a receiver."""
 
     @abstractmethod
     def take_out(self, keys: Sequence[Any]) -> None:
-        """Remove those of these keys."""
+        """Remove the receivers with these keys."""
 
     @abstractmethod
     def put_in(self, form: Any) -> int:
-        """Add what a valid form holds, and return how many those are. Raises ``ValidationError``: then none is."""
+        """Add the receivers of a valid form, and return their number. Raises ``ValidationError`` and adds none."""
 
-    def newcomers(self, term: str) -> list[Any] | None:
-        """Who could be added, for a search; None where nothing can be searched."""
+    def candidates(self, term: str) -> list[Any] | None:
+        """The search results that could be added; None where there is no search."""
         return None
 
     def add_keys(self, keys: Sequence[str]) -> int:
-        """Add those of these keys, which :meth:`newcomers` had, and return how many those are."""
+        """Add the receivers with these keys from :meth:`candidates`, and return their number."""
         return 0
 
     def remove(self, keys: Sequence[str]) -> int:
-        """Remove those of these keys; return how many went."""
+        """Remove the receivers with these keys, and return how many were removed."""
         with self._atomic():
             before = self.rows().count()
             self.take_out(possible_keys(self.rows().model, keys))
             return before - self.rows().count()
 
     def add(self, form: LinesForm | None, keys: Sequence[str]) -> tuple[int, int]:
-        """Add what the form holds and what was ticked; return how many came, and how many were there already."""
+        """Add the receivers of the form and the ticked ones; return how many are new, and how many were there."""
         with self._atomic():
             before = self.rows().count()
             given = self.add_keys(possible_keys(self.rows().model, keys)) if keys else 0
@@ -121,11 +121,11 @@ class Users(Members):
         site = admin.admin_site
         user_model = get_user_model()
         self.theirs: Any = site.get_model_admin(user_model) if site.is_registered(user_model) else None
-        # Who may not see users knows them by their keys.
+        # Without permission to see users, they are shown by their keys.
         self.may_see = self.theirs is not None and self.theirs.has_view_permission(request)
         self.may_search = admin.can_search(request, "users")
         self.lines_label = (
-            gettext_lazy("User names, one on each line; #5 is the user of the key 5")
+            gettext_lazy("User names, one on each line; #5 is the user with the key 5")
             if self.may_see
             else gettext_lazy("Keys of users, one on each line")
         )
@@ -138,7 +138,7 @@ class Users(Members):
             return self._search(self.rows(), term)
         return self.rows().filter(pk__in=possible_keys(self.rows().model, [term.removeprefix("#")]))
 
-    def newcomers(self, term: str) -> list[Any] | None:
+    def candidates(self, term: str) -> list[Any] | None:
         if not self.may_search:
             return None
         outside = self.theirs.get_queryset(self.request).exclude(pk__in=self.rows().order_by().values("pk"))
@@ -169,7 +169,7 @@ class Users(Members):
         return len(keys)
 
     def _find(self, lines: Sequence[str]) -> dict[str, Any]:
-        """The keys of those users that are there, by the line that names them."""
+        """The keys of the users that exist, by their line."""
         model: Any = get_user_model()
         users = model._default_manager
         named = {line.removeprefix("#"): line for line in lines if line.startswith("#") or not self.may_see}
@@ -178,7 +178,7 @@ class Users(Members):
         if self.may_see:
             field = model.USERNAME_FIELD
             rows = users.filter(**{f"{field}__in": lines}).values_list(field, "pk")
-            # MariaDB finds names in other letters, too.
+            # MariaDB also finds names that differ in case.
             folded = {str(name).casefold(): key for name, key in rows}
             exact = {str(name): key for name, key in rows}
             names = ((line, exact.get(line, folded.get(line.casefold()))) for line in lines)
@@ -218,12 +218,12 @@ class Addresses(Members):
     def put_in(self, form: AddressesForm) -> int:
         messenger: str = form.cleaned_data["messenger"]
         Subscription.check_addresses(list(self.subscription.backends.all()), [messenger])
-        # MariaDB takes two addresses that differ in case only for the same.
+        # For MariaDB two addresses that differ only in case are equal.
         lines = list({line.casefold(): line for line in form.cleaned_data["lines"]}.values())
         longest: Any = SubscriptionAddress._meta.get_field("address").max_length
         _refuse(
             [line for line in lines if len(line) > longest],
-            _("An address has %(longest)d letters at most: %(lines)s"),
+            _("An address has at most %(longest)d characters: %(lines)s"),
             longest=longest,
         )
         for some in _parts(lines):

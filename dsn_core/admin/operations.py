@@ -1,4 +1,4 @@
-"""What the pipeline keeps for itself, in the admin: messengers' pauses, workers, changes of the configuration."""
+"""The admin of the pipeline's own state: messengers' pauses, workers, configuration changes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from dsn_core.queue.held import held_deliveries
 
 
 def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.timedelta:
-    """How long it is ``until`` then; nothing when that is over."""
+    """The time left until ``until``; 0 when that has passed."""
     now: datetime.datetime = vars(state)["database_now"]
     return datetime.timedelta() if until is None else max(until - now, datetime.timedelta())
 
 
 class _KeptAdmin(AlertingAdmin[Any]):
-    """The pipeline rests on these rows: nobody deletes them."""
+    """Rows that the pipeline needs, and that cannot be deleted."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -54,11 +54,11 @@ class MessengerStateAdmin(_KeptAdmin):
             self.log_change(request, state, [{"changed": {"fields": ["paused_until"]}}])
         self.wake_runner()
         text = ngettext("%d pause was ended.", "%d pauses were ended.", len(paused)) % len(paused)
-        hint = _("Its deliveries go on when they are due.")
+        hint = _("Its deliveries are sent when they are due.")
         self.message_user(request, f"{text} {hint}", messages.SUCCESS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # The pauses and rates are kept by the database's clock; ours may differ by minutes.
+        # Pauses and rates use the database's clock, from which ours may differ by minutes.
         rows: QuerySet[Any] = super().get_queryset(request).annotate(database_now=DatabaseNow())
         return rows
 
@@ -96,7 +96,7 @@ class MessengerStateAdmin(_KeptAdmin):
     def readiness_shown(self, state: MessengerState) -> str:
         return readiness(state.messenger)
 
-    @admin.display(description=gettext_lazy("waits to be mended"))
+    @admin.display(description=gettext_lazy("on hold"))
     def held_shown(self, state: MessengerState) -> str:
         held = held_deliveries(state.messenger, state._state.db or DEFAULT_DB_ALIAS)
         if held is None:

@@ -1,4 +1,4 @@
-"""The built-in profiles in the admin: where users are reached."""
+"""The admin of the built-in profiles with users' addresses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProfileAdmin(ConfigurationAdmin[Profile]):
     search_help_text = gettext_lazy("A user's name or e-mail address, a phone number, or a chat id.")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """A project with a profile of its own has no use for a list that stays empty."""
+        """Hide the list, which stays empty, in projects with their own profile model."""
         is_ours = conf.current().PROFILE_MODEL.lower() == self.opts.label_lower
         return is_ours and super().has_module_permission(request)
 

@@ -1,4 +1,4 @@
-"""How far the deliveries of events are."""
+"""The progress of events: their deliveries by status."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from dsn_core.admin.display import TONES, badge, link
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import Status
 
-#: Events that found more receivers are not counted for a list, of which one would read millions of rows.
+#: For a list, deliveries of events with more receivers are not counted: that could read millions of rows.
 MAX_COUNTED: Final = 10_000
-#: What a list names beside the sent ones: somebody has to look.
+#: The statuses that a list shows beside the sent ones, since they may need attention.
 _TROUBLE: Final = (Status.RETRY, Status.FAILED, Status.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The deliveries of one event: how many there are, by status."""
+    """The number of deliveries of one event, by status."""
 
     numbers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def made(self) -> int:
-        """How many deliveries there are."""
+        """The number of all deliveries."""
         return sum(self.numbers.values())
 
     def of(self, status: str) -> int:
-        """How many have this status."""
+        """The number with this status."""
         return self.numbers.get(status, 0)
 
     def badges(self, statuses: Iterable[Status] = tuple(Status)) -> SafeString:
-        """The numbers that are not zero, each on the colour of its status."""
+        """The numbers that are not zero, each in the colour of its status."""
         some = [status for status in statuses if self.of(status)]
         return format_html_join(
             " ", "{}", ([badge(f"{status.label} {self.of(status)}", TONES[status])] for status in some)
         )
 
     def bar(self) -> SafeString:
-        """A bar with a piece for each status. Drawn without styles of its own, which a strict CSP would refuse."""
+        """A bar with a part for each status. Without inline styles, which a strict CSP would refuse."""
         some = [status for status in Status if self.of(status)]
         pieces, begin = [], 0
         for status in some:
@@ -75,7 +75,7 @@ def count(events: Iterable[Event]) -> dict[Any, Progress]:
 
 
 def line(event: Event, progress: Progress | None, url: str) -> SafeString:
-    """One cell: a bar, how many were sent, and what needs a look. None: too many to be counted for a list."""
+    """A list's cell: a bar, the number sent, and the numbers that need attention. None: too many to count."""
     if progress is None:
         number = number_format(event.found, force_grouping=True)
         return link(url, _("%(number)s receivers") % {"number": number})
@@ -86,7 +86,7 @@ def line(event: Event, progress: Progress | None, url: str) -> SafeString:
 
 
 def paragraph(event: Event, progress: Progress) -> SafeString:
-    """All of it, for the event's own page."""
+    """All numbers, for the event's page."""
     if event.status in (Event.Status.PENDING, Event.Status.EXPANDING):
         note = _("Its receivers are still being looked for.")
     elif event.found or not progress.made:
@@ -102,7 +102,7 @@ def paragraph(event: Event, progress: Progress) -> SafeString:
 
 
 class EventChangeList(ChangeList):
-    """A page of events, each with its ``progress``: by one query for all of them."""
+    """A page of events, each with its ``progress``, with one query for all."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

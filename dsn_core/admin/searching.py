@@ -1,4 +1,4 @@
-"""What operators paste into the search box: keys, and ids with and without dashes."""
+"""Search by keys and by ids, with or without dashes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import uuid
 
 from django.db.models import BigAutoField, Q
 
-#: No key is larger; a database would refuse the comparison.
+#: The largest key: databases refuse to compare with larger numbers.
 MAX_KEY = BigAutoField.MAX_BIGINT
 
 
 def by_key(term: str) -> Q:
-    """Rows whose key is ``term``, or whose occurrence, or that have it as their message id."""
+    """Rows with ``term`` as their key, occurrence or message id."""
     condition = Q(pk__in=[])
     head, _dot, tail = term.rpartition(".")
     key = tail.removeprefix("#") if _as_uuid(head) or not head else ""

@@ -1,4 +1,4 @@
-"""Which rows an action is about: some that were ticked, or all that a filter finds."""
+"""The rows of an action: ticked ones, or all that a filter finds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from dsn_core.admin.searching import MAX_KEY
 
-#: What a list's address says beside its filter.
+#: Query parameters of a list that are no filter.
 _NO_FILTER: Final = frozenset({"p", "o", "all", "e", "_facets", "_popup", "_to_field", "_changelist_filters"})
 _ACROSS: Final = "select_across"
 _UP_TO: Final = "up_to"
@@ -24,10 +24,10 @@ _UP_TO: Final = "up_to"
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows that somebody chose, the same when they are asked and when they have answered.
+    """The chosen rows, the same on the confirmation page and after it.
 
-    All that a filter finds are not sent to and fro as keys, of which Django takes a thousand at most: the filter stands
-    in the address. Rows that are younger than the question are left out.
+    Rows found by a filter are not sent as keys, of which Django accepts at most a thousand, but by the filter in the
+    URL. Rows that are newer than the confirmation page are left out.
     """
 
     rows: QuerySet[Any]
@@ -38,8 +38,8 @@ class Selection:
 
     @classmethod
     def of(cls, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
-        """Those of ``queryset``, which Django has cut down to what was ticked."""
-        # As Django's form of the actions reads it.
+        """The rows of ``queryset``, which Django has reduced to the ticked ones."""
+        # As Django's action form reads it.
         across = bool(forms.BooleanField(required=False).to_python(request.POST.get(_ACROSS)))
         keys = tuple(request.POST.getlist(ACTION_CHECKBOX_NAME))
         up_to = ""
@@ -53,7 +53,7 @@ class Selection:
 
     @property
     def hidden(self) -> Iterator[tuple[str, str]]:
-        """What a form sends back, so that the answer finds the same rows."""
+        """The hidden form fields by which the next request finds the same rows."""
         if self.is_by_filter:
             yield _ACROSS, "1"
             yield _UP_TO, self.up_to
@@ -64,16 +64,16 @@ class Selection:
         if not self.is_by_filter:
             return _("Selected: %(keys)s.") % {"keys": ", ".join(f"#{key}" for key in self.keys)}
         if not self.filter:
-            return _("All there are: no filter is set.")
+            return _("All rows: no filter is set.")
         return _("Filter: %(filter)s.") % {"filter": self.filter}
 
     def log(self, request: HttpRequest, model: type[Model], flag: int, done: str, more: str = "") -> None:
-        """One entry in the admin's log, however many rows it is about."""
+        """Add one entry to the admin's log for any number of rows."""
         user: Any = request.user
         LogEntry.objects.create(
             user_id=user.pk,
             content_type=ContentType.objects.get_for_model(model, for_concrete_model=False),
-            # What the admin's index shows of it.
+            # Shown on the admin's index page.
             object_repr=f"{done} {self}"[:200],
             action_flag=flag,
             change_message=" ".join(filter(None, [done, more, str(self)])),

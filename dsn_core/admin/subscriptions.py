@@ -1,4 +1,4 @@
-"""Subscriptions in the admin: whom."""
+"""The admin of subscriptions."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from dsn_core.models.subscription import users_have_groups
 
 
 class AddressInline(TabularInline[SubscriptionAddress, Subscription]):
-    """The addresses are a part of the subscription: who may change it may change them."""
+    """The addresses of a subscription, with the permissions for the subscription."""
 
     model = SubscriptionAddress
     form = AddressForm
-    # The stubs know no formset of a form of one's own.
+    # The stubs do not accept a formset with its own form.
     formset = AddressFormSet  # type: ignore[assignment]
     extra = 0
     max_num = MAX_ADDRESSES
     verbose_name = gettext_lazy("bare address")
     verbose_name_plural = gettext_lazy("bare addresses")
 
-    # An inline's takes the parent.
+    # An inline's method takes the parent.
     def has_add_permission(  # type: ignore[override]
         self, request: HttpRequest, obj: Subscription | None
     ) -> bool:
@@ -82,7 +82,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         through: Any = Subscription.users.through
         users = through._default_manager.filter(subscription=OuterRef("pk"))
         addresses = SubscriptionAddress.objects.filter(subscription=OuterRef("pk"))
-        # Whether there are any: how many, of a million, is for the subscription's own page.
+        # Only whether there are any: counting a million is left to the subscription's page.
         rows = super().get_queryset(request).annotate(has_users=Exists(users), has_addresses=Exists(addresses))
         return rows.prefetch_related("backends", "groups")
 
@@ -112,7 +112,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         fieldsets = [
             (None, {"fields": ["trigger", "name", "enabled"]}),
             (_("What and how"), {"fields": ["backends", "priority", "expires"]}),
-            (_("Whom"), {"fields": receivers}),
+            (_("Receivers"), {"fields": receivers}),
         ]
         return fieldsets if obj is None else [*fieldsets, (_("History"), {"fields": ["created_at", "updated_at"]})]
 
@@ -123,7 +123,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         super().save_model(request, obj, form, change)
         for kind, posted in ((members.Users, "users"), (members.Addresses, "addresses-TOTAL_FORMS")):
             if change and posted in request.POST and _is_elsewhere(request, obj, kind):
-                text = _("The %(kind)s are as they were: meanwhile there are too many for this page.")
+                text = _("The %(kind)s were not changed: there are now too many for this page.")
                 self.message_user(request, text % {"kind": kind.plural}, messages.WARNING)
 
     def formfield_for_foreignkey(
@@ -137,7 +137,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> ModelMultipleChoiceField[Any] | None:
         if db_field.name == "users":
-            # Else keys, as a text: a list of all users would be as long as the users are many.
+            # Without search, keys as text: a list of all users could be very long.
             kwargs["widget"] = (
                 SearchSelectMultiple(db_field, self.admin_site)
                 if self.can_search(request, "users")
@@ -157,11 +157,11 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         return self._counted(subscription, members.Addresses, number, has_many_addresses(subscription))
 
     def _counted(self, subscription: Subscription, kind: type[members.Members], number: int, are_many: bool) -> str:
-        """How many there are, and the way to their page. What is on that page only is not missing in this form."""
+        """The number, and a link to the page of these receivers. A hidden mark says that they are only on that page."""
         url = member_pages.address(self, kind, subscription)
         mark = format_html('<input type="hidden" name="{}" value="1">', _mark(kind)) if are_many else ""
         shown = number_format(number, force_grouping=True)
-        return format_html("{} · {}{}", shown, link(url, _("Search, add and remove on a page of their own")), mark)
+        return format_html("{} · {}{}", shown, link(url, _("Search, add and remove on a separate page")), mark)
 
     # The list
 
@@ -190,7 +190,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
             parts.append(installed_name(name, installed=choices.is_receiver_resolver(subscription.resolver)))
         if getattr(subscription, "has_addresses", False):
             parts.append(_("addresses"))
-        return format_html_join(", ", "{}", ([part] for part in parts)) or badge(_("nobody"), "warning")
+        return format_html_join(", ", "{}", ([part] for part in parts)) or badge(_("none"), "warning")
 
 
 def _mark(kind: type[members.Members]) -> str:
@@ -198,7 +198,7 @@ def _mark(kind: type[members.Members]) -> str:
 
 
 def _is_elsewhere(request: HttpRequest, subscription: Subscription | None, kind: type[members.Members]) -> bool:
-    """Whether the form leaves them to their page: there are many, or there were when the form was made."""
+    """Whether they are edited on their own page: there are many, or there were when the form was loaded."""
     if _mark(kind) in request.POST:
         return True
     return has_many_users(subscription) if kind is members.Users else has_many_addresses(subscription)

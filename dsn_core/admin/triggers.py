@@ -1,4 +1,4 @@
-"""Triggers in the admin: when."""
+"""The admin of triggers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dsn_core.models.trigger_queryset import IDENTITY
 @admin.register(Trigger)
 class TriggerAdmin(SwitchableAdmin[Trigger]):
     form = TriggerForm
-    # That of the model is lost where the rows are counted.
+    # The annotation with a count loses the model's ordering.
     ordering = ["verb", "id"]
     list_display = ["verb_shown", "about", "enabled", "subscriptions_counted", "updated_at"]
     list_filter = ["enabled", "verb", "action_object_model"]
@@ -35,7 +35,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
     fieldsets = [
         (None, {"fields": ["verb", "enabled"]}),
         (gettext_lazy("What it is about"), {"fields": ["action_object_model", "action_object_pk"]}),
-        (gettext_lazy("Who did it, and to what"), {"fields": ["actor_object_model", "actor_object_pk", "target"]}),
+        (gettext_lazy("Actor and target"), {"fields": ["actor_object_model", "actor_object_pk", "target"]}),
     ]
     deleted_with = [(Subscription, "trigger__in"), (SubscriptionAddress, "subscription__trigger__in")]
 
@@ -49,7 +49,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         if obj is None:
             return fieldsets
         about = {"fields": ["subscriptions_listed", "created_at", "updated_at"]}
-        return [*fieldsets, (_("Who gets what"), about)]
+        return [*fieldsets, (_("Subscriptions"), about)]
 
     @admin.display(description=gettext_lazy("verb"), ordering="verb")
     def verb_shown(self, trigger: Trigger) -> str:
@@ -61,8 +61,8 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         if trigger.action_object_model:
             parts.append(_reference(trigger.action_object_model, trigger.action_object_pk))
         if trigger.actor_object_model:
-            who = _reference(trigger.actor_object_model, trigger.actor_object_pk)
-            parts.append(format_html(_("by {}"), who))
+            actor = _reference(trigger.actor_object_model, trigger.actor_object_pk)
+            parts.append(format_html(_("by {}"), actor))
         if trigger.target:
             parts.append(format_html(_("to {}"), trigger.target))
         if trigger.conditions:
@@ -95,7 +95,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
             text = ngettext("all %d subscription", "all %d subscriptions", number) % number
             items.append(link(changelist_url(self.admin_site, Subscription, trigger=trigger.pk), text))
         if not items:
-            items.append(_("None yet: nobody gets a message."))
+            items.append(_("None yet: no message is sent."))
         if self.admin_site.is_registered(Subscription):
             url = reverse(f"{self.admin_site.name}:{self.opts.app_label}_subscription_add")
             items.append(link(f"{url}?{urlencode({'trigger': trigger.pk})}", _("Add a subscription")))

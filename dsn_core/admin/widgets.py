@@ -1,4 +1,4 @@
-"""Search boxes for keys. Django's own raise a ValueError for a text that cannot be a key, which anybody may send."""
+"""Search boxes for keys. Django's own raise ``ValueError`` when a request sends a text that cannot be a key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from django.db.models import Field, Model
 
 
 class SearchSelect(AutocompleteSelect):
-    """One row of many."""
+    """A search box for one row."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
         return super().optgroups(name, _keys(self.field, value), attr)
 
 
 class SearchSelectMultiple(AutocompleteSelectMultiple):
-    """Some rows of many."""
+    """A search box for several rows."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
         return super().optgroups(name, _keys(self.field, value), attr)

@@ -1,4 +1,4 @@
-"""Evaluation: conditions as matching asks them of a signal: followed, compared, looked up."""
+"""Evaluation of conditions for a signal: paths are followed, values compared or looked up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dsn_core.exceptions import ConfigurationError
 from dsn_core.payload.private import may_read
 from dsn_core.plugins.errors import describe
 
-#: Stands for a value that cannot be looked up in a dictionary.
+#: Marks a value that cannot be looked up in a dictionary.
 UNKNOWN: Final = object()
 
 _SIMPLE: Final = frozenset({str, int, bool, float, type(None)})
@@ -28,7 +28,7 @@ _COLLECTIONS: Final = (set, frozenset, list, tuple, Mapping)
 
 
 class PathMissing(Exception):
-    """A path leads nowhere for this signal."""
+    """A path cannot be followed for this signal."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
@@ -36,7 +36,7 @@ class PathMissing(Exception):
 
 
 class Test:
-    """A condition, ready to be asked of signals."""
+    """A condition, prepared for evaluation."""
 
     __slots__ = (
         "_holds", "_reads_back", "_searches", "_type", "_wanted", "column", "compares", "path", "root", "steps",
@@ -45,16 +45,16 @@ class Test:
     __test__ = False  # not one of pytest's
 
     def __init__(self, condition: Condition, roots: Roots) -> None:
-        """Raises ``ValidationError`` or ``ConfigurationError`` where the condition cannot work (any more)."""
+        """Raises ``ValidationError`` or ``ConfigurationError`` where the condition cannot work, or no longer can."""
         condition = clean_one(condition, roots)
         operator = condition.kind_of_operator
         found = path_type(condition.path, roots)
         self.path, self.root, self.steps = condition.path, condition.root, found.steps
         self.compares = operator.compares
-        #: The column that it compares with what was before.
+        #: The column whose values before and after the change it compares.
         self.column = found.steps[-1] if operator.compares else ""
         self._type = found
-        # A column of the instance that is saved: what the database made of it counts.
+        # For a column of the saved instance, the stored value counts.
         self._reads_back = roots.registration.compares and found.field is not None and len(found.steps) == 2
         self._searches = operator.name == "contains"
         self._holds = operator.holds
@@ -67,16 +67,16 @@ class Test:
         actual = self.value(call)
         try:
             if self._searches and isinstance(actual, _COLLECTIONS):
-                # Of what kind its items are, each of them says.
+                # The items may be of different types.
                 return any(item == alike(self._wanted, item) for item in map(plain, actual))
             wanted = self._wanted if self._type.field is not None else alike(self._wanted, actual)
             return bool(self._holds(actual, wanted))
         except (TypeError, ValueError, ArithmeticError):
-            # A number and a text have no order.
+            # For example a number and a text, which have no order.
             return False
 
     def value(self, call: SignalCall) -> Any:
-        """What the path leads to, in a form that can be compared."""
+        """The value at the end of the path, in a form that can be compared."""
         key = (self.path, self._type.field)
         if key not in call.values:
             try:
@@ -86,7 +86,7 @@ class Test:
             except PathMissing:
                 raise
             except BaseException as error:
-                # A property that raised, a query that failed. Other triggers of the signal are none the worse.
+                # A property that raised, or a query that failed. Other triggers of the signal are not affected.
                 if conf.current().STRICT or savepoints.is_callers(error):
                     raise
                 raise PathMissing(self.path, describe(error)) from error
@@ -100,14 +100,14 @@ class Test:
             raise PathMissing(self.path, f"the signal came without {self.steps[0]!r}") from None
         if start is call.action_object and self._reads_back:
             return call.now(self.steps[1])
-        # Of a path that leads to a known field it was asked when the condition was saved.
+        # For a path to a known field, sensitive steps were refused when the condition was saved.
         found = _loaded(start, self.steps[1:], is_known=self._type.field is not None)
         if found is UNKNOWN:
             with savepoints.matching_query():
                 found = walk(start, self.steps[1:], self.path, may_read=may_read)
         if hasattr(found, "resolve_expression"):
-            # Of another object: saved before with F("count") + 1, and not read again since.
-            raise PathMissing(self.path, "it is an expression that the database has yet to answer")
+            # On another object: saved with F("count") + 1, and not read again since.
+            raise PathMissing(self.path, "it is a database expression whose value was not read")
         if isinstance(found, BaseManager | QuerySet):
             raise PathMissing(self.path, "it leads to many objects")
         return found
@@ -118,7 +118,7 @@ class Test:
         if self._type.field is None or actual is None:
             return actual
         try:
-            # An instance holds what was assigned to it, be it the text "5" for a number.
+            # An instance holds the assigned value, for example the text "5" for a number.
             return self._type.typed(actual)
         except Exception:
             return actual
@@ -128,7 +128,7 @@ class Test:
         if pair is None:
             return False
         if pair[0] is NOTHING:
-            # A new row became what it is; it was nothing else before.
+            # A new row has no value before the change.
             return self.compares == "after" and bool(self._holds(self._comparable(pair[1]), self._wanted))
         field: Any = self._type.field
         before, after = (None if value is None else field.get_prep_value(value) for value in pair)
@@ -138,15 +138,15 @@ class Test:
             return True
         return bool(self._holds(self._comparable(pair[0] if self.compares == "before" else pair[1]), self._wanted))
 
-    # Looking up instead of asking one by one
+    # Lookup in dictionaries instead of evaluation one by one
 
     @property
     def column_of_instance(self) -> Any:
-        """The field of the action object itself that the path leads to; None where it leads elsewhere."""
+        """The field, if the path leads to a field of the action object itself; else None."""
         return self._type.field if len(self.steps) == 2 and self.root in ("instance", "action_object") else None
 
     def key(self) -> Hashable | None:
-        """What the path must lead to for the condition to hold, if that is one value that can be looked up."""
+        """The only value for which the condition holds, if there is one and it can be looked up."""
         if self._holds is not EQUALS or self.compares:
             return None
         if self._type.field is None and type(self._wanted) not in (str, bool, int):
@@ -155,7 +155,7 @@ class Test:
         return found
 
     def key_of(self, call: SignalCall) -> Any:
-        """The same of a signal; :data:`UNKNOWN` where values have to be compared one by one."""
+        """The value of a signal, to be compared with :meth:`key`; :data:`UNKNOWN` where that is not possible."""
         actual = self.value(call)
         if self._type.field is None and type(actual) not in _SIMPLE:
             return UNKNOWN
@@ -178,13 +178,13 @@ def _wanted(value: Any, takes: str, found: PathType) -> Any:
 
 
 def _loaded(start: Any, steps: Sequence[str], *, is_known: bool) -> Any:
-    """What ``steps`` lead to by what is there already; :data:`UNKNOWN` where somebody has to be asked."""
+    """The value that ``steps`` lead to among loaded values; :data:`UNKNOWN` where a query or property is needed."""
     value = start
     for step in steps:
         if value is None:
             return None
         if not is_known and not may_read(value, step):
-            # The walk says so.
+            # walk() raises the error.
             return UNKNOWN
         if issubclass(type(value), Model):
             held, related = value.__dict__, value._state.fields_cache

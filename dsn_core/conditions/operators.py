@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from dsn_core.exceptions import ConfigurationError, UnknownName
 
-#: What kind of value a path leads to. ``any``: not known before it is seen.
+#: The kind of value that a path leads to. ``any``: known only when a signal is sent.
 Kind = Literal["text", "number", "moment", "boolean", "key", "collection", "opaque", "any"]
 
 _ALL: Final[frozenset[Kind]] = frozenset({"text", "number", "moment", "boolean", "key", "collection", "opaque", "any"})
@@ -24,12 +24,12 @@ _ORDERED: Final[frozenset[Kind]] = frozenset({"text", "number", "moment", "any"}
 class Operator:
     """One way to compare.
 
-    ``takes``   what its value is: one plain ``value``, a list of ``values``, a ``flag`` (true when left out),
-                a regular expression (``pattern``), a ``text``, or ``nothing``
-    ``suits``   the kinds of values it can be asked of
-    ``holds``   called with what is there and what is wanted. For an operator that ``compares`` with what was
-                before: with what is there and what is wanted of the one of the two moments that it is about
-    ``compares``  whether it needs what the database held before the change
+    ``takes``   its operand: one plain ``value``, a list of ``values``, a ``flag`` (true when left out), a regular
+                expression (``pattern``), a ``text``, or ``nothing``
+    ``suits``   the kinds of values that it can be applied to
+    ``holds``   called with the actual and the wanted value; where ``compares`` is ``before`` or ``after``, with the
+                actual value of that moment
+    ``compares``  whether it needs the stored value before the change
     """
 
     name: str
@@ -87,10 +87,10 @@ OPERATORS: Final[Mapping[str, Operator]] = {
 
 @dataclass(frozen=True)
 class Condition:
-    """One row: the value that ``path`` leads to stands to ``value`` as ``operator`` says.
+    """One condition: ``operator`` compares the value at the end of ``path`` with ``value``.
 
-    ``path`` begins with an argument of the signal or a part of the activity, and goes on with
-    attributes, fields, relations to one object and keys: ``created``, ``instance.director.name``.
+    ``path`` begins with an argument of the signal or a part of the activity, followed by attributes, fields, relations
+    to one object and keys: ``created``, ``instance.director.name``.
     ``value`` is None, a boolean, a number, a text, or a list of those, as :attr:`Operator.takes` says.
     """
 
@@ -100,7 +100,7 @@ class Condition:
 
     @classmethod
     def of(cls, row: Any) -> Condition:
-        """The condition that ``row`` is: one already, ``(path, operator)``, ``(path, operator, value)`` or a mapping.
+        """Make a condition of ``row``: a condition, ``(path, operator)``, ``(path, operator, value)`` or a mapping.
 
         A flag that is left out is true. Raises :class:`~dsn_core.exceptions.ConfigurationError`.
         """
@@ -121,7 +121,7 @@ class Condition:
 
     @property
     def kind_of_operator(self) -> Operator:
-        """What :data:`OPERATORS` says of its operator; raises :class:`~dsn_core.exceptions.UnknownName`."""
+        """Its entry in :data:`OPERATORS`; raises :class:`~dsn_core.exceptions.UnknownName`."""
         try:
             return OPERATORS[self.operator]
         except KeyError:

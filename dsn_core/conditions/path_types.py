@@ -1,4 +1,4 @@
-"""Path types: what the paths of conditions lead to, as far as models and signals say."""
+"""Path types: the types of values that the paths of conditions lead to, as far as models and signals show them."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ _PLAIN: Final = frozenset({str, bool, int, float})
 
 @dataclass(frozen=True)
 class PathType:
-    """What a path leads to.
+    """The type of the value that a path leads to.
 
     ``steps``   the names to follow, the first of them an argument or a part; a relation at the end is
-                replaced by its column, which is there without a query
-    ``kind``    what kind of value is there
-    ``field``   the field of a model that holds it, if it is one
+                replaced by its column, which needs no query
+    ``kind``    the kind of value
+    ``field``   the model field that holds it, if any
     """
 
     steps: tuple[str, ...]
@@ -71,7 +71,7 @@ class PathType:
     field: models.Field[Any, Any] | None = None
 
     def typed(self, value: Any) -> Any:
-        """``value`` as the field has it, e.g. a ``Decimal`` for ``"9.90"``. Raises ValueError or ValidationError."""
+        """``value`` in the field's type, e.g. a ``Decimal`` for ``"9.90"``. Raises ValueError or ValidationError."""
         if value is None:
             return None
         found = of_kind(value, self.kind) if self.field is None else self.field.to_python(value)
@@ -108,9 +108,9 @@ class Roots:
 
 
 def path_type(path: str, roots: Roots) -> PathType:
-    """What ``path`` leads to. Raises ``ValidationError`` with a sentence when it can lead nowhere.
+    """The type that ``path`` leads to. Raises ``ValidationError`` when it cannot be followed.
 
-    Raises :class:`~dsn_core.exceptions.ConfigurationError` when it leads through what is sensitive.
+    Raises :class:`~dsn_core.exceptions.ConfigurationError` when a step is sensitive.
     """
     steps = tuple(path.split("."))
     if any(not step.isidentifier() and not step.isdigit() for step in steps):
@@ -141,7 +141,7 @@ def _kind(kinds: tuple[tuple[type[Any], Kind], ...], fits: Callable[[type[Any]],
 
 
 def _of_model(steps: tuple[str, ...], at: int, model: type[models.Model]) -> PathType:
-    """What ``steps`` lead to from ``at`` on, where an instance of ``model`` stands."""
+    """The type that ``steps`` lead to, where the value before step ``at`` is an instance of ``model``."""
     if at == len(steps):
         # The instance itself: compared by its key.
         return _of_model((*steps, "pk"), at, model)
@@ -183,7 +183,7 @@ def _of_field(steps: tuple[str, ...], field: Any) -> PathType:
 
 
 def _of_attribute(steps: tuple[str, ...], at: int, model: type[models.Model]) -> PathType:
-    """A property is as good as a field, but what it returns is not known before it is asked."""
+    """The type for a step that is no field: for a property it is not known beforehand."""
     step = steps[at]
     found = inspect.getattr_static(model, step, None)
     if found is None:

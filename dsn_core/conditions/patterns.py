@@ -1,9 +1,8 @@
-"""Regular expressions whose worst case is bounded before they are used.
+"""Regular expressions with a bounded worst case.
 
-A pattern that an operator types is tried in the code that fired a signal. Python's engine goes back
-and tries again, which for ``(a+)+$`` takes longer than anybody lives. Instead of stopping the clock,
-what could need more than :data:`MAX_STEPS` steps on a text of :data:`MAX_TEXT` characters is refused
-when it is configured.
+An operator's pattern is searched for in the code that fired a signal. Python's engine backtracks, which takes
+exponential time for ``(a+)+$``. So a pattern that could need more than :data:`MAX_STEPS` steps on a text of
+:data:`MAX_TEXT` characters is refused when it is configured.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from dsn_core._django import regex_codes as codes
 from dsn_core._django import regex_parser as parser
 from dsn_core.exceptions import ConfigurationError
 
-#: Characters of a text that are looked at; the rest is not searched.
+#: Characters of a text that are searched.
 MAX_TEXT: Final = 500
-#: Steps that a search may need at worst; some ten milliseconds.
+#: Steps of a search, at most; some ten milliseconds.
 MAX_STEPS: Final = 5_000_000
-#: Characters that a pattern may have.
+#: Characters of a pattern, at most.
 MAX_PATTERN: Final = 255
 
 _ONE_WAY: Final = frozenset(
@@ -32,7 +31,7 @@ _ADVICE: Final = (
 
 
 class BoundedPattern:
-    """A compiled pattern that is searched for in the beginning of a text."""
+    """A compiled pattern that searches only the beginning of a text."""
 
     __slots__ = ("_search",)
 
@@ -46,7 +45,7 @@ class BoundedPattern:
 
 @functools.lru_cache(maxsize=1_000)
 def bounded(pattern: str) -> BoundedPattern:
-    """``pattern``, compiled. Raises :class:`~dsn_core.exceptions.ConfigurationError` with what cannot be in one."""
+    """``pattern``, compiled. Raises :class:`~dsn_core.exceptions.ConfigurationError` if it is refused."""
     if len(pattern) > MAX_PATTERN:
         raise ConfigurationError(f"The pattern is longer than {MAX_PATTERN} characters.")
     try:
@@ -64,11 +63,11 @@ def bounded(pattern: str) -> BoundedPattern:
 
 
 class _Effort(NamedTuple):
-    """What matching from one place takes, at most; numbers beyond MAX_STEPS are not told apart."""
+    """The worst-case cost of matching from one position; numbers are cut at MAX_STEPS + 1."""
 
-    #: In how many ways it can match.
+    #: The number of ways to match.
     ways: int
-    #: How many steps one way has, repeats that need not be left out.
+    #: The number of steps in one way, with each repeat at its least count.
     length: int
 
 

@@ -1,4 +1,4 @@
-"""One call of a signal: the carrier from the receiver of the signal to the payload of its events."""
+"""One call of a signal, as it is passed from the signal's receiver to the payload of its events."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dsn_core.references import is_concrete, key_text, pk_text
 from dsn_core.savepoints import matching_query
 
 _UNKNOWN: Final = object()
-#: Stands for what a new row held before.
+#: Marks the missing value of a new row before the change.
 NOTHING: Final = object()
 
 
 class SignalCall:
-    """A sent signal: its parts, each found when it is asked for, and what the row held before the change.
+    """A sent signal: its parts, each computed when it is needed, and the row's values before the change.
 
-    ``before`` is what the database held of the instance's fields before the change, by column: empty where there was
-    no such row, None where no trigger asks for it or it could not be read.
+    ``before`` are the stored values of the instance's fields before the change, by column: empty for a new row, None
+    where no trigger needs them or they could not be read.
 
     It has the attributes of :class:`~dsn_core.contracts.activities.ActivityView`.
     """
@@ -50,7 +50,7 @@ class SignalCall:
         self._actor: Any = _UNKNOWN
         self._target: str | None = None
         self._pk: str | None = None
-        #: What paths lead to, as far as a condition asked. The same path is read differently by different fields.
+        #: The values of paths that conditions have followed, by path and field: fields convert values differently.
         self.values: dict[tuple[str, Any], Any] = {}
 
     @property
@@ -62,7 +62,7 @@ class SignalCall:
 
     @property
     def actor_object(self) -> Any:
-        """Who did it: as the signal says, else the acting user."""
+        """The actor: the signal's argument, else the acting user."""
         if self._actor is _UNKNOWN:
             argument, kwargs = self.registration.actor_argument, self.signal_kwargs
             self._actor = kwargs[argument] if argument in kwargs else acting_user()
@@ -89,14 +89,14 @@ class SignalCall:
         return self._pk
 
     def models(self) -> Iterator[tuple[type[Model], str, Model | None]]:
-        """The models that it is about, each with a key's text (or none) and the instance, where it is there."""
+        """The models that it is about, each with a key's text (or empty) and the instance, if there is one."""
         action_object, kwargs = self.action_object, self.signal_kwargs
         if isinstance(action_object, Model):
             yield action_object.__class__, self.pk, action_object
         elif is_concrete(action_object):
             yield action_object, "", None
         if self.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
-            # The change of a relation is about both sides; here, the one that instance is not.
+            # A change of a relation is about both sides; this is the side that is not the instance.
             yield other, "", None
             for key in kwargs.get("pk_set") or ():
                 yield other, key_text(key), None
@@ -106,9 +106,9 @@ class SignalCall:
         return getattr(self, name) if name in _PARTS else self.signal_kwargs[name]
 
     def change_of(self, column: str) -> tuple[Any, Any] | None:
-        """What the column held before the change (:data:`NOTHING` in a new row) and after it.
+        """The column's values before the change (:data:`NOTHING` for a new row) and after it.
 
-        None where it was not written, or where it is not known what was before.
+        None where it was not written, or where the value before is not known.
         """
         if self.before is None or (self.before and column not in self.before):
             return None
@@ -117,7 +117,7 @@ class SignalCall:
         return self.before.get(column, NOTHING), self.now(column)
 
     def now(self, column: str) -> Any:
-        """What the instance's column holds after the change: as the instance says, where it knows."""
+        """The column's value after the change: the instance's, or the stored one where the instance has none."""
         instance: Any = self.action_object
         value = instance.__dict__.get(column, NOTHING)
         if value is NOTHING or hasattr(value, "resolve_expression") or is_generated(instance, column):
@@ -125,7 +125,7 @@ class SignalCall:
         return value
 
     def _stored(self, column: str) -> Any:
-        """What the database holds; what came of ``F("count") + 1`` only it knows."""
+        """The stored value, for example the result of ``F("count") + 1``."""
         instance = self.action_object
         with matching_query():
             rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
@@ -136,7 +136,7 @@ _PARTS: Final = frozenset({"verb", "action_object", "actor_object", "target", "s
 
 
 def is_written(instance: Model, column: str, signal_kwargs: Mapping[str, Any]) -> bool:
-    """Whether saving ``instance`` writes ``column``. Of deferred fields, ``save()`` makes ``update_fields`` itself."""
+    """Whether saving ``instance`` writes ``column``. With deferred fields, ``save()`` sets ``update_fields`` itself."""
     fields = signal_kwargs.get("update_fields")
     if fields is None or column in fields:
         return True
@@ -144,5 +144,5 @@ def is_written(instance: Model, column: str, signal_kwargs: Mapping[str, Any]) -
 
 
 def is_generated(instance: Model, column: str) -> bool:
-    """Whether the database makes the column's value, whatever the instance holds."""
+    """Whether the database computes the column's value."""
     return bool(getattr(instance._meta.get_field(column), "generated", False))

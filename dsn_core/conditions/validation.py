@@ -1,4 +1,4 @@
-"""Validation: which conditions are refused, and the form in which rows hold them."""
+"""Validation of conditions, and the form in which rows hold them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dsn_core.conditions.path_types import PathType, Roots, path_type
 from dsn_core.conditions.values import plain
 from dsn_core.exceptions import ConfigurationError
 
-#: More rows than these on one trigger are a program, and belong into a signal of the project's own.
+#: Conditions of one trigger, at most. Larger rules belong into a custom signal.
 MAX_CONDITIONS: Final = 20
-#: Characters that the rows of one trigger may have altogether.
+#: Characters of all conditions of one trigger, at most.
 MAX_LENGTH: Final = 10_000
 
 FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
@@ -30,7 +30,7 @@ TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1", ""})
 
 
 def clean(rows: Any, roots: Roots) -> list[dict[str, Any]]:
-    """``rows`` as they are stored: checked, each once. Raises ``ValidationError`` that names each bad row."""
+    """``rows`` in the form to store: checked, without duplicates. Raises ``ValidationError`` for all bad rows."""
     if isinstance(rows, str) or not isinstance(rows, Iterable):
         raise ValidationError(_("The conditions are a list of rows: path, operator, value."))
     found: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ def clean(rows: Any, roots: Roots) -> list[dict[str, Any]]:
 
 
 def clean_one(condition: Condition, roots: Roots) -> Condition:
-    """``condition`` with its value as JSON has it. Raises ``ValidationError`` or ``ConfigurationError``."""
+    """``condition`` with its value in JSON's types. Raises ``ValidationError`` or ``ConfigurationError``."""
     operator = condition.kind_of_operator
     found = path_type(condition.path, roots)
     if operator.compares:
@@ -86,7 +86,7 @@ def _check_comparison(condition: Condition, found: PathType, roots: Roots) -> No
         )
     if found.field.primary_key:
         raise ValidationError(
-            _("%(path)s is the key: an instance with another key is another one, and %(operator)r could never hold.")
+            _("%(path)s is the key, which never changes for an instance: %(operator)r could never hold.")
             % {"path": condition.path, "operator": condition.operator}
         )
 
@@ -108,7 +108,7 @@ def _clean_value(value: Any, operator: Operator, found: PathType) -> Any:
             raise ValidationError(_("%(operator)r takes a list of values.") % {"operator": operator.name})
         items = [_clean_scalar(item, found) for item in value]
         if not items:
-            raise ValidationError(_("An empty list holds nothing: the condition could never hold."))
+            raise ValidationError(_("The list is empty: the condition could never hold."))
         return items
     if operator.takes == "text" or (operator.name == "contains" and found.kind == "text"):
         if not isinstance(value, str) or not value:
@@ -133,7 +133,7 @@ def _flag(value: Any, operator: Operator) -> bool:
 def _clean_scalar(value: Any, found: PathType) -> Any:
     data = _as_json(_key_for(value, found) if isinstance(value, Model) else value)
     if data is None:
-        raise ValidationError(_("A value is missing. Whether there is one at all, 'is null' asks."))
+        raise ValidationError(_("A value is missing. To test for missing values, use 'is null'."))
     if not _suits(data, found):
         raise ValidationError(_("%(value)r is no value of the kind %(kind)s.") % {"value": data, "kind": found.kind})
     try:
@@ -156,7 +156,7 @@ def _clean_scalar(value: Any, found: PathType) -> Any:
 
 
 def _key_for(value: Model, found: PathType) -> Any:
-    """What the column of ``found`` holds where it refers to ``value``. Raises ``ValidationError``."""
+    """The value of the column of ``found`` for a reference to ``value``. Raises ``ValidationError``."""
     field = found.field
     model = None if field is None else field.related_model or (field.model if field.primary_key else None)
     if field is None or not isinstance(model, type):
@@ -180,14 +180,14 @@ def _suits(plain: Any, found: PathType) -> bool:
     if found.kind == "boolean":
         return isinstance(plain, bool)
     if found.kind == "number":
-        # A fraction is not cut off to please a whole number's field.
+        # A fraction is refused for an integer field, not truncated.
         whole = isinstance(found.field, IntegerField)
         return not isinstance(plain, bool) and not (whole and isinstance(plain, float) and not plain.is_integer())
     return not (found.kind == "moment" and not isinstance(plain, str))
 
 
 def _as_json(value: Any) -> Any:
-    """``value`` as JSON can hold it. Raises ``ValidationError``."""
+    """``value`` in a form that JSON can hold. Raises ``ValidationError``."""
     value = plain(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
@@ -207,5 +207,5 @@ def _storable(text: str) -> str:
 
 
 def reasons(error: ValidationError | ConfigurationError) -> list[str]:
-    """The sentences of what :func:`clean_one` raised."""
+    """The messages of an error of :func:`clean_one`."""
     return error.messages if isinstance(error, ValidationError) else [str(error)]

@@ -1,4 +1,4 @@
-"""Values of conditions: how they become plain, and how a plain one becomes what it is compared with."""
+"""Values of conditions: their conversion to plain values, and to the types that they are compared with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dsn_core.references import pk_text
 
 
 def plain(value: Any) -> Any:
-    """``value`` in a form that can be compared: an instance as its key, a choice as its value, a moment aware."""
+    """``value`` in a form that can be compared: an instance as its key, an enum as its value, a datetime as aware."""
     if isinstance(value, Model):
         return pk_text(value) if isinstance(value.pk, tuple) else plain(value.pk)
     if isinstance(value, enum.Enum):
@@ -42,7 +42,7 @@ def aware(moment: datetime.datetime) -> datetime.datetime:
     return timezone.make_aware(moment) if settings.USE_TZ and timezone.is_naive(moment) else moment
 
 
-#: From the plain value of a condition to the type of what it is compared with.
+#: Conversions of a condition's plain value to the type that it is compared with.
 CONVERSIONS: Final[Mapping[type, Callable[[Any], Any]]] = {
     decimal.Decimal: lambda value: value if isinstance(value, bool) else decimal.Decimal(str(value)),
     uuid.UUID: lambda value: uuid.UUID(str(value)),
@@ -53,7 +53,7 @@ CONVERSIONS: Final[Mapping[type, Callable[[Any], Any]]] = {
 
 
 def alike(wanted: Any, actual: Any) -> Any:
-    """``wanted`` as the type that ``actual`` has: it was not known when the condition was written."""
+    """``wanted`` converted to the type of ``actual``, which was not known when the condition was written."""
     if isinstance(wanted, list):
         return [alike(item, actual) for item in wanted]
     convert = CONVERSIONS.get(type(actual))
@@ -66,7 +66,7 @@ def alike(wanted: Any, actual: Any) -> Any:
 
 
 def of_kind(value: Any, kind: Kind) -> Any:
-    """``value`` as what a signal's argument of that kind can be compared with. Raises ValueError."""
+    """``value`` converted for comparison with a signal's argument of that kind. Raises ValueError."""
     if not isinstance(value, str):
         return value
     if kind == "number":

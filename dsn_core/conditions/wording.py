@@ -1,4 +1,4 @@
-"""Wording: conditions as people type and read them."""
+"""Conditions as texts: for reading, and as typed in forms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsn_core.exceptions import ConfigurationError
 
 
 def in_words(row: Any) -> str:
-    """``row`` as people read it, also when it is none."""
+    """``row`` as a readable text, also when it is no condition."""
     try:
         return str(Condition.of(row))
     except ConfigurationError:
@@ -22,16 +22,16 @@ def in_words(row: Any) -> str:
 
 
 def read(path: str, operator: str, text: str, roots: Roots | None) -> Condition:
-    """The condition that somebody typed: ``text`` is read as what the path holds, where that is known.
+    """The condition that was typed: ``text`` is converted to the type that the path holds, where that is known.
 
-    Where it is not, what JSON can read is that (``5``, ``true``, ``"5"``), and all else is a text.
+    Otherwise valid JSON is read as JSON (``5``, ``true``, ``"5"``), and everything else is a text.
     """
     condition = Condition.of((path, operator, text))
     try:
         takes = condition.kind_of_operator.takes
         kind = "any" if roots is None else path_type(condition.path, roots).kind
     except (ValidationError, ConfigurationError):
-        # clean() will say so.
+        # clean() reports the error.
         return condition
     if takes in ("flag", "text", "pattern") or (takes == "nothing" and not text):
         return condition if text else Condition.of((path, operator))
@@ -67,7 +67,7 @@ def _values(text: str, kind: str) -> list[Any]:
 
 
 def written(condition: Condition, roots: Roots | None) -> str:
-    """The value of ``condition`` as :func:`read` takes it."""
+    """The value of ``condition`` as a text for :func:`read`."""
     value = condition.value
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common."""
+"""Types of the commands' arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that ask our tables."""
+"""The base of commands that use our tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsn_core.plugins.errors import describe
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that says in a sentence that its tables are missing, or its database is away."""
+    """A command that reports missing tables, or an unreachable database, in one sentence."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""The rows: what is configured (trigger, backend, subscription) and what happened (event, delivery)."""
+"""The models: the configuration (trigger, backend, subscription) and what happened (event, delivery)."""
 
 from dsn_core.models.backend import Backend
 from dsn_core.models.changes import ConfigurationChange

@@ -1,4 +1,4 @@
-"""Backends: what and how."""
+"""Backends: a messenger with a message template."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dsn_core.plugins.registry import registry
 
 class BackendQuerySet(models.QuerySet["Backend"]):
     def define(self, messenger: str, message_template: str) -> Backend:
-        """The backend of these two names, made when there is none.
+        """The backend of these two names, created when it is missing.
 
-        Raises ``ValidationError`` when nothing installed carries one of the names.
+        Raises ``ValidationError`` when nothing installed has one of the names.
         """
         backend = self.model(messenger=messenger, message_template=message_template)
         backend.clean_fields()
@@ -28,7 +28,7 @@ class BackendQuerySet(models.QuerySet["Backend"]):
 
 
 class Backend(models.Model):
-    """What and how: one messenger with one message template, both by the names that plugins gave them."""
+    """What and how: one messenger and one message template, by the names in their plugins."""
 
     messenger = models.CharField(
         _("messenger"), max_length=MAX_NAME_LENGTH, help_text=_("A messenger, or an account of one.")
@@ -55,7 +55,7 @@ class Backend(models.Model):
             raise ValidationError({field: str(error) for field, error in problems.items()})
 
     def not_installed(self) -> dict[str, UnknownName]:
-        """Which of its names nothing installed carries, by field."""
+        """The errors for its names that nothing installed has, by field."""
         found: dict[str, UnknownName] = {}
         try:
             registry.messenger_class(self.messenger)
@@ -68,7 +68,7 @@ class Backend(models.Model):
         return found
 
     def required_signal_args(self) -> tuple[str, ...]:
-        """The arguments that its message template asks of a signal; none while it is not installed."""
+        """The arguments that its message template needs of a signal; none while the template is not installed."""
         try:
             template: Any = registry.find(MESSAGE_TEMPLATES, self.message_template)
         except UnknownName:
@@ -76,7 +76,7 @@ class Backend(models.Model):
         return tuple(template.required_signal_args)
 
     def accepts(self, messenger: str) -> bool:
-        """Whether an address of ``messenger`` is an address for this backend: its name or its account's."""
+        """Whether this backend sends to addresses of ``messenger``: its own name, or its account's messenger."""
         if messenger in ("", self.messenger):
             return True
         try:

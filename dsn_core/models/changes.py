@@ -1,6 +1,6 @@
-"""The changes of the configuration as rows: what a process compares, and what it then has to read again.
+"""The log of configuration changes, by which a process sees which triggers it has to read again.
 
-Each edit inserts a row, in the editing transaction. Nothing is updated, so that editors never wait for one another.
+Each edit inserts a row, in the editing transaction. No row is updated, so that editors never wait for one another.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from django.utils.translation import gettext_lazy as _
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.signals import configuration_changed
 
-#: The name of before: processes of that version still use the table while a new version is rolled out.
+#: The name from the previous version, whose processes use the table while a new version is rolled out.
 TABLE: Final = "dsn_core_configurationversion"
 
 
 class State(NamedTuple):
-    """The table of changes in two numbers. It is another one after every change."""
+    """The table of changes in two numbers, which differ after every change."""
 
     rows: int
     total: int
@@ -45,13 +45,13 @@ class ChangeLog:
 
     @property
     def state(self) -> State:
-        """What :meth:`ConfigurationChange.state` says while these are the rows."""
+        """The :meth:`ConfigurationChange.state` of these rows."""
         return State(len(self.changes), sum(self.changes))
 
     def since(self, earlier: ChangeLog) -> frozenset[int] | None:
         """The ids of the triggers that were edited since ``earlier`` was read; None: any trigger may have been.
 
-        It is None, too, when rows vanished that no pruning named: the tables were emptied or restored.
+        Also None when rows vanished that no pruning named: the tables were emptied or restored.
         """
         known, vanished = earlier.changes.keys(), earlier.changes.keys() - self.changes.keys()
         found: frozenset[int] = frozenset()
@@ -67,22 +67,22 @@ class ChangeLog:
 
 
 class ConfigurationChange(models.Model):
-    """One edit of triggers or subscriptions: which triggers it concerns.
+    """One edit of triggers or subscriptions, with the triggers that it concerns.
 
     Processes compare the number of rows and the sum of their tokens (:meth:`state`), which costs one small query.
-    A transaction that inserted early and commits late changes them, too, where a maximum would miss it. When they
-    differ, a process reads the rows (:meth:`read`) and compares them with those it knows (:meth:`ChangeLog.since`).
+    A transaction that inserts early and commits late changes these, too; a maximum would miss it. When they differ,
+    a process reads the rows (:meth:`read`) and compares them with those it knows (:meth:`ChangeLog.since`).
     """
 
     #: The only row that versions before this model know (docs/decisions/0018): each edit adds one to its token.
     FIRST: Final = 1
-    #: With more rows than MAX, all are pruned but the youngest, KEEP of them; at most BATCH after one edit.
+    #: With more rows than MAX, all but the KEEP youngest are pruned, at most BATCH after one edit.
     MAX = 300
     KEEP = 100
     BATCH: Final = 1_000
 
-    # Random, as the key is: a sequence does not know the keys that fixtures bring. Small enough for SQLite, where a
-    # sum must not pass 63 bits.
+    # Random, like the key: a sequence does not know the keys from fixtures. Small enough for SQLite, where a sum must
+    # not exceed 63 bits.
     token = models.BigIntegerField(_("token"), db_column="number")
     trigger_ids = models.JSONField(_("triggers"), null=True, blank=True, help_text=_("Their ids. Empty: any."))
     pruned = models.JSONField(
@@ -100,13 +100,13 @@ class ConfigurationChange(models.Model):
 
     @classmethod
     def state(cls, using: str) -> State:
-        """What is committed now, in two numbers; with what the transaction that is open on ``using`` inserted."""
+        """The committed rows in two numbers, with those that the open transaction on ``using`` inserted."""
         found = cls.objects.using(using).aggregate(count=Count("pk"), total=Sum("token"))
         return State(found["count"], int(found["total"] or 0))
 
     @classmethod
     def read(cls, using: str) -> ChangeLog:
-        """All rows, by one query. Read them before the triggers: what is committed in between is then read again."""
+        """All rows, by one query. Read them before the triggers, so that commits in between are read again."""
         rows = cls.objects.using(using).values_list("token", "trigger_ids", "pruned")
         return ChangeLog({token: Change(_as_set(ids), _as_set(pruned)) for token, ids, pruned in rows})
 
@@ -126,7 +126,7 @@ class ConfigurationChange(models.Model):
     def prune(cls, using: str) -> None:
         """Replace the oldest rows by one that names them, if there are too many. Does nothing in a transaction.
 
-        Never waits for an editor, nor for another process that prunes.
+        Never waits for an editor or for another process that prunes.
         """
         connection = connections[using]
         if connection.in_atomic_block or (number := cls.state(using).rows) <= cls.MAX:
@@ -138,14 +138,14 @@ class ConfigurationChange(models.Model):
             rows = rows.order_by(F("created_at").asc(nulls_first=True), "pk")
             old = dict(rows.values_list("pk", "token")[: min(number - cls.KEEP, cls.BATCH)])
             if old:
-                # Key by key: for a list of keys MariaDB may read all rows, and wait for those of open transactions.
+                # Key by key: for a list of keys MariaDB may read all rows and wait for those of open transactions.
                 with connection.cursor() as cursor:
                     cursor.executemany(f"DELETE FROM {TABLE} WHERE id = %s", [(pk,) for pk in old])  # noqa: S608 - a constant
                 cls.insert(using, None, old.values())
 
 
 def _new_token() -> int:
-    # Not of the module random, which tests seed. The smaller ones are left to the version before.
+    # Not from the module random, which tests seed. Smaller numbers are used by the previous version.
     return ConfigurationChange.FIRST + 1 + secrets.randbits(44)
 
 
@@ -155,13 +155,13 @@ def _as_set(ids: list[int] | None) -> frozenset[int] | None:
 
 @receiver(pre_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loading")
 def _change_is_loaded(instance: ConfigurationChange, raw: bool, **kwargs: object) -> None:
-    """A fixture brought a row of some time ago, which others may have read with other triggers: not that one."""
+    """Give a row from a fixture a new token: other processes may have read the old one with other triggers."""
     if raw:
         instance.token, instance.trigger_ids, instance.pruned = _new_token(), None, None
 
 
 @receiver(post_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loaded")
 def _change_was_loaded(raw: bool, using: str, **kwargs: object) -> None:
-    """With a fixture, or with the rows that a test restores, triggers may have come and gone without a signal."""
+    """A fixture, or rows that a test restores, may have added and removed triggers without a signal."""
     if raw:
         configuration_changed.send(sender=ConfigurationChange, using=using, trigger_ids=None)

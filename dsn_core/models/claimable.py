@@ -1,4 +1,4 @@
-"""Rows that a runner works off."""
+"""The base of rows that workers claim: events and deliveries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Claimable(models.Model):
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     last_error = models.TextField(_("last error"), blank=True)
 
-    #: What ``not_before`` said when it was claimed. Not stored.
+    #: The value of ``not_before`` when it was claimed. Not stored.
     due_at: datetime.datetime | None = None
 
     class Meta:

@@ -1,4 +1,4 @@
-"""The database's clock, which all workers share; those of their machines may differ by minutes."""
+"""The database's clock, which all workers share; the clocks of their machines may differ by minutes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from django.utils.timezone import get_default_timezone
 
 
 class DatabaseNow(Func):
-    """Now, by the database's clock, in the form in which Django stores moments there.
+    """The database's current time, in the form in which Django stores times there.
 
-    Django's own ``Now`` gives MySQL's session time and SQLite's UTC even where rows hold another.
+    Django's own ``Now`` is MySQL's session time and SQLite's UTC, even where rows are stored in another time zone.
     """
 
     output_field = DateTimeField()
@@ -30,7 +30,7 @@ class DatabaseNow(Func):
 
 
 def now_sql(connection: BaseDatabaseWrapper) -> str:
-    """The same as SQL, for statements with parameters (a percent sign is written twice)."""
+    """:class:`DatabaseNow` as SQL, for statements with parameters (percent signs are doubled)."""
     if connection.vendor == "mysql":
         # Not CURRENT_TIMESTAMP: that is in the session's time zone, which Django leaves as it is.
         return f"(UTC_TIMESTAMP(6) + INTERVAL {_offset(connection)} SECOND)"
@@ -40,7 +40,7 @@ def now_sql(connection: BaseDatabaseWrapper) -> str:
 
 
 def _offset(connection: BaseDatabaseWrapper) -> int:
-    """Seconds from UTC to the time in which ``connection`` stores moments without a time zone."""
+    """Seconds from UTC to the time zone in which ``connection`` stores naive times."""
     zone = connection.timezone or get_default_timezone()
     offset = datetime.datetime.now(zone).utcoffset()
     return round(offset.total_seconds()) if offset else 0
@@ -48,7 +48,7 @@ def _offset(connection: BaseDatabaseWrapper) -> int:
 
 @dataclass(frozen=True)
 class DatabaseClock:
-    """The database's time, asked once and carried on by this process's own steady clock."""
+    """The database's time, read once and continued by this process's monotonic clock."""
 
     read: datetime.datetime
     _at: float = field(default_factory=time.monotonic)
@@ -63,7 +63,7 @@ _uuid_last = 0
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held the lock, and is not there to release it.
+    # Another thread of the parent may have held the lock, and does not exist in the child.
     global _uuid_lock  # noqa: PLW0603 - one lock per process
     _uuid_lock = threading.Lock()
 
@@ -73,10 +73,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def uuid7() -> uuid.UUID:
-    """A UUID of version 7 (RFC 9562): it begins with the milliseconds since 1970, so that rows insert in its order.
+    """A UUID of version 7 (RFC 9562): it begins with the milliseconds since 1970, so that rows are inserted in order.
 
-    Each is greater than the one before in this process: the 12 bits after the milliseconds are their fraction, and go
-    on counting where the clock stands still or goes back. The other 62 bits are random.
+    Each is greater than the one before in this process: the 12 bits after the milliseconds are their fraction, and
+    count up where the clock stands still or goes back. The other 62 bits are random.
     """
     global _uuid_last  # noqa: PLW0603 - one number, under its lock
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)

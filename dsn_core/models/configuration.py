@@ -1,4 +1,4 @@
-"""How an edit of triggers and subscriptions is announced, to this process and to all others."""
+"""Announcement of edits of triggers and subscriptions, to this process and to all others."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ logger = logging.getLogger("dsn_core.models")
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
-#: An edit of more triggers than this names none of them: to read all is then no slower.
+#: An edit of more triggers than this names none of them: reading all is then no slower.
 MAX_NAMED: Final = 500
 
 
 class _Pruning:
-    """What is left to do after the commit of an edit.
+    """Prunes the log of changes after the commit of an edit; once for all edits of a transaction.
 
-    Only the transaction's list of things to do on commit holds it: it is gone when the transaction or the savepoint
-    was rolled back, and there is one for all edits of a transaction.
+    Referenced only by the transaction's on-commit functions, so that it vanishes when the transaction or savepoint is
+    rolled back.
     """
 
     def __init__(self, using: str) -> None:
@@ -37,7 +37,7 @@ class _Pruning:
         try:
             ConfigurationChange.prune(self._using)
         except Error as error:
-            # Committed is committed: the editing code must not get an error. The next edit prunes.
+            # The edit is committed, so its code must not get an error. The next edit prunes.
             logger.debug("The changes of the configuration could not be pruned: %s", error)
 
 
@@ -79,9 +79,9 @@ _collecting = _Collecting()
 
 
 def announce(model: type[models.Model], using: str, trigger_ids: Collection[int] | None) -> None:
-    """Tell all processes that triggers (None: any of them) changed. Belongs in the editing transaction.
+    """Tell all processes that triggers (None: any of them) changed. Call it in the editing transaction.
 
-    It holds for this connection at once, for all others after the commit, and for none after a rollback. Costs one
+    Takes effect for this connection at once, for others after the commit, and not at all after a rollback. Costs one
     INSERT.
     """
     if (edited := _collecting.by_alias.get(using)) is not None:
@@ -96,7 +96,7 @@ def announce(model: type[models.Model], using: str, trigger_ids: Collection[int]
 
 @contextlib.contextmanager
 def one_announcement(model: type[models.Model], using: str) -> Iterator[None]:
-    """A transaction in which all that is announced becomes one announcement, at its end."""
+    """A transaction in which all announcements become one, at its end."""
     with transaction.atomic(using=using):
         if using in _collecting.by_alias:
             yield
@@ -111,7 +111,7 @@ def one_announcement(model: type[models.Model], using: str) -> Iterator[None]:
 
 
 class ConfigurationQuerySet(models.QuerySet[ModelT]):
-    """A queryset whose bulk changes are noticed, each as one: for most of them Django sends no signal."""
+    """A queryset that announces bulk changes, each once: for most of them Django sends no signal."""
 
     def update(self, **kwargs: Any) -> int:
         using = self._writes_to()
@@ -139,7 +139,7 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
     bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        # With all that the deletion cascades to.
+        # Including the rows that the deletion cascades to.
         with one_announcement(self.model, self._writes_to()):
             return super().delete()
 
@@ -147,13 +147,13 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def _writes_to(self) -> str:
-        # As Django does itself, but before the transaction: reading may be another database's task.
+        # As Django does, but before the transaction: reads may go to another database.
         self._for_write = True
         return self.db
 
 
 class ConfigurationModel(models.Model):
-    """A row that takes part in deciding which signals matter."""
+    """A row that decides which signals match."""
 
     class Meta:
         abstract = True

@@ -1,4 +1,4 @@
-"""Which environment a database belongs to."""
+"""The environment that a database belongs to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsn_core.conf import MAX_ENVIRONMENT
 class Environment(models.Model):
     """The name that ``DSN["ENVIRONMENT"]`` had when this database was adopted: one row, or none.
 
-    It travels with every copy of the database, and so tells a copy from the original.
+    It is part of every copy of the database, and so tells a copy from the original.
     """
 
     #: The key of the one row.

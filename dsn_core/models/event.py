@@ -20,29 +20,27 @@ from dsn_core.models.trigger import Trigger
 
 class EventQuerySet(models.QuerySet["Event"]):
     def retry(self) -> int:
-        """Expand those that failed once more, after what failed them was mended; return how many.
+        """Expand the failed ones again, after their cause was fixed; return how many.
 
-        Receivers that have their delivery already get no second one. Those whose payload was purged
-        stay as they are: nothing is left to send.
+        Receivers that already have a delivery get no second one. Events whose payload was purged stay as they are.
         """
         return self.retriable().update(
             status=Event.Status.PENDING, not_before=DatabaseNow(), attempts=0, lease_token=None
         )
 
     def retriable(self) -> EventQuerySet:
-        """Those that :meth:`retry` expands again."""
+        """The events that :meth:`retry` expands again."""
         return self.filter(status=Event.Status.FAILED).exclude(payload="")
 
     def purged(self) -> EventQuerySet:
-        """Those that could be expanded again if what the signal said were still there."""
+        """The failed events whose payload was purged, so that they cannot be expanded again."""
         return self.filter(status=Event.Status.FAILED, payload="")
 
 
 class Event(Claimable):
     """One trigger matched one signal. Its fan-out makes the deliveries.
 
-    ``action_object``, ``actor_object``, ``target``, ``sender`` and ``signal_kwargs`` are what the
-    signal carried, read back from the payload.
+    ``action_object``, ``actor_object``, ``target``, ``sender`` and ``signal_kwargs`` are read from the payload.
     """
 
     class Status(models.TextChoices):
@@ -83,7 +81,7 @@ class Event(Claimable):
 
     @cached_property
     def activity(self) -> Activity:
-        """What the signal said. Raises :class:`~dsn_core.exceptions.PayloadError`."""
+        """The signal's parts and arguments. Raises :class:`~dsn_core.exceptions.PayloadError`."""
         return payload.load(self.verb, self.payload)
 
     @property

@@ -1,4 +1,4 @@
-"""How long after its event a message is still news."""
+"""The column that says how long after its event a message is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dsn_core.exceptions import ConfigurationError
 
 
 def check_expiry(text: str) -> None:
-    """Refuse what is no span of time. Raises ``ValidationError``."""
+    """Raise ``ValidationError`` unless ``text`` is a valid expiry."""
     try:
         parse_expiry(text)
     except ConfigurationError as error:
@@ -29,7 +29,7 @@ def expiry_field() -> models.CharField[Any, Any]:
         max_length=MAX_SPAN_LENGTH,
         blank=True,
         default="",
-        # Processes of the version before do not know the column.
+        # Processes of the previous version do not know the column.
         db_default="",
         validators=[check_expiry],
         help_text=_(

@@ -1,4 +1,4 @@
-"""That workers are there."""
+"""Heartbeats of workers, by which their presence is checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSION_LENGTH: Final = 50
 
 
 class WorkerHeartbeat(models.Model):
-    """One process that does what is due, and when it last showed that it is there, by the database's clock."""
+    """One worker process, and when it was last seen, by the database's clock."""
 
     host = models.CharField(_("host"), max_length=HOST_LENGTH)
     process = models.PositiveBigIntegerField(_("process"))

@@ -1,4 +1,4 @@
-"""What all workers must know of a messenger."""
+"""The state of a messenger that all workers share: its pause and its rate."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dsn_core.contracts.naming import MAX_NAME_LENGTH
 
 class MessengerStateQuerySet(models.QuerySet["MessengerState"]):
     def make_known(self, messengers: Iterable[str]) -> None:
-        """Make the rows of ``messengers`` that are missing: workers look for deliveries of these only."""
+        """Create the missing rows of ``messengers``: workers look only for deliveries of messengers with a row."""
         wanted = set(messengers)
         for name in wanted - set(self.filter(messenger__in=wanted).values_list("messenger", flat=True)):
             self.get_or_create(messenger=name)
 
 
 class MessengerState(models.Model):
-    """One messenger (or account) that deliveries exist for: its pause and its rate, for all workers."""
+    """One messenger (or account) with deliveries: its pause and its rate, for all workers."""
 
     messenger = models.CharField(_("messenger"), max_length=MAX_NAME_LENGTH, unique=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.TextField(_("reason of the pause"), blank=True)
-    #: When it last asked for a pause, and when it is known to have sent something after one. Whoever causes a pause
-    #: while others are sent is its cause; where nothing was sent in between, it is the account.
+    #: When it last asked for a pause, and when it is known to have sent a message after one. If other messages were
+    #: sent between two pauses, the message at which it paused is the cause; if none was, the account is.
     paused_at = models.DateTimeField(_("last asked for a pause"), null=True, blank=True)
     sent_at = models.DateTimeField(_("sent after a pause"), null=True, blank=True)
-    #: When the next message may leave at the messenger's rate, shared by all workers.
+    #: When the rate, shared by all workers, lets the next message be sent.
     rate_next_at = models.DateTimeField(_("next at its rate"), null=True, blank=True)
 
     objects = MessengerStateQuerySet.as_manager()

@@ -1,7 +1,7 @@
-"""Indexes that leave out the rows which have nothing to find.
+"""Indexes without the rows whose value is empty, on PostgreSQL.
 
-PostgreSQL writes an entry into every index of a table whenever a row of it changes, and a delivery changes twice on
-its way. On the other databases a change touches only the indexes of what changed, so that theirs hold all rows.
+There, an update of a row writes an entry into every index of the table, and a delivery is updated twice. On the other
+databases an update writes only to the indexes of the changed columns, so that their indexes hold all rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class SparseIndex(models.Index):
 
 
 class SparseUniqueConstraint(models.UniqueConstraint):
-    """Fields that are unique together. Rows where the last one is NULL, which are no duplicates of each other, are out.
+    """Fields that are unique together. Leaves out rows where the last one is NULL: these are never duplicates.
 
-    Not Django's own ``condition``, with which there would be no constraint at all on MySQL and MariaDB.
+    Without Django's ``condition``, since Django makes no constraint with one on MySQL and MariaDB.
     """
 
     def _get_condition_sql(self, model: type[models.Model], schema_editor: Any) -> str | None:

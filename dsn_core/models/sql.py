@@ -1,4 +1,4 @@
-"""What the statements written by hand have in common."""
+"""Helpers for SQL statements that are written by hand."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 def literal(value: Any) -> tuple[str, list[Any]]:
     """The SQL of one prepared value, and its parameters.
 
-    NULL is spelled out: a parameter that is NULL has no type, and PostgreSQL takes it for text.
+    NULL is written out: a NULL parameter has no type, and PostgreSQL treats it as text.
     """
     return ("NULL", []) if value is None else ("%s", [value])
 
 
 def among(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> str:
-    """SQL after which a column holds the primary key of one of ``rows``, which are our own.
+    """The SQL that compares a column with the primary keys of ``rows`` of ours.
 
-    Whole numbers, written out: a parameter for each would cost more. PostgreSQL reads an array of them at once,
-    where a list is an expression for each.
+    Whole numbers, written out: a parameter for each would cost more. PostgreSQL parses an array of them at once, where
+    a list is an expression for each.
     """
     keys = ", ".join([str(int(row.pk)) for row in rows])
     if connection.vendor == "postgresql":
@@ -29,10 +29,10 @@ def among(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> str:
 
 
 def storable(text: Any, limit: int) -> str:
-    """``text`` as every database takes it: without NUL and lone surrogates, at most ``limit`` characters.
+    """``text`` as every database accepts it: without NUL and lone surrogates, at most ``limit`` characters.
 
-    Errors, provider's ids and addresses come from outside; one of them must not make the statement
-    fail that writes down what became of a whole batch.
+    Errors, ids of providers and addresses come from outside: none of them may make the statement fail that stores the
+    results of a whole batch.
     """
     clean = str(text)[:limit].replace("\0", "")
     if clean.isascii():

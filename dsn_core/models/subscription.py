@@ -1,4 +1,4 @@
-"""Subscriptions: whom."""
+"""Subscriptions: the receivers and backends of a trigger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dsn_core.plugins.registry import registry
 
 
 class Priority(models.IntegerChoices):
-    """Which deliveries go first when there are more than can be sent at once."""
+    """Which deliveries are sent first when there are more than can be sent at once."""
 
     HIGH = 0, _("high")
     NORMAL = 1, _("normal")
@@ -36,7 +36,7 @@ class SubscriptionQuerySet(ConfigurationQuerySet["Subscription"]):
 
 
 class Subscription(ConfigurationModel):
-    """Whom: one trigger, the backends that send, and the receivers."""
+    """Whom: one trigger, the backends and the receivers."""
 
     trigger = models.ForeignKey(
         Trigger, on_delete=models.CASCADE, related_name="subscriptions", verbose_name=_("trigger")
@@ -76,7 +76,7 @@ class Subscription(ConfigurationModel):
     read_trigger_id: int | None = None
 
     class Meta:
-        # So that trigger.subscriptions.add() is noticed, too: it updates by the base manager.
+        # So that trigger.subscriptions.add(), which updates through the base manager, is announced, too.
         base_manager_name = "objects"
         verbose_name = _("subscription")
         verbose_name_plural = _("subscriptions")
@@ -115,7 +115,7 @@ class Subscription(ConfigurationModel):
         priority: int | None,
         expires: str | None,
     ) -> None:
-        """Set what is given (not None), and check that all fits. See :meth:`Trigger.subscribe`."""
+        """Set the arguments that are not None, and check that all fits together. See :meth:`Trigger.subscribe`."""
         given: dict[str, Any] = {"resolver": resolver, "argument": argument, "expires": expires}
         given |= {"enabled": enabled, "priority": priority}
         for name, value in given.items():
@@ -199,7 +199,7 @@ class Subscription(ConfigurationModel):
         except (ValueError, DSNError) as error:
             raise ValidationError({"argument": str(error)}) from error
         except Exception as error:
-            # A resolver's own mistake must not become a page that fails.
+            # An error in a resolver must not break the admin's page.
             reason = _("The resolver %(resolver)s could not check its argument: %(error)s")
             raise ValidationError(
                 {"argument": reason % {"resolver": self.resolver, "error": describe(error)}}
@@ -226,7 +226,7 @@ class Subscription(ConfigurationModel):
 
 
 def users_have_groups() -> bool:
-    """Whether users of this project can be in groups: a user model made from scratch need not know them."""
+    """Whether users of this project can be in groups: not every user model has them."""
     return any(relation.name == "groups" for relation in get_user_model()._meta.many_to_many)
 
 
@@ -275,7 +275,7 @@ class SubscriptionAddress(models.Model):
 
 @receiver([post_save, post_delete], sender=Subscription, dispatch_uid="dsn_subscription_changed")
 def _subscription_changed(instance: Subscription, using: str, **kwargs: object) -> None:
-    # One that was moved concerns the trigger that it was taken from as well.
+    # A subscription that was moved also concerns its previous trigger.
     announce(Subscription, using, {instance.trigger_id, instance.read_trigger_id or instance.trigger_id})
     instance.read_trigger_id = instance.trigger_id
 
@@ -284,7 +284,7 @@ def _subscription_changed(instance: Subscription, using: str, **kwargs: object) 
 def _check_added_backends(
     instance: Any, action: str, reverse: bool, model: Any, pk_set: set[Any] | None, using: str, **kwargs: object
 ) -> None:
-    """``subscription.backends.add()`` and its reverse are configuring too: what cannot work is refused there."""
+    """Check the backends in ``subscription.backends.add()`` and its reverse, too."""
     if action != "pre_add" or not pk_set:
         return
     others = model._base_manager.using(using).filter(pk__in=pk_set)

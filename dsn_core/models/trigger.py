@@ -1,4 +1,4 @@
-"""Triggers: when."""
+"""Triggers: the signals that become events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dsn_core.models.subscription import Subscription
 
 
-#: The app whose own rows never trigger anything: a delivery that fires a delivery would not end.
+#: The app whose own rows never trigger anything: a delivery that fires a delivery would be an endless loop.
 OWN_APP: Final = "dsn_core"
 
 
@@ -82,12 +82,12 @@ class Trigger(ConfigurationModel):
 
     @staticmethod
     def registered_verb_signal(name: str, signal: Signal, **parts: Any) -> SignalRegistration:
-        """The predecessor's spelling of :func:`dsn_core.register_signal`."""
+        """django-signal-notifier's name of :func:`dsn_core.register_signal`."""
         return register_signal(name, signal, **parts)
 
     @property
     def registration(self) -> SignalRegistration | None:
-        """What is known of the verb's signal; None when nothing installed registers it."""
+        """The registration of the verb's signal; None when nothing installed registers it."""
         return catalogue.find(self.verb)
 
     @property
@@ -98,7 +98,7 @@ class Trigger(ConfigurationModel):
 
     @property
     def removes(self) -> bool:
-        """Whether the signal says that its instance is being deleted."""
+        """Whether the signal is about the deletion of its instance."""
         return bool(self.registration and self.registration.removes)
 
     @property
@@ -107,30 +107,30 @@ class Trigger(ConfigurationModel):
         return references.find_model(self.action_object_model)
 
     def make_digest(self) -> str:
-        """A hash of all that makes this trigger what it is."""
+        """A hash of the fields that identify this trigger."""
         parts: list[Any] = [getattr(self, name) for name in IDENTITY if name != "conditions"]
         if self.conditions:
-            # All have to hold: in which order, does not matter.
+            # All of them must hold, so their order does not matter.
             parts.append(sorted(json.dumps(row, sort_keys=True) for row in self.conditions))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def clean(self) -> None:
         self.clean_parts()
         if type(self)._default_manager.filter(digest=self.make_digest()).exclude(pk=self.pk).exists():
-            raise ValidationError(_("There is a trigger already that says exactly this."))
+            raise ValidationError(_("An identical trigger exists already."))
         if self.pk is not None:
             for subscription in self.subscriptions.prefetch_related("backends"):
                 subscription.trigger = self
                 try:
                     subscription.check_fit()
                 except ValidationError as error:
-                    # Of no field of the trigger, but of a row that rests on it.
+                    # The error is of no field of the trigger, but of a subscription.
                     raise ValidationError(
                         [_("%(name)s: %(reason)s") % {"name": subscription, "reason": text} for text in error.messages]
                     ) from error
 
     def clean_parts(self) -> None:
-        """Refuse what could never match, and bring keys into the form in which they are compared."""
+        """Refuse what could never match, and normalise keys for comparison."""
         try:
             registration = catalogue.get(self.verb)
         except UnknownName as error:
@@ -148,7 +148,7 @@ class Trigger(ConfigurationModel):
         model = self.action_object_class
         if registration.needs_model and model is not None and model._meta.app_label == OWN_APP:
             raise ValidationError(
-                {"action_object_model": _("dsn-core's own rows trigger nothing: a message about a message has no end.")}
+                {"action_object_model": _("dsn-core's own rows trigger nothing: messages about messages never end.")}
             )
 
     @property
@@ -204,14 +204,13 @@ class Trigger(ConfigurationModel):
         priority: int | None = None,
         expires: str | None = None,
     ) -> Subscription:
-        """Make this trigger's subscription ``name``, or update the one there is, and return it.
+        """Create or update this trigger's subscription ``name``, and return it.
 
-        ``users`` and ``groups`` are receivers; ``resolver`` and its ``argument`` choose more of
-        them when the event happens; ``addresses`` are pairs of messenger and address;
-        ``backends`` are ``Backend`` rows or pairs of messenger and message template, made when
-        missing; ``expires`` is how long after its event a message is still sent (``"90s"``,
-        ``"2h"``, ``"3d"``; empty: as its message template says, or without end). What is given
-        replaces what was there; what is left out stays as it is.
+        ``users`` and ``groups`` are receivers; ``resolver`` and its ``argument`` choose more of them when the event
+        happens; ``addresses`` are pairs of messenger and address; ``backends`` are ``Backend`` rows or pairs of
+        messenger and message template, created when missing; ``expires`` is how long after its event a message is
+        still sent (``"90s"``, ``"2h"``, ``"3d"``; empty: its message template decides, or there is no limit). A given
+        argument replaces the stored value; the others stay as they are.
 
         All or nothing: raises ``ValidationError`` with what cannot work together.
         """
@@ -237,7 +236,7 @@ def _describe(label: str, key: str) -> str:
 
 @receiver(pre_save, sender=Trigger, dispatch_uid="dsn_trigger_digested")
 def _digest(instance: Trigger, **kwargs: object) -> None:
-    # Here and not in save(), by which fixtures pass.
+    # Not in save(), which fixtures do not call.
     instance.digest = instance.make_digest()
 
 

@@ -1,4 +1,4 @@
-"""Triggers in bulk: made when there is none, and their digests kept right."""
+"""The queryset of triggers: creation when missing, and digests that stay correct in bulk changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dsn_core.models.trigger import Trigger
 
 
-#: The fields that make a trigger what it is; no two triggers have all of them equal.
+#: The fields that identify a trigger; no two triggers have all of them equal.
 IDENTITY: Final = (
     "verb",
     "action_object_model",
@@ -38,15 +38,15 @@ class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
         conditions: Iterable[Any] = (),
         enabled: bool = True,
     ) -> Trigger:
-        """The trigger that says exactly this, made when there is none.
+        """The trigger with exactly these parts, created when it is missing.
 
         ``action_object`` and ``actor_object`` are a model, one instance, or None for any.
         ``conditions`` are rows of path, operator and value, all of which must hold::
 
             [("created", "is true"), ("instance.price", "greater", 100)]
 
-        ``enabled`` counts only when the trigger is made. Raises ``ValidationError`` with what
-        cannot work: an unknown verb, a model signal without a model, a path that leads nowhere.
+        ``enabled`` counts only when the trigger is created. Raises ``ValidationError`` for what cannot work: an
+        unknown verb, a model signal without a model, a path that cannot be followed.
         """
         if isinstance(conditions, str | Mapping) or not isinstance(conditions, Iterable):
             raise ValidationError({"conditions": _("The conditions are a list of rows: path, operator, value.")})
@@ -66,7 +66,7 @@ class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
         )
         return found
 
-    # What is done in bulk passes by save(), and must keep the digest right itself.
+    # Bulk changes do not call save(), so they must set the digest themselves.
 
     def update(self, **kwargs: Any) -> int:
         if not set(kwargs).intersection(IDENTITY):

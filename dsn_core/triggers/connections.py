@@ -1,8 +1,8 @@
 """Connections: which signals are connected, for which senders.
 
-Once the triggers were read, just those that they name, and signals of models from just the senders that they name.
-Until then, every registered signal that could be the first of this process: signals of other than models, and those
-that Django sends before a change. The first call of one of them has the triggers read.
+After the triggers were read: the signals that they name, signals of models only for the senders that they name.
+Before: every registered signal that could come first in this process, which are the signals that are not of models and
+those that Django sends before a change. The first call of one of them reads the triggers.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Connections:
         self._first = [FirstReceiver(signal, dispatcher, self._receivers_of) for signal in FIRST_OF_MODELS]
 
     def connect(self, sources: Iterable[Source], is_known: bool) -> None:
-        """Have exactly ``sources`` connected. What is added comes before what is removed: nothing is missed."""
+        """Connect exactly ``sources``. Additions come before removals, so that no signal is missed."""
         duties: dict[tuple[str, type[Model] | None], Duty] = {}
         if not is_known:
             for registration in catalogue:
-                # A model class is made before the models can be asked anything.
+                # class_prepared comes before models can be queried.
                 if not registration.needs_model and registration.signal is not signals.class_prepared:
                     uid, duty = _passage(registration) or ("", None)
                     if duty is not None:
@@ -68,7 +68,7 @@ class Connections:
 
 
 def _passage(registration: SignalRegistration) -> tuple[str, Duty] | None:
-    """The change that ``registration`` is about: an identifier, and a duty with its two signals."""
+    """The identifier and the duty, with its one or two signals, of the change that ``registration`` is about."""
     if not registration.recorded_by:
         announcing = catalogue.find(registration.announced_by) if registration.announced_by else None
         name = f"dsn_core:{announcing.name if announcing else ''}:{registration.name}"
@@ -76,7 +76,7 @@ def _passage(registration: SignalRegistration) -> tuple[str, Duty] | None:
     fact = catalogue.find(registration.recorded_by)
     if fact is None:
         logger.error(
-            "The signal %s is recorded when %s comes, which nothing registers; it is never recorded.",
+            "The signal %s is recorded when %s is sent, which is not registered: it is never recorded.",
             registration.name,
             registration.recorded_by,
         )
@@ -85,7 +85,7 @@ def _passage(registration: SignalRegistration) -> tuple[str, Duty] | None:
 
 
 def _joined(duty: Duty, registration: SignalRegistration, compared: frozenset[str]) -> Duty:
-    """``duty`` with one more verb to hand on, and more columns to be read."""
+    """``duty`` with a further verb, and further columns to read."""
     compared |= duty.compared
     if registration.recorded_by:
         return replace(duty, announced_verbs=_with(duty.announced_verbs, registration), compared=compared)

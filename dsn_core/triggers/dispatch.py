@@ -1,4 +1,4 @@
-"""Dispatch: a received signal is matched, and what it matches is handed to the intake."""
+"""Dispatch: matches a received signal, and passes the matches to the intake."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ logger = logging.getLogger("dsn_core.triggers")
 
 
 class SignalDispatcher:
-    """What the receivers of signals hand them to. See :class:`~dsn_core.triggers.signal_receivers.Dispatcher`."""
+    """Takes signals from their receivers. See :class:`~dsn_core.triggers.signal_receivers.Dispatcher`."""
 
     def __init__(self) -> None:
         self.cache = TriggerCache(Connections(self).connect)
 
     def is_known(self) -> bool:
-        """Whether the triggers were read, as this thread's connection sees them."""
+        """Whether the triggers were read, for this thread's connection."""
         return self.cache.matcher() is not None
 
     def read_first(self) -> None:
-        """Have the triggers read, if they were not."""
+        """Read the triggers, if they were not read yet."""
         self.cache.known()
 
     def could_match(self, registration: SignalRegistration, instance: Model, kwargs: Mapping[str, Any]) -> bool:
-        """Whether a signal about ``instance`` could match anything: cheap, and never a wrong no."""
+        """Whether a signal about ``instance`` could match anything. Cheap; False is certain, True is not."""
         matcher = self.cache.matcher()
         try:
             return matcher is not None and matcher.prefilter(registration, instance.__class__).could_match(
                 instance, kwargs
             )
         except Exception:
-            # Exact matching will meet it again, and say so.
+            # Exact matching meets the same error, and reports it.
             return True
 
     def receive(self, call: SignalCall) -> None:
-        """Record what ``call`` matches."""
-        # Only signals of models say with "using" where the change was made; elsewhere it may mean anything.
+        """Record an event for each trigger that ``call`` matches."""
+        # "using" is the changed database in signals of models only; in others it may mean anything.
         source = call.signal_kwargs.get("using") if call.registration.needs_model else None
         matched = self._match(call)
         if matched.triggers:
             intake.record([matched], source=source)
 
     def receive_many(self, calls: Iterable[SignalCall], *, source: str | None) -> list[uuid.UUID | None]:
-        """Record what each of ``calls`` matches, by one INSERT; return their occurrences, None where nothing was."""
+        """Record the matches of all ``calls`` with one INSERT; return their occurrences, None without a match."""
         return intake.record([self._match(call) for call in calls], source=source)
 
     def _match(self, call: SignalCall) -> intake.Match:
@@ -78,9 +78,9 @@ class SignalDispatcher:
     def read_before(
         self, sender: type[Model], kwargs: Mapping[str, Any], columns: frozenset[str]
     ) -> Mapping[str, Any] | None:
-        """What the database holds of those of ``columns`` that the change will write, before it is made.
+        """The stored values, before the change, of those of ``columns`` that it will write.
 
-        Empty where there is no such row yet; None where none of them is written, or they cannot be read.
+        Empty for a new row; None when none of them is written, or they cannot be read.
         """
         instance = kwargs["instance"]
         columns = frozenset(column for column in columns if is_written(instance, column, kwargs))
@@ -97,7 +97,7 @@ class SignalDispatcher:
             if conf.current().STRICT or savepoints.is_callers(error):
                 raise
             logger.error(
-                "What %s %s was before cannot be read: %s",
+                "The values of %s %s before the change cannot be read: %s",
                 sender._meta.label,
                 pk_text(instance),
                 describe(error),
@@ -108,7 +108,7 @@ class SignalDispatcher:
 
 
 dispatcher: Final = SignalDispatcher()
-#: What this process knows of the triggers.
+#: The triggers in this process.
 trigger_cache: Final = dispatcher.cache
 
 
@@ -123,7 +123,7 @@ def emit(
 ) -> list[uuid.UUID | None]:
     """See :func:`dsn_core.emit_many`."""
     if not isinstance(verb, str):
-        raise TypeError(f"emit() takes the name of a registered signal, a text; it was given {type(verb).__name__}.")
+        raise TypeError(f"emit() takes the name of a registered signal as a text, not {type(verb).__name__}.")
     action_objects = list(action_objects)
     nothing: list[uuid.UUID | None] = [None for _ in action_objects]
     try:
@@ -137,7 +137,7 @@ def emit(
         return nothing
     calls = []
     for action_object in action_objects:
-        # A class is no instance: where no argument is named for it, it stands for the sender.
+        # A class is no instance: unless the registration names an argument for it, it is the sender.
         is_sender = registration.action_object is None and isinstance(action_object, type)
         named = {
             registration.action_object or "instance": None if is_sender else action_object,

@@ -1,4 +1,4 @@
-"""Model inheritance: which classes a trigger's model stands for, and which senders their signals have."""
+"""Model inheritance: the classes that count as a trigger's model, and the senders of their signals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from dsn_core.references import is_concrete
 
 @functools.cache
 def counts_as(model: type[Model], inherits: bool) -> tuple[type[Model], ...]:
-    """The models that an instance of ``model`` is one of: itself, and what it is a proxy of.
-
-    With ``inherits`` its multi-table parents as well.
-    """
+    """``model`` and the models that it is a proxy of; with ``inherits`` its multi-table parents as well."""
     found = []
     for ancestor in model.__mro__:
         if not is_concrete(ancestor):
@@ -32,7 +29,7 @@ def counts_as(model: type[Model], inherits: bool) -> tuple[type[Model], ...]:
 
 @functools.cache
 def shares_key(cls: type[Model], model: type[Model]) -> bool:
-    """Whether an instance of ``cls`` has as a ``model`` the same key: not where a multi-table child has its own."""
+    """Whether an instance of ``cls`` has the same key as a ``model``; not if a multi-table child has its own key."""
     field: Any = cls._meta.pk
     while field is not model._meta.pk:
         if field.remote_field is None or not field.remote_field.parent_link:
@@ -42,10 +39,10 @@ def shares_key(cls: type[Model], model: type[Model]) -> bool:
 
 
 def senders(registration: SignalRegistration, model: type[Model]) -> frozenset[type[Model]]:
-    """The senders whose signals can concern a trigger on ``model``. Never our own models."""
+    """The senders whose signals can match a trigger on ``model``, without our own models."""
     found = _family(model, registration.inherits)
     if registration.senders == "through":
-        # Those of a child, too: what happens to it happens to one of its parents.
+        # Including those of children, whose changes count for their parents.
         found = frozenset(through for member in found for through in _through_models(member))
     return frozenset(sender for sender in found if sender._meta.app_label != OWN_APP)
 
@@ -59,7 +56,7 @@ def _family(model: type[Model], inherits: bool) -> frozenset[type[Model]]:
 
 @functools.cache
 def _through_models(model: type[Model]) -> frozenset[type[Model]]:
-    """Those of the model's own many-to-many relations and of the incoming ones."""
+    """The through models of the model's own many-to-many relations and of the incoming ones."""
     found = set()
     for relation in model._meta.get_fields(include_hidden=True):
         if isinstance(relation, ManyToManyField):
@@ -74,5 +71,5 @@ def _forget(**kwargs: object) -> None:
     _through_models.cache_clear()
 
 
-# A model that is made late, as in a test.
+# For models that are created late, as in tests.
 class_prepared.connect(_forget, dispatch_uid="dsn_core.model_inheritance")

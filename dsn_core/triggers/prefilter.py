@@ -1,8 +1,7 @@
-"""The prefilter: it sees cheaply that a signal matches nothing. Most do not, and it runs in the code that saves.
+"""The prefilter: a cheap test that a signal matches nothing, which is so for most. It runs in the code that saves.
 
-Of each rule one thing is picked that must be so for it to match, and that costs next to nothing to see: a value in one
-of the instance's columns, its key first, or that the signal has a target. What is in doubt could match; whether it
-does, the matcher finds exactly.
+For each rule it picks one necessary condition that is cheap to test: a value in one of the instance's columns, the key
+first, or that the signal has a target. In doubt a signal could match, and the matcher decides exactly.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from django.db import models
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.triggers.rules import Rule
 
-#: The types of values that fields of these kinds leave as they are: the instance holds what conditions compare.
+#: Kinds of fields, with the type of values that they keep as they are, so that conditions compare the instance's value.
 _KEPT: Final = (
     (models.BooleanField, bool),
     (models.IntegerField, int),
@@ -29,7 +28,7 @@ _ABSENT: Final = object()
 
 
 class Prefilter:
-    """What must be so of an instance of one class before any of the rules about it can match."""
+    """The necessary conditions of all rules about the instances of one class."""
 
     __slots__ = ("_always", "_columns", "_has_targets", "_target")
 
@@ -37,7 +36,7 @@ class Prefilter:
         self, registration: SignalRegistration, rules: Iterable[tuple[type[models.Model], Iterable[Rule]]]
     ) -> None:
         """``rules`` are those of each model that the class counts as."""
-        #: Whether there is a rule of which nothing can be seen beforehand.
+        #: Whether a rule has no condition that can be tested here.
         self._always = False
         self._has_targets = False
         self._target = registration.target_argument
@@ -81,8 +80,8 @@ class Prefilter:
 
 
 def _kept_by(field: Any) -> type | None:
-    """The type of which ``field`` leaves values as they are; None where that is not known."""
+    """The type of values that ``field`` keeps as they are; None where that is not known."""
     while getattr(field, "remote_field", None) is not None:
-        # A key of another row is what it is there.
+        # A foreign key has the type of the field that it refers to.
         field = field.target_field
     return next((found for kind, found in _KEPT if getattr(type(field), "to_python", None) is kind.to_python), None)

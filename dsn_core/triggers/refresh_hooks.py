@@ -1,4 +1,4 @@
-"""Refresh hooks: when this process reads what others changed, and what it does around a fork."""
+"""Refresh hooks: the moments at which this process reads the triggers again, and its work around a fork."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _on_connection_created(connection: BaseDatabaseWrapper, **kwargs: Any) -> No
 
 def _on_open_connection(**kwargs: Any) -> None:
     connection = connections[home()]
-    # Not where it would open a connection, nor where somebody counts the queries of this one.
+    # Not where it would open a connection, nor in a test that counts the queries of this one.
     if connection.connection is not None and not connection.force_debug_cursor:
         trigger_cache.refresh()
 
@@ -63,7 +63,7 @@ def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs
     elif not any(migration.app_label == OWN_APP for migration, _ in plan):
         return
     if not trigger_cache.refresh(force=True):
-        # Our tables were taken away, and the triggers with them.
+        # Our tables were removed, and the triggers with them.
         trigger_cache.forget()
 
 

@@ -1,7 +1,8 @@
-"""Receivers of signals: what hears a signal, and what it does before the dispatcher gets it.
+"""Receivers of signals, which pass them to the dispatcher.
 
-A :class:`Receiver` has a duty: the signal that it hands on, and, where conditions ask what changed, the one that comes
-before the change. A :class:`FirstReceiver` hears a signal of models from all senders until the triggers were read.
+A :class:`Receiver` has a duty: the signal that it passes on, and, where conditions compare values before and after, the
+signal before the change. A :class:`FirstReceiver` receives a signal of models from all senders until the triggers were
+read.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from dsn_core.models.trigger import OWN_APP
 from dsn_core.payload import rebuilding
 from dsn_core.savepoints import is_matching_query
 
-#: Changes of one instance that may be under way within one another. More are ones that never came.
+#: Nested changes of one instance, at most. Others were announced and did not happen.
 MAX_UNDER_WAY = 10
-#: Sent before a change: what comes after them is connected by the time that it is sent.
+#: Sent before a change, so that the later signals of the change are connected in time.
 FIRST_OF_MODELS: Final = (signals.pre_save, signals.pre_delete, signals.m2m_changed)
 _NOT_TAKEN: Final = object()
 
 
 class Dispatcher(Protocol):
-    """What receivers hand signals to; see :mod:`~dsn_core.triggers.dispatch`."""
+    """The interface to which receivers pass signals; see :mod:`~dsn_core.triggers.dispatch`."""
 
     def is_known(self) -> bool: ...
     def read_first(self) -> None: ...
@@ -44,28 +45,28 @@ class Dispatcher(Protocol):
 
 @dataclass(frozen=True)
 class Announced:
-    """What was said, and read, before a change."""
+    """The arguments of the signal before a change, and the values that were read then."""
 
     kwargs: Mapping[str, Any]
     before: Mapping[str, Any] | None
-    #: Whether it came by way of a :class:`FirstReceiver`, and may come once more.
+    #: Whether it came through a :class:`FirstReceiver`, and may come a second time.
     is_handed: bool = False
 
 
 @dataclass(frozen=True)
 class Duty:
-    """What one receiver is there for. ``fact`` is the signal that it hands on."""
+    """The task of one receiver. ``fact`` is the signal that it passes on."""
 
     fact: Signal
-    #: The signal that comes before the change, where there is one.
+    #: The signal before the change, if there is one.
     announcing: Signal | None = None
-    #: The verbs of the fact, and those of the announcing signal, which are recorded when the fact comes.
+    #: The verbs of the fact, and those of the announcing signal, which are recorded when the fact is sent.
     verbs: tuple[SignalRegistration, ...] = ()
     announced_verbs: tuple[SignalRegistration, ...] = ()
     #: The columns that are read before the change.
     compared: frozenset[str] = frozenset()
 
-    # Cached, since every signal asks.
+    # Cached, since they are used at every signal.
 
     @functools.cached_property
     def needs_announcing(self) -> bool:
@@ -77,7 +78,7 @@ class Duty:
 
     @functools.cached_property
     def prefiltered(self) -> SignalRegistration | None:
-        """The verb, if the duty is no more than to hand on one signal, whose action object is its ``instance``."""
+        """The verb, if the duty is only to pass on one signal whose action object is its ``instance``."""
         if self.needs_announcing or len(self.verbs) != 1:
             return None
         verb = self.verbs[0]
@@ -87,7 +88,7 @@ class Duty:
 class Receiver:
     """Receives one signal from one sender (None: all), and where needed the one that announces it.
 
-    Its methods are plain functions to Django: the async ways of sending run them in a thread.
+    Its methods are synchronous: Django's async ways of sending run them in a thread.
     """
 
     def __init__(self, uid: str, sender: type[Model] | None, dispatcher: Dispatcher) -> None:
@@ -98,12 +99,12 @@ class Receiver:
         self._ignores = _is_no_news if sender is None else _is_fixture
 
     def take_on(self, duty: Duty) -> None:
-        """Be connected for ``duty``, and nothing else."""
+        """Connect for ``duty``, and for nothing else."""
         held, self.duty = self.duty, duty
         if held is not None and (held.fact, held.announcing) != (duty.fact, duty.announcing):
             self._disconnect(held)
             held = None
-        # First what announces: a fact without it would be missed.
+        # The announcing signal first, since a fact without it would be missed.
         if duty.needs_announcing and duty.announcing is not None:
             duty.announcing.connect(self.announce, sender=self.sender, weak=False, dispatch_uid=f"{self.uid}:announced")
         if held is None:
@@ -112,7 +113,7 @@ class Receiver:
             held.announcing.disconnect(sender=self.sender, dispatch_uid=f"{self.uid}:announced")
 
     def retire(self) -> None:
-        """Be connected to nothing any more."""
+        """Disconnect from everything."""
         if self.duty is not None:
             self._disconnect(self.duty)
             self.duty = None
@@ -123,7 +124,7 @@ class Receiver:
             duty.announcing.disconnect(sender=self.sender, dispatch_uid=f"{self.uid}:announced")
 
     def announce(self, sender: Any, **kwargs: Any) -> None:
-        """A change is about to come. It waits on its instance, since changes can come within one another."""
+        """Store an announced change on its instance, in a list, since changes can be nested."""
         self._announce(sender, kwargs, is_handed=False)
 
     def _announce(self, sender: Any, kwargs: dict[str, Any], *, is_handed: bool) -> None:
@@ -133,7 +134,7 @@ class Receiver:
         kwargs.pop("signal", None)
         waiting = kwargs["instance"]._state.__dict__.setdefault(self.uid, [])
         if waiting and waiting[-1].is_handed:
-            # The same one: this receiver was connected just before the signal was sent.
+            # The same signal: this receiver was connected just before it was sent.
             waiting[-1] = replace(waiting[-1], is_handed=False)
             return
         quiet = is_muted() or self._ignores(sender, kwargs)
@@ -142,9 +143,9 @@ class Receiver:
         del waiting[:-MAX_UNDER_WAY]
 
     def receive(self, sender: Any, **kwargs: Any) -> None:
-        """The fact has come."""
+        """Pass the fact on, after a cheap test whether it could match."""
         if self.sender is None and not self._dispatcher.is_known() and not self._ignores(sender, kwargs):
-            # Only signals of other than models are connected from all senders.
+            # Only signals that are not of models are connected for all senders.
             self._dispatcher.read_first()
         duty = self.duty
         if duty is None or (duty.comes_first and self._was_taken_over(kwargs)):
@@ -153,7 +154,7 @@ class Receiver:
         if verb is not None and instance is not None and not self._dispatcher.could_match(verb, instance, kwargs):
             return
         announced = self._announced(kwargs) if duty.needs_announcing else None
-        # An instance that is rebuilt from an event, or read by a condition, is no news.
+        # Instances that are rebuilt from an event, or read by a condition, fire no trigger.
         if is_muted() or rebuilding() or is_matching_query() or self._ignores(sender, kwargs):
             return
         del kwargs["signal"]
@@ -180,7 +181,7 @@ class Receiver:
         return duty is not None and (signal is duty.fact or (duty.needs_announcing and signal is duty.announcing))
 
     def take_over(self, signal: Signal, sender: Any, kwargs: Mapping[str, Any]) -> None:
-        """Take a signal that was sent before this receiver was connected to it."""
+        """Handle a signal that was sent before this receiver was connected to it."""
         duty = self.duty
         if duty is None:
             return
@@ -191,20 +192,20 @@ class Receiver:
             kwargs["instance"]._state.__dict__[f"{self.uid}:taken"] = kwargs.get("action")
 
     def _was_taken_over(self, kwargs: Mapping[str, Any]) -> bool:
-        """Whether this is the signal that was taken over: Django may have listed this receiver in time after all."""
+        """Whether this signal was taken over already, and Django calls this receiver for it, too."""
         taken = kwargs["instance"]._state.__dict__.pop(f"{self.uid}:taken", _NOT_TAKEN)
         return taken is not _NOT_TAKEN and taken == kwargs.get("action")
 
 
 def _is_fixture(sender: Any, kwargs: Mapping[str, Any]) -> bool:
     if "pk_set" in kwargs and "raw" not in kwargs:
-        # Of a relation, Django says it from 6.1 on.
+        # Before Django 6.1, signals of relations have no "raw".
         return is_being_deserialized(kwargs["instance"])
     return bool(kwargs.get("raw"))
 
 
 def _is_no_news(sender: Any, kwargs: Mapping[str, Any]) -> bool:
-    # By a connection to no database, Django makes and drops databases.
+    # Django creates and drops databases over a connection without a database.
     return is_historical(sender) or getattr(kwargs.get("connection"), "alias", "") == NO_DB_ALIAS
 
 
@@ -215,7 +216,7 @@ def _is_own_or_historical(sender: Any) -> bool:
 class FirstReceiver:
     """Receives one signal of models from all senders, until the triggers were read.
 
-    It has them read, and hands its signal to what is connected since: that does not get it from Django any more.
+    It reads them, and passes its signal to the receivers connected by that, which Django does not call for it.
     """
 
     def __init__(self, signal: Signal, dispatcher: Dispatcher, receivers: Callable[[Any], list[Receiver]]) -> None:
@@ -241,13 +242,13 @@ class FirstReceiver:
             return
         connected: list[Receiver] = []
         if not self._dispatcher.is_known():
-            # What another transaction had connected gets the signal from Django.
+            # Django calls the receivers that another transaction had connected.
             connected = [receiver for receiver in self._receivers(sender) if receiver.is_connected_to(self._signal)]
             self._dispatcher.read_first()
         elif self.is_connected:
-            # Its own transaction had it connected.
+            # The transaction itself had read the triggers, and connected the receivers.
             return
-        # Else another thread read the triggers after Django had listed the receivers of this signal.
+        # Otherwise another thread read the triggers after Django had listed the receivers of this signal.
         for receiver in self._receivers(sender):
             if receiver not in connected:
                 receiver.take_over(self._signal, sender, kwargs)

@@ -1,4 +1,4 @@
-"""Uncommitted edits: what a connection sees of triggers that its open transaction edited."""
+"""Uncommitted edits: the triggers as a connection sees them whose open transaction edited some."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dsn_core.triggers.rules import Rule
 
 
 class Edit:
-    """What one edit changed: ``rules`` is what there is now of ``trigger_ids`` (None: of all).
+    """One edit: ``rules`` are those that now exist of ``trigger_ids`` (None: of all triggers).
 
-    Stands in its transaction's list of things to do on commit, and so shares its fate. Called: it
-    was committed. Dropped, by a rollback of the transaction or the savepoint: it never was.
+    It is an on-commit function of its transaction: called after the commit, dropped by a rollback of the transaction or
+    savepoint.
     """
 
     def __init__(
@@ -32,24 +32,24 @@ class Edit:
         self._committed(self)
 
     def over(self, matcher: Matcher) -> Matcher:
-        """``matcher`` as it is after this edit."""
+        """``matcher`` with this edit applied."""
         if self.trigger_ids is None:
             return Matcher(self.rules)
         return matcher.with_rules(self.trigger_ids, self.rules)
 
 
 class _Overlay:
-    """The matcher that one connection sees: the shared one, with the edits of its transaction over it.
+    """The matcher of one connection: the shared one, with the edits of its transaction.
 
-    Only its own thread makes it: another thread that held an edit, if only for a moment, would keep it from being
-    dropped by a rollback.
+    Only the connection's thread builds it: a reference to an edit in another thread, however short, would keep a
+    rollback from dropping the edit.
     """
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        #: Replaced whole when it changes. What was made of another list does not hold any more.
+        #: Replaced, never changed: a matcher built from another list is out of date.
         self._edits: list[weakref.ref[Edit]] = []
-        #: The matcher, and what it was made of: the shared one and the list of edits.
+        #: The matcher, and what it was built from: the shared one and the list of edits.
         self._made: tuple[Matcher, object, object] = (Matcher({}), self, self)
 
     def __bool__(self) -> bool:
@@ -70,21 +70,21 @@ class _Overlay:
         return matcher
 
     def seen_from_here(self, shared: Matcher | None) -> Matcher:
-        """The same in its own thread; in others the last that was made, over what was the shared one then."""
+        """:meth:`over` in its own thread; in others the matcher that was built last."""
         return self.over(shared) if self.thread == threading.get_ident() else self._made[0]
 
     def add(self, edit: Edit, shared: Matcher | None, dropped: Callable[[], None]) -> None:
-        """Let ``edit`` be the last one. ``dropped`` is called when it is rolled back."""
+        """Add ``edit`` as the last one. ``dropped`` is called when it is rolled back."""
         matcher = edit.over(self.over(shared))
         self._edits = [*self._edits, weakref.ref(edit, lambda _: dropped())]
         self._made = (matcher, shared, self._edits)
 
     def keep_only(self, edits: Collection[int]) -> None:
-        """Forget all edits but those of these ids."""
+        """Forget all edits except those with these ids."""
         self._edits = [reference for reference in self._edits if id(reference()) in edits]
 
     def outdate(self) -> None:
-        """Be made again when it is used next."""
+        """Build the matcher again at its next use."""
         self._edits = list(self._edits)
 
 
@@ -97,7 +97,7 @@ class UncommittedEdits:
     def __init__(self, rolled_back: Callable[[], None]) -> None:
         self._by_connection: weakref.WeakKeyDictionary[BaseDatabaseWrapper, _Overlay] = weakref.WeakKeyDictionary()
         self._rolled_back = rolled_back
-        #: Whether there may be any. Each signal asks. After a rollback it may say so for nothing: that takes no lock.
+        #: Whether there may be any; read at each signal. May stay True after a rollback, which takes no lock.
         self.in_use = False
 
     def __bool__(self) -> bool:
@@ -107,7 +107,7 @@ class UncommittedEdits:
         return connection in self._by_connection
 
     def outdate(self) -> None:
-        """Every overlay is made again when it is used next."""
+        """Have every overlay built again at its next use."""
         for overlay in self._all():
             overlay.outdate()
 
@@ -116,13 +116,13 @@ class UncommittedEdits:
         return [overlay.seen_from_here(shared) for overlay in self._all()]
 
     def _all(self) -> list[_Overlay]:
-        # Not by iterating over the dictionary: a rollback in another thread may drop an overlay meanwhile.
+        # No iteration over the dictionary, from which a rollback in another thread may remove an overlay.
         connections = [reference() for reference in self._by_connection.keyrefs()]
         overlays = [self._by_connection.get(connection) for connection in connections if connection is not None]
         return [overlay for overlay in overlays if overlay is not None]
 
     def keep_only(self, thread: int) -> None:
-        """Forget the overlays of all threads but one, which alone has gone through a fork."""
+        """Forget the overlays of all threads but one, the only one that exists after a fork."""
         for reference in self._by_connection.keyrefs():
             connection = reference()
             overlay = None if connection is None else self._by_connection.get(connection)
@@ -130,12 +130,12 @@ class UncommittedEdits:
                 del self._by_connection[connection]
 
     def of(self, connection: BaseDatabaseWrapper, shared: Matcher | None) -> Matcher | None:
-        """What ``connection`` sees: its overlay of what is still not rolled back, else ``shared``."""
+        """The matcher of ``connection``: its overlay, without what was rolled back, else ``shared``."""
         overlay = self._by_connection.get(connection)
         return shared if overlay is None else overlay.over(shared)
 
     def add(self, connection: BaseDatabaseWrapper, edit: Edit, shared: Matcher | None) -> None:
-        """Let ``connection``, in whose transaction ``edit`` happened, see it."""
+        """Add ``edit`` to the overlay of ``connection``, in whose transaction it happened."""
         overlay = self._by_connection.get(connection)
         if overlay is None:
             overlay = self._by_connection[connection] = _Overlay()
@@ -155,13 +155,13 @@ class UncommittedEdits:
         return edits
 
     def _drop(self, connection: BaseDatabaseWrapper | None) -> None:
-        """A rollback dropped an edit: keep those that still wait for their commit."""
+        """After a rollback dropped an edit, keep those that still wait for their commit."""
         overlay = None if connection is None else self._by_connection.get(connection)
         if connection is None or overlay is None:
             return
         overlay.keep_only({id(callback) for callback in callbacks_on_commit(connection)})
         if not overlay:
             self._by_connection.pop(connection, None)
-        # Elsewhere (the garbage of a thread that died in a transaction) other locks may be held.
+        # In another thread (for the garbage of one that died in a transaction) other locks may be held.
         if overlay.thread == threading.get_ident():
             self._rolled_back()

@@ -186,7 +186,7 @@ def test_what_code_stored_in_a_form_of_its_own_is_shown_and_stays(client: Client
     shown = shown_conditions(client.get(page))
     # PostgreSQL has an order of its own for the names.
     assert json.loads(shown["conditions-0-stored"]) == STRANGE[0]
-    assert "Code stored this in a form of its own" in text(client.get(page))
+    assert "Code stored this condition." in text(client.get(page))
     # Switched off, with all else as it is.
     assert client.post(page, {**SAVED, **shown, "enabled": ""}).status_code == 302
     assert stored(trigger) == STRANGE

@@ -156,7 +156,7 @@ def test_deleting_a_backend_names_the_subscriptions_that_use_it(
     else:
         page = client.get(url(Backend, "delete", plain_backend.pk))
     said = text(page)
-    assert "2 subscriptions use it, and send nothing by it any more:" in said
+    assert "2 subscriptions use it, and will no longer send with it:" in said
     assert f'<a href="{url(Subscription, "change", alone.pk)}">&lt;night&gt; watch' in page.content.decode()
     assert "both (" in said
     assert "unconcerned" not in said

@@ -66,7 +66,7 @@ def test_more_users_than_fit_are_a_number_and_stay(
 ) -> None:
     subscription.users.set(crowd)
     page = client.get(url(Subscription, "change", subscription.pk))
-    assert f"{MAX_USERS + 1} · Search, add and remove on a page of their own" in text(page)
+    assert f"{MAX_USERS + 1} · Search, add and remove on a separate page" in text(page)
     assert url(Subscription, "users", subscription.pk) in page.content.decode()
     assert "user7" not in page.content.decode()
     data = {"trigger": subscription.trigger_id, "name": "renamed", "priority": "1", **addresses()}
@@ -103,7 +103,7 @@ def test_more_addresses_than_fit_are_a_number_and_still_checked(client: Client, 
         for number in range(MAX_ADDRESSES + 1)
     )
     page = client.get(url(Subscription, "change", subscription.pk))
-    assert f"{MAX_ADDRESSES + 1} · Search, add and remove on a page of their own" in text(page)
+    assert f"{MAX_ADDRESSES + 1} · Search, add and remove on a separate page" in text(page)
     assert url(Subscription, "addresses", subscription.pk) in page.content.decode()
     assert "addresses-0-address" not in page.content.decode()
     other = Backend.objects.define("console", "simple")
@@ -151,7 +151,7 @@ def test_a_form_whose_users_became_too_many_says_that_it_left_them_alone(
     subscription.users.set(crowd)
     data = form_of(subscription, users=[crowd[0].pk], name="renamed", **addresses())
     page = client.post(url(Subscription, "change", subscription.pk), data, follow=True)
-    assert "The users are as they were: meanwhile there are too many for this page." in text(page)
+    assert "The users were not changed: there are now too many for this page." in text(page)
     subscription.refresh_from_db()
     assert (subscription.name, subscription.users.count()) == ("renamed", MAX_USERS + 1)
 

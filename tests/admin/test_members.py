@@ -123,7 +123,7 @@ def test_others_are_found_and_added(client: Client, subscription: Subscription, 
     assert subscription.users.count() == 408
     page = client.post(users, {"add": "x", "lines": "user0999", "found": found[:4]}, follow=True)
     assert "2 were added. 3 were there already." in text(page)
-    assert "Nobody else is found." in text(client.get(users, {"find": "nobody"}))
+    assert "No other user was found." in text(client.get(users, {"find": "nobody"}))
 
 
 def test_many_are_added_by_their_names_and_keys(
@@ -178,7 +178,7 @@ def test_addresses_are_searched_added_and_removed(client: Client, subscription: 
     [
         ("console", "a", "no backend of the subscription sends by it"),
         ("nobody", "a", "Select a valid choice"),
-        ("pager", "x" * 501, "An address has 500 letters at most: xxx"),
+        ("pager", "x" * 501, "An address has at most 500 characters: xxx"),
         ("pager", "", "required"),
     ],
 )

@@ -148,7 +148,7 @@ def test_the_same_name_twice(client: Client, trigger: Trigger, plain_backend: Ba
         ([("pager", "")], "addresses-0-address", "required"),
         ([("pager", "x" * 501)], "addresses-0-address", "at most 500"),
         ([("pager", "a"), ("pager", "a")], "addresses", "duplicate"),
-        ([("pager", "a"), ("pager", "A")], "addresses-1-address", "there twice"),
+        ([("pager", "a"), ("pager", "A")], "addresses-1-address", "listed twice"),
     ],
 )
 def test_addresses_that_cannot_work(

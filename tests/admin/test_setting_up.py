@@ -77,7 +77,7 @@ def test_the_trigger_form_offers_verbs_and_models_with_help(client: Client, plug
     assert {"testapp.movie", "testapp.famousplace", "auth.user"} <= set(models)
     assert models["testapp.movie"] == "testapp.movie"
     assert not [label for label in models if label.startswith("dsn_core.")]
-    assert options(page, "actor_object_model")[""] == "anybody"
+    assert options(page, "actor_object_model")[""] == "any"
 
 
 def test_the_backend_form_offers_messengers_accounts_and_templates(client: Client, plugin: Any) -> None:

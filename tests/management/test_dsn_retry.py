@@ -98,7 +98,7 @@ def test_purged_payloads_are_refused_before_anything_is_changed(failed):
     Event.objects.update(payload="")
     before = list(Delivery.objects.order_by("pk").values())
     for arguments in ([], ["--dry-run"]):
-        with pytest.raises(CommandError, match="6 deliveries are refused: what their signals said was purged"):
+        with pytest.raises(CommandError, match="6 deliveries are refused: their payloads were purged"):
             retry(*arguments)
     Event.objects.update(status="failed")
     with pytest.raises(CommandError, match="1 events are refused"):

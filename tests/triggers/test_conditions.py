@@ -228,7 +228,7 @@ REFUSED = [
     (("instance.author_id.name", "equals", "x"), "author_id is only the key; a path goes on from author"),
     (("instance.title", "is", "x"), "no operator 'is'"),
     (("instance.title", "equals"), "A value is missing"),
-    (("instance.title", "equals", None), "Whether there is one at all, 'is null' asks"),
+    (("instance.title", "equals", None), "To test for missing values, use 'is null'"),
     (("instance.title", "equals", 5), "5 is no value of the kind text"),
     (("instance.count", "equals", "many"), "instance.count cannot be 'many'"),
     (("instance.count", "equals", 5.5), "5.5 is no value of the kind number"),
@@ -246,7 +246,7 @@ REFUSED = [
     (("instance.status", "equals", "done"), "'done' is none of the choices of instance.status: draft, review, publish"),
     (("instance.status", "in", ["draft", "done"]), "'done' is none of the choices"),
     (("instance.title", "in", "abc"), "'in' takes a list of values"),
-    (("instance.title", "in", []), "An empty list holds nothing"),
+    (("instance.title", "in", []), "The list is empty"),
     (("instance.title", "starts with", ""), "'starts with' takes a text"),
     (("instance.title", "matches", "("), "is no regular expression"),
     (("instance.title", "matches", "(a+)+$"), "could take too long to search for. Begin it with"),
@@ -263,7 +263,7 @@ REFUSED = [
     (("instance.author.name", "changed"), "'changed' compares a field of the instance itself with the database"),
     (("instance.length", "changed"), "'changed' compares a field of the instance itself"),
     (("created", "changed"), "'changed' compares a field of the instance itself"),
-    (("instance.id", "changed"), "instance.id is the key: an instance with another key is another one"),
+    (("instance.id", "changed"), "instance.id is the key, which never changes for an instance"),
     (("instance.pk", "changed to", 5), "instance.pk is the key"),
     ("nonsense", "is no condition: give a path, an operator and a value"),
     ((1, 2), "its path and its operator are texts"),
@@ -809,7 +809,7 @@ def test_what_cannot_be_read_before_is_logged_and_does_not_match(article, count,
             post_save.send(sender=Article, created=False, **arguments)
         Label.objects.create(name="still whole")
     assert (count(trigger), count(plain)) == (0, 1)
-    assert "was before cannot be read" in caplog.text
+    assert "before the change cannot be read" in caplog.text
 
 
 # The action of a relation

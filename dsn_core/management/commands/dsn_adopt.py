@@ -1,4 +1,4 @@
-"""``manage.py dsn_adopt``: says that this database is meant to send from this environment."""
+"""``manage.py dsn_adopt``: assigns this database to this environment, so that messages are sent from here."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from dsn_core.management.database import DatabaseCommand
 from dsn_core.models import Delivery, Event
 from dsn_core.queue import environment, purging
 
-#: Rows of one statement.
+#: Rows per statement.
 SIZE = 1_000
 
 
 class Command(DatabaseCommand):
-    help = "Let this database belong to the environment of DSN['ENVIRONMENT']: what waits in it is then sent from here."
+    help = "Assign this database to the environment DSN['ENVIRONMENT']: its waiting messages are then sent from here."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--purge-waiting",
             action="store_true",
-            help="Delete what waits to be sent, which is the other environment's, before anything else.",
+            help="First delete the events and deliveries that wait, which belong to the other environment.",
         )
         parser.add_argument(
-            "--no-input", "--noinput", action="store_false", dest="interactive", help="Do not ask whether it is meant."
+            "--no-input", "--noinput", action="store_false", dest="interactive", help="Do not ask for confirmation."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         using, setting = outbox(), conf.current().ENVIRONMENT
         if why := conf.misfit("ENVIRONMENT"):
-            # It must not be taken for one that is not set.
+            # An unusable setting must not count as one that is not set.
             raise CommandError(f"DSN['ENVIRONMENT'] {why}.")
         remembered = environment.remembered_in(using)
         if not setting and not remembered:
-            raise CommandError("There is no environment to adopt it for: set DSN['ENVIRONMENT'], to 'production' say.")
+            raise CommandError("There is no environment to assign it to: set DSN['ENVIRONMENT'], e.g. to 'production'.")
         if setting == remembered:
             if options["purge_waiting"]:
                 raise CommandError(
-                    f"The database {using!r} belongs to the environment {setting!r} already, and what waits in it is "
-                    "its own: nothing was purged. 'Delivery.objects.cancel()' and the admin cancel what waits."
+                    f"The database {using!r} belongs to the environment {setting!r} already, and so do its waiting "
+                    "deliveries: nothing was purged. 'Delivery.objects.cancel()' and the admin can cancel them."
                 )
             self.stdout.write(f"The database {using!r} belongs to the environment {setting!r} already.")
             return
@@ -56,7 +56,7 @@ class Command(DatabaseCommand):
                 done.deliveries += step.deliveries
             self.stdout.write(f"Purged: {done.events:,} events and {done.deliveries:,} deliveries that waited.")
         environment.remember(setting, using)
-        # Whoever was told that nothing may be sent does not look by itself.
+        # Runners that found that nothing may be sent do not look again by themselves.
         wake(using)
         belongs = f"belongs to the environment {setting!r} now" if setting else "belongs to no environment any more"
         self.stdout.write(self.style.SUCCESS(f"The database {using!r} {belongs}."))
@@ -66,11 +66,11 @@ class Command(DatabaseCommand):
         deliveries = Delivery.objects.using(using).filter(not_before__isnull=False).count()
         was = f"belongs to the environment {remembered!r}" if remembered else "belongs to no environment yet"
         here = f"DSN['ENVIRONMENT'] is {setting!r}" if setting else "DSN['ENVIRONMENT'] is not set"
-        fate = "be deleted, unsent" if purge else "be sent from here, to whom they are addressed"
+        fate = "be deleted, unsent" if purge else "be sent from here, to their receivers"
         self.stdout.write(f"The database {using!r} {was}, and {here}.")
         self.stdout.write(f"{events:,} events and {deliveries:,} deliveries wait in it. They will {fate}.")
         try:
-            answer = input("Is that meant? Type 'yes' to go on: ")
+            answer = input("Is that intended? Type 'yes' to continue: ")
         except EOFError:
             answer = ""
         if answer.strip().lower() != "yes":

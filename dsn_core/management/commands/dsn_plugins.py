@@ -1,4 +1,4 @@
-"""``manage.py dsn_plugins``: what is installed, and whether it can work."""
+"""``manage.py dsn_plugins``: lists the installed plugins, and whether they work."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SOURCES: Final = {"builtin": "built in", "app": "app", "entry_point": "entry poi
 
 
 class Command(BaseCommand):
-    help = "List the plugins that are installed, what each brings, and what is broken or not configured."
-    # It is what one looks with when a check fails, or before there is a database.
+    help = "List the installed plugins, what each provides, and what is broken or not configured."
+    # Used when a check fails, or before there is a database.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         title = kind.plural.replace("_", " ").capitalize()
         yield f"  {title}"
         if kind is SIGNALS:
-            # A signal needs no set-up: what it says is all there is to say.
+            # A signal needs no set-up and has no status.
             for item in items:
                 yield from _wrapped(f"{item.name}: {item.description or 'no description'}", 4)
             return
@@ -99,7 +99,7 @@ class Command(BaseCommand):
         lines = list(_wrapped(f"{item.name}: {said}", 4))
         if item.ready and not item.reason:
             name, colon, status = lines[0].partition(": ")
-            # On one line with its description where both fit.
+            # On one line with its description if both fit.
             together = f"{lines[0]}. {item.description}" if item.description else lines[0]
             fits = len(lines) == 1 and len(together) <= WIDTH
             rest = together[len(lines[0]) :] if fits else ""
@@ -123,7 +123,7 @@ class Command(BaseCommand):
 
 
 def _of_tables() -> Iterator[str]:
-    """What the tables show to be wrong."""
+    """The problems that the database shows."""
     if not trigger_cache.refresh(force=True):
         # Without a problem: there are no tables yet.
         if trigger_cache.problem:
@@ -133,12 +133,12 @@ def _of_tables() -> Iterator[str]:
         with transaction.atomic(using=outbox()):
             yield from list(held.problems(outbox()))
     except DatabaseError as error:
-        yield f"What waits cannot be read: {describe(error)}. If a table or column is missing, run migrate."
+        yield f"The waiting rows cannot be read: {describe(error)}. If a table or column is missing, run migrate."
     yield from [message.msg for message in running.messages(outbox())]
 
 
 def _wrapped(text: str, indent: int, hanging: int = 2) -> Iterator[str]:
-    """``text`` in lines of at most :data:`WIDTH` columns, those after the first further in by ``hanging``."""
+    """``text`` in lines of at most :data:`WIDTH` columns; lines after the first are indented by ``hanging`` more."""
     yield from textwrap.wrap(
         text,
         WIDTH,

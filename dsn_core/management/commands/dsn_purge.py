@@ -1,4 +1,4 @@
-"""``manage.py dsn_purge``: forgets what is finished and old."""
+"""``manage.py dsn_purge``: deletes old finished events, or their payloads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsn_core.queue import purging
 
 
 class Command(DatabaseCommand):
-    help = "Delete finished events with their deliveries, or only what the signals said, when they are old enough."
+    help = "Delete old finished events with their deliveries, or only their payloads (the signals' arguments)."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,17 +26,17 @@ class Command(DatabaseCommand):
             "--payloads-older-than",
             type=span,
             metavar="SPAN",
-            help="Of events recorded longer ago than this, keep the deliveries and forget what the signal said.",
+            help="Empty the payloads of events recorded longer ago than this, and keep the deliveries.",
         )
         parser.add_argument(
-            "--batch-size", type=positive, default=1_000, metavar="N", help="Rows of one statement at most (1000)."
+            "--batch-size", type=positive, default=1_000, metavar="N", help="Rows per statement, at most (1000)."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only say how much it would be.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print the numbers.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows, payloads = options["older_than"], options["payloads_older_than"]
         if rows is None and payloads is None:
-            raise CommandError("Say what is to go: --older-than 30d, --payloads-older-than 7d, or both.")
+            raise CommandError("Give --older-than 30d, --payloads-older-than 7d, or both.")
         using, size, now = outbox(), options["batch_size"], timezone.now()
         total = purging.Purged()
         if rows is not None:

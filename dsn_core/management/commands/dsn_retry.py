@@ -1,4 +1,4 @@
-"""``manage.py dsn_retry``: sends again what was not sent."""
+"""``manage.py dsn_retry``: sends deliveries again that were not sent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dsn_core.models.event import EventQuerySet
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 
-#: Rows of one statement.
+#: Rows per statement.
 SIZE = 1_000
 
 
 class Command(DatabaseCommand):
-    help = "Send deliveries again that ended without being sent, now and with all attempts before them."
+    help = "Send deliveries again that ended without being sent, now and with a full number of attempts."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,20 +32,20 @@ class Command(DatabaseCommand):
             "--status",
             action="append",
             choices=sorted(map(str, RETRIABLE)),
-            help="Those of this status; may be given several times. Default: failed.",
+            help="Only those with this status; may be given several times. Default: failed.",
         )
-        parser.add_argument("--messenger", action="append", metavar="NAME", help="Those of this messenger or account.")
-        parser.add_argument("--event", action="append", type=int, metavar="ID", help="Those of this event.")
-        parser.add_argument("--since", type=span, metavar="SPAN", help="Those that ended within the last 2h, 3d, ...")
+        parser.add_argument("--messenger", action="append", metavar="NAME", help="Only this messenger or account.")
+        parser.add_argument("--event", action="append", type=int, metavar="ID", help="Only those of this event.")
+        parser.add_argument("--since", type=span, metavar="SPAN", help="Only those that ended in the last 2h, 3d, ...")
         parser.add_argument(
             "--events", action="store_true", help="Expand failed events again, instead of sending deliveries."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only say how many it would be.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print the numbers.")
         parser.add_argument(
             *("--no-input", "--noinput"),
             action="store_false",
             dest="interactive",
-            help="Do not ask. Without a terminal nothing is asked either.",
+            help="Do not ask for confirmation. Without a terminal it is never asked for.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -54,7 +54,7 @@ class Command(DatabaseCommand):
         if options["events"]:
             if options["status"] or options["messenger"]:
                 raise CommandError(
-                    "--events takes --event and --since: an event has no messenger, and failed is meant."
+                    "--events can be combined with --event and --since only: it is for failed events of any messenger."
                 )
             found, what = self._events(using, options), "events"
         else:
@@ -64,8 +64,8 @@ class Command(DatabaseCommand):
             self._list(found.retriable())
         if purged:
             refused = (
-                f"{purged:,} {what} are refused: what their signals said was purged ('manage.py dsn_purge'), and "
-                "nothing is left to send."
+                f"{purged:,} {what} are refused: their payloads were purged ('manage.py dsn_purge'), and nothing is "
+                "left to send."
             )
             if not number:
                 raise CommandError(refused)
@@ -82,7 +82,7 @@ class Command(DatabaseCommand):
         self.stdout.write(self.style.SUCCESS(f"{number:,} {what} are tried again."))
 
     def _list(self, found: DeliveryQuerySet) -> None:
-        """How many of which messenger and status."""
+        """Print the numbers by messenger and status."""
         numbers = found.order_by("messenger", "status").values_list("messenger", "status").annotate(number=Count("pk"))
         for messenger, status, number in numbers:
             self.stdout.write(f"{messenger:<30} {status:<10} {number:>12,}")
@@ -119,7 +119,7 @@ class Command(DatabaseCommand):
 
 
 def _pages(rows: QuerySet[Any]) -> Any:
-    """The keys of ``rows``, page by page, before they are changed."""
+    """The keys of ``rows``, page by page. The rows of a page are changed before the next."""
     last = 0
     while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:SIZE]):
         yield keys

@@ -1,4 +1,4 @@
-"""``manage.py dsn_send``: one test message, and what the messenger says of it."""
+"""``manage.py dsn_send``: sends one test message, and prints its receipt."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dsn_core.sending.handing_over import collect
 
 class Command(BaseCommand):
     help = "Send one test message by a messenger (or account) to an address, and print the receipt."
-    # A broken plugin is no reason not to try another.
+    # A broken plugin must not keep others from being tried.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "messenger", help="A messenger's name, or an account's: 'manage.py dsn_plugins' lists them."
         )
-        parser.add_argument("address", help="To whom, as the messenger writes it.")
+        parser.add_argument("address", help="The address, in the messenger's form.")
         parser.add_argument("text", help="The text of the message.")
         parser.add_argument("--subject", default="", help="The subject, for messengers that have one.")
 
@@ -35,11 +35,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         if messenger.sends_itself():
             raise CommandError(
-                f"{messenger.alias!r} renders and chooses its receivers itself; it takes no message to an address."
+                f"{messenger.alias!r} renders and chooses its receivers itself; it cannot send to a given address."
             )
         if not only_to.is_listed(options["address"]):
             raise CommandError(
-                "DSN['ONLY_TO'] does not list this address. Add a pattern that it fits, or try another environment."
+                "DSN['ONLY_TO'] does not allow this address. Add a pattern that it matches, or use another environment."
             )
         message = Message(
             options["text"],
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         raised = collect(messenger, [message], lambda: True, receipts)
         receipt = receipts.get(message.id)
         if receipt is None:
-            why = raised.said or "the messenger gave no answer about the message."
+            why = raised.said or "the messenger returned no receipt for the message."
             raise CommandError(f"Not sent: {why}") from raised.error
         if receipt.outcome is not Outcome.SENT:
             raise CommandError(said(receipt))

@@ -1,4 +1,4 @@
-"""Actions that send, cancel or expand: they show what they would do, by status, and ask."""
+"""Actions on many rows with a confirmation page, which shows the effect by status."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from dsn_core.admin.selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repair:
-    """An action on many rows that asks first."""
+class BulkAction:
+    """An action on many rows that asks for confirmation."""
 
-    #: Its name, as in ``actions``, and what the page and its button say.
+    #: Its name, as in ``actions``, the page's title and the button's label.
     name: str
     title: Promise
     button: Promise
-    #: The statuses that can be chosen, each with what is to be known of it, and those that are chosen unless asked.
+    #: The statuses that can be chosen, each with a note, and those that are chosen at first.
     statuses: Mapping[str, str | Promise]
     preset: Collection[str]
-    #: The rows that it can change, those that it could if their payload were there, and the change itself.
+    #: The rows that it can change, those that it cannot since their payload was purged, and the change itself.
     able: Callable[[Any], QuerySet[Any]]
     purged: Callable[[Any], QuerySet[Any]] | None = None
     perform: Callable[[Any], int]
-    #: What it did to that many rows, in words.
+    #: The message after that many rows were changed.
     done: Callable[[int], str]
 
     def run(self, admin: ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """The page that asks; None when the answer was there, and it is done."""
+        """The confirmation page; None after the confirmed action."""
         selection = Selection.of(request, queryset)
         chosen = [status for status in self.statuses if status in request.POST.getlist("status")]
         is_answer = "post" in request.POST
@@ -84,10 +84,10 @@ class Repair:
             "back": request.get_full_path(),
         }
         request.current_app = admin.admin_site.name
-        return TemplateResponse(request, "dsn_core/admin/asking.html", context)
+        return TemplateResponse(request, "dsn_core/admin/confirmation.html", context)
 
     def _lines(self, admin: ModelAdmin[Any], rows: QuerySet[Any]) -> Iterator[Line]:
-        """One line for each status that is there."""
+        """One line for each status of the rows."""
         totals, able = _by_status(rows), _by_status(self.able(rows))
         purged = _by_status(self.purged(rows)) if self.purged else {}
         for status, label in admin.opts.get_field("status").choices:  # type: ignore[union-attr]
@@ -117,7 +117,7 @@ class Repair:
 
 
 class Line(NamedTuple):
-    """A status: how many rows have it, and how many of them the action can change."""
+    """One status, with the number of its rows and of those that the action can change."""
 
     status: str
     badge: SafeString

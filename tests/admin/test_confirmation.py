@@ -60,7 +60,7 @@ def test_sending_again_shows_numbers_by_status_and_changes_nothing_before_it_was
     said = text(page)
     for line in ("pending 2 0", "sent 5 0", "failed 3 3", "skipped 1 1", "unknown 2 2", "cancelled 4 4"):
         assert line in said
-    assert "17 deliveries All there are: no filter is set." in said
+    assert "17 deliveries All rows: no filter is set." in said
     assert by_status() == before
     assert not LogEntry.objects.exists()
     assert asked(page)["status"] == ["failed"], "the others only when chosen by name"
@@ -130,7 +130,7 @@ def test_purged_payloads_are_refused_before_anything_is_changed(
     before = list(Delivery.objects.order_by("pk").values())
     page = client.post(LIST, {"action": "retry", **ALL})
     assert "failed 3 0 3 are refused: their payload was purged" in text(page)
-    assert "There is none that this can be done for." in text(page)
+    assert "None of them can be changed by this action." in text(page)
     refused = client.post(LIST, {"action": "retry", **ALL, "post": "yes", "status": statuses}, follow=True)
     assert "0 deliveries are sent again." in text(refused)
     assert f"{2 + len(statuses)} are refused" in text(refused)
