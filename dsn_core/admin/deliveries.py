@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin.confirmation import BulkAction
 from dsn_core.admin.base import HistoryAdmin
+from dsn_core.admin.confirmation import BulkAction
 from dsn_core.admin.display import NOTHING, block, delivery_badges, excerpt, receiver, reference, report_badge
 from dsn_core.admin.events import MAX_SHOWN
 from dsn_core.admin.filters import MessengerFilter

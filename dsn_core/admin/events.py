@@ -20,8 +20,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core import conf
 from dsn_core.admin import progress
-from dsn_core.admin.confirmation import BulkAction
 from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
+from dsn_core.admin.confirmation import BulkAction
 from dsn_core.admin.display import (
     NOTHING,
     block,

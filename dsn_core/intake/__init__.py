@@ -1,1 +1,1 @@
-"""Intake: from a match to the rows of its events, in the caller's transaction."""
+"""Intake: writes the events of matched triggers, in the caller's transaction."""

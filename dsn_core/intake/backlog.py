@@ -1,6 +1,6 @@
-"""Events that the database did not take in time: a thread of this process keeps trying, within bounds.
+"""The backlog of events that the database did not accept in time, which a thread keeps trying to store.
 
-They are in no table yet: a process that is killed takes them along. So it is the last resort, and small.
+It is in memory only, and lost when the process is killed. So it is the last resort, and small.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ logger = logging.getLogger("dsn_core.intake")
 #: Events, and characters of their payloads, that may wait at the same time.
 MAX_EVENTS: Final = 10_000
 MAX_CHARACTERS: Final = 64_000_000
-#: Seconds after which what waits is given up.
+#: Seconds after which waiting events are given up.
 MAX_SECONDS: Final = 900.0
 #: Seconds between two attempts: at first, at most, and while the process ends.
 FIRST_PAUSE: Final = 0.1
 LAST_PAUSE: Final = 5.0
 EXIT_PAUSE: Final = 0.1
-#: Seconds that one attempt may take, and that a process which ends leaves for all that waits.
+#: Seconds for one attempt, and for all attempts while the process ends.
 ATTEMPT_SECONDS: Final = 2.0
 EXIT_SECONDS: Final = 5.0
 
 
 @dataclass(eq=False)
 class Lot:
-    """Events that are recorded together, all or none; and why they were not yet."""
+    """Events that are stored together, all or none, and the reason why they were not stored yet."""
 
     events: Sequence[NewEvent]
     using: str
@@ -58,7 +58,7 @@ class Lot:
 
 
 class Backlog:
-    """A queue of lots, and the thread that works it off. There is a thread only while something waits."""
+    """A queue of lots, and the thread that stores them. The thread exists only while lots wait."""
 
     def __init__(self) -> None:
         self._lots: deque[Lot] = deque()
@@ -66,22 +66,22 @@ class Backlog:
         self._thread: threading.Thread | None = None
         self._events = self._characters = 0
         self._is_ending = self._is_over = False
-        #: Held by the thread while it asks the database: a driver that is copied halfway by a fork may hang the child.
+        #: Held by the thread during database calls: a driver that a fork copies in the middle may hang the child.
         self._asking = threading.RLock()
         self._is_held_for_fork = False
 
     def is_busy(self) -> bool:
-        """Whether something waits."""
+        """Whether lots wait."""
         return bool(self._lots)
 
     def put(self, lot: Lot) -> None:
-        """Have the thread record ``lot``; where there is no room for it, it is dropped."""
+        """Have the thread store ``lot``, or drop it when there is no room."""
         if not lot.events:
             return
         events, characters = len(lot.events), lot.characters
         with self._changed:
             has_room = self._events + events <= MAX_EVENTS and self._characters + characters <= MAX_CHARACTERS
-            # One that is larger than all the room, by itself, is in memory anyway.
+            # A single lot larger than the limit is accepted: it is in memory already.
             is_taken = (has_room or not self._lots) and self._has_thread(lot.reason)
             if is_taken:
                 self._lots.append(lot)
@@ -92,12 +92,12 @@ class Backlog:
             drop(lot.events, lot.using, f"no room is left to wait: {lot.reason}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing waits any more; whether that came within ``seconds``."""
+        """Wait up to ``seconds`` until no lot waits, and return whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None and not self._lots, seconds)
 
     def _has_thread(self, reason: str) -> bool:
-        """Whether there is a thread, after one was started if there was none."""
+        """Start the thread if there is none, and return whether there is one."""
         if self._is_over:
             return False
         if self._thread is None:
@@ -105,10 +105,10 @@ class Backlog:
             try:
                 thread.start()
             except RuntimeError:
-                # The interpreter ends, or there are too many.
+                # The interpreter ends, or there are too many threads.
                 return False
             self._thread = thread
-            logger.warning("Events are kept in this process, and tried again, since they were refused: %s", reason)
+            logger.warning("The database refused events. They are kept in this process, and tried again: %s", reason)
         return True
 
     def _run(self) -> None:
@@ -119,12 +119,12 @@ class Backlog:
                     connections.close_all()
         finally:
             with self._changed:
-                # What is left, should something have ended this thread, is the next one's.
+                # If an error ended this thread, the next one takes the rest.
                 if self._thread is threading.current_thread():
                     self._thread = None
 
     def _is_done(self) -> bool:
-        """Whether nothing waits; this thread is no more then."""
+        """Whether no lot waits. If so, this thread is no longer the backlog's."""
         with self._changed:
             if self._lots:
                 return False
@@ -134,7 +134,7 @@ class Backlog:
 
     def _work_off(self) -> None:
         pause = FIRST_PAUSE
-        # Only this thread takes one off; a process that ends has another queue instead.
+        # Only this thread removes lots; end() replaces the queue.
         while lots := self._lots:
             lot = lots[0]
             with self._asking:
@@ -150,14 +150,14 @@ class Backlog:
                 drop(lot.events, lot.using, lot.reason)
 
     def _sleep(self, seconds: float) -> None:
-        """Until the next attempt, which comes soon when the process ends."""
+        """Sleep until the next attempt, only shortly when the process ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_ending, seconds)
         if self._is_ending:
             time.sleep(EXIT_PAUSE)
 
     def _remove(self, lot: Lot) -> bool:
-        """Take ``lot`` off the queue; False where the process, ending, has taken it already."""
+        """Remove ``lot`` from the queue; False if :meth:`end` has removed it already."""
         with self._changed:
             if not self._lots or self._lots[0] is not lot:
                 return False
@@ -167,7 +167,7 @@ class Backlog:
             return True
 
     def end(self) -> None:
-        """The process ends: leave a bounded time to what waits, and drop the rest."""
+        """At the end of the process, wait a bounded time for the lots, and drop the rest."""
         with self._changed:
             self._is_ending = True
             self._changed.notify_all()
@@ -180,7 +180,7 @@ class Backlog:
             drop(lot.events, lot.using, f"the process ends: {lot.reason}")
 
     def before_fork(self) -> None:
-        """Let the attempt end that is under way, within the time that it may take."""
+        """Wait for the current attempt, at most the time that it may take."""
         self._is_held_for_fork = self._asking.acquire(timeout=2 * ATTEMPT_SECONDS)
 
     def after_fork_in_parent(self) -> None:
@@ -188,18 +188,18 @@ class Backlog:
             self._asking.release()
 
     def after_fork_in_child(self) -> None:
-        """Begin with nothing: of the threads only this one is left, and the parent records what waits."""
+        """Begin with an empty backlog: the parent's thread stores the lots."""
         self.__init__()  # type: ignore[misc]
 
 
 def _attempt(lot: Lot) -> Exception | None:
-    """Record ``lot``; return why that failed."""
+    """Store ``lot``; return the error if that failed."""
     connection = connections[lot.using]
     try:
-        # Who hears of them stands as deep among messages that cause one another as where they were fired.
+        # Receivers of event_recorded run at the depth at which the signals were fired.
         depth = max(event.depth for event in lot.events)
         with context.working_on(depth - 1), savepoints.limited(connection, ATTEMPT_SECONDS):
-            # An attempt whose answer was lost may have recorded them.
+            # An earlier attempt whose answer was lost may have stored them.
             if not Event.objects.using(lot.using).filter(occurrence=lot.events[0].occurrence).exists():
                 store(lot.events, lot.using)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Writing events, by one INSERT however many they are.
+"""Writes any number of events with one INSERT.
 
 Raw SQL, because it runs in the code that fired the signal: Django's ``bulk_create`` takes longer for one row than
 the database does.
@@ -21,14 +21,14 @@ from dsn_core.models import Event
 from dsn_core.models.clock import now_sql
 from dsn_core.models.sql import literal
 
-#: Rows and characters of one statement: what every database takes with its settings as they come.
+#: Rows and characters per statement: accepted by every database with its default settings.
 MAX_ROWS: Final = 1_000
 MAX_CHARACTERS: Final = 4_000_000
 
 
 @dataclass(frozen=True)
 class NewEvent:
-    """What differs from event to event."""
+    """The columns whose values differ between events."""
 
     trigger_id: int
     occurrence: uuid.UUID
@@ -42,9 +42,9 @@ _NOW: Final = ("not_before", "created_at")
 
 
 def write(events: Sequence[NewEvent], using: str) -> None:
-    """Insert ``events``, all or none, in as few statements as the database takes.
+    """Insert ``events``, all or none, in as few statements as the database accepts.
 
-    Where that fails, an open transaction is as it was before, if it can be saved.
+    When that fails, an open transaction is as it was before, if possible.
     """
     connection = connections[using]
     chunks = list(_chunks(events))

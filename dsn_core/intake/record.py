@@ -1,10 +1,9 @@
-"""Intake: matched triggers become event rows, in the caller's transaction.
+"""Recording: matched triggers become event rows, in the caller's transaction.
 
-The one step that runs in the code that fired the signal. It may fail, but only without harm: what
-it did is taken back, and what the database would not take just now is kept until it does. An error
-is raised in two cases. Where the caller's transaction could not be saved: ``atomic()`` would
-otherwise end without an error and without the caller's data. Where only the whole transaction, run
-again, can succeed: then it saves both.
+This runs in the code that fired the signal, and must not harm it: a failure is undone, and events that the database
+refuses for now are kept and tried again. An error is raised in two cases only. When the caller's transaction cannot be
+saved: otherwise ``atomic()`` would end without an error and without the caller's data. When the transaction must be run
+again: then the second run saves both.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 
 class MatchedTrigger(Protocol):
-    """What recording needs of a trigger that matched."""
+    """The attributes of a matched trigger that recording needs."""
 
     @property
     def trigger_id(self) -> int: ...
@@ -53,11 +52,11 @@ def outbox() -> str:
 
 
 def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.UUID | None]:
-    """Record an event for each trigger of each of ``matches``, and have the runner woken after the commit.
+    """Record an event for each trigger of each of ``matches``, and wake the runner after the commit.
 
-    ``source`` is the alias of the database in which the change was made. When that is not the
-    outbox, recording waits for the commit there: never after a rollback, though not atomic with
-    it. Returns for each match its occurrence's id, or None where nothing was recorded.
+    ``source`` is the alias of the database in which the change was made. If it is not the outbox, the events are
+    recorded after the commit there: not after a rollback, but not atomically. Returns for each match its occurrence's
+    id, or None where nothing was recorded.
     """
     using = outbox()
     nothing: list[uuid.UUID | None] = [None for _ in matches]
@@ -82,25 +81,25 @@ def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.
     if source is None or source == using or source not in connections or not connections[source].in_atomic_block:
         is_kept = shielded(functools.partial(_keep, prepare, using), triggers, using=using)
         return occurrences if is_kept else nothing
-    # The instance may be changed until that commit comes: what it is now is what counts.
+    # Prepared now, since the instance may change before that commit.
     events = shielded(prepare, triggers, using=source)
     if events is None:
         return nothing
 
     def later() -> None:
-        # A function, not a partial: where one raises, Django asks for its name.
+        # A function, not a partial: Django needs its name when it raises.
         work = functools.partial(_keep, lambda: events, using, is_heard=False)
         shielded(work, triggers, using=using)
 
-    # Strict, it raises like the rest; otherwise not even what only Django could swallow reaches the caller.
+    # With STRICT it raises; otherwise no error reaches the caller.
     transaction.on_commit(later, using=source, robust=not conf.current().STRICT)
     return occurrences
 
 
 def _keep(prepare: Prepare, using: str, *, is_heard: bool = True) -> bool:
-    """Have what ``prepare()`` returns recorded: now, or as soon as the database takes it.
+    """Store the events of ``prepare()`` now, or as soon as the database accepts them.
 
-    ``is_heard``: what is raised here reaches the code whose transaction is open.
+    ``is_heard``: an exception reaches the code whose transaction is open.
     """
     connection = connections[using]
     if connection.in_atomic_block or not connection.get_autocommit():
@@ -110,7 +109,7 @@ def _keep(prepare: Prepare, using: str, *, is_heard: bool = True) -> bool:
     return True
 
 
-#: What was said of lost values, by trigger: once in a process.
+#: The values whose loss was logged, by trigger: once per process.
 _said: set[tuple[int, str]] = set()
 MAX_SAID = 10_000
 
@@ -124,7 +123,7 @@ def _say_what_is_lost(text: str, triggers: Sequence[MatchedTrigger]) -> None:
             continue
         _said.update((trigger.trigger_id, name) for trigger in new)
         logger.warning(
-            "Trigger %s: its event is recorded without %r (%s). A message that uses it will fail, and say so. "
+            "Trigger %s: its event is recorded without %r (%s). A message that uses it will fail with an error. "
             "This is logged once.",
             named(trigger.label for trigger in new),
             name,
@@ -138,7 +137,7 @@ def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:
     errors["depth"] += 1
     logger.error(
         "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
-        "mend the triggers, or raise DSN['MAX_DEPTH'].",
+        "correct the triggers, or raise DSN['MAX_DEPTH'].",
         named(trigger.label for trigger in triggers),
         depth,
     )
@@ -146,15 +145,15 @@ def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:
 
 
 def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using: str) -> T | None:
-    """Run ``work``, which takes back what it did when it fails; what it raises goes no further if that is safe."""
+    """Run ``work``, which undoes its changes when it fails, and swallow its exception if that is safe."""
     connection = connections[using]
     if connection.in_atomic_block and connection.needs_rollback:
-        # The caller's transaction will be rolled back whatever we do, and the event with it.
+        # The caller's transaction will be rolled back in any case, and the event with it.
         return None
     try:
         return work()
     except SynchronousOnlyOperation:
-        # Nothing has been asked of the database, so the caller's transaction is as it was.
+        # No query ran, so the caller's transaction is as it was.
         errors["async"] += 1
         if conf.current().STRICT:
             raise

@@ -1,4 +1,4 @@
-"""Events become rows, who listens is told, and the runner is woken after the commit."""
+"""Storing of events: inserts them, sends ``event_recorded``, and wakes the runner after the commit."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ logger = logging.getLogger("dsn_core.intake")
 
 
 def store(events: Sequence[NewEvent], using: str, *, may_raise: bool = False) -> None:
-    """Insert ``events``, all or none. When it fails, an open transaction is as it was before, if it can be saved.
+    """Insert ``events``, all or none. When it fails, an open transaction is as it was before, if possible.
 
-    ``may_raise``: a conflict that a receiver of ``event_recorded`` met is raised, for the transaction to be run again.
+    ``may_raise``: a conflict in a receiver of ``event_recorded`` is raised, so that the transaction is run again.
     """
     is_heard = event_recorded.has_listeners(Event)
     with transaction.atomic(using=using) if is_heard or _is_by_hand(connections[using]) else contextlib.nullcontext():
@@ -38,32 +38,32 @@ def store(events: Sequence[NewEvent], using: str, *, may_raise: bool = False) ->
 
 
 def _is_by_hand(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the project manages its transactions itself, and ``on_commit()`` takes nothing outside of a block."""
+    """Whether autocommit is off, where ``on_commit()`` needs an ``atomic()`` block."""
     return not connection.in_atomic_block and not connection.get_autocommit()
 
 
 def _tell(events: Sequence[NewEvent], using: str, may_raise: bool) -> None:
-    """Tell who listens, whose failing query must not take the events along."""
+    """Send ``event_recorded``; a failing query of a receiver must not roll back the events."""
     answers: Sequence[tuple[object, object]] = ()
     with contextlib.suppress(DatabaseError), context.deeper(), transaction.atomic(using=using):
         occurrences = {event.occurrence for event in events}
         rows = Event.objects.using(using).filter(occurrence__in=occurrences).order_by("id")
         answers = event_recorded.send_robust(sender=Event, events=list(rows), using=using)
     if connections[using].needs_rollback:
-        # Without an error of ours, atomic() would roll back and say nothing.
-        raise TransactionManagementError("The transaction was lost while receivers of event_recorded were told.")
+        # Otherwise atomic() would roll back without an error.
+        raise TransactionManagementError("The transaction was lost in receivers of the signal event_recorded.")
     for _, answer in answers:
         if may_raise and isinstance(answer, Exception) and is_conflict(answer):
             raise answer
 
 
 _numbers = itertools.count()
-#: By connection, the number up to which its events have had their wake-up.
+#: By connection, the number up to which its events have caused their wake-up.
 _woken: weakref.WeakKeyDictionary[BaseDatabaseWrapper, int] = weakref.WeakKeyDictionary()
 
 
 def _wake_once(using: str, number: int) -> None:
-    """Wake the runner once for all events of a transaction: the first of their calls does it."""
+    """Wake the runner once for all events of a transaction, at the first of their calls."""
     connection = connections[using]
     if number > _woken.get(connection, -1):
         _woken[connection] = next(_numbers)
@@ -71,7 +71,7 @@ def _wake_once(using: str, number: int) -> None:
 
 
 def wake(using: str) -> None:
-    """Wake the runner of the settings. Whatever it raises stays here: the deliveries are safe in their table."""
+    """Wake the runner of the settings, and log its errors: the events and deliveries are stored already."""
     try:
         registry.runner(conf.current().RUNNER).wake(using)
     except Exception:

@@ -1,4 +1,4 @@
-"""What goes wrong while events are recorded: counted, and said."""
+"""Errors while events are recorded: counters, and the logging of dropped events."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ logger = logging.getLogger("dsn_core.intake")
 #: Triggers that one line of the log names.
 MAX_NAMED = 5
 
-#: What went wrong in this process, by kind; for tests and health pages. ``dropped`` counts events.
+#: Numbers of errors in this process, by kind, for tests and health pages. ``dropped`` counts events.
 errors: Counter[str] = Counter()
 
 
 def named(labels: Iterable[str]) -> str:
-    """Triggers' names as a log shows them."""
+    """Triggers' names for the log, shortened."""
     distinct = list(dict.fromkeys(labels))
     more = f" and {len(distinct) - MAX_NAMED} more" if len(distinct) > MAX_NAMED else ""
     return ", ".join(distinct[:MAX_NAMED]) + more
 
 
 def drop(events: Sequence[NewEvent], using: str, reason: str) -> None:
-    """Give ``events`` up: each is logged as JSON, from which it can be made again; counted; and a signal says so."""
+    """Give ``events`` up: log each as JSON, from which it can be restored, count them, and send ``events_dropped``."""
     errors["dropped"] += len(events)
     columns = [dataclasses.asdict(event) for event in events]
     for values in columns:

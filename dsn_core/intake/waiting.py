@@ -1,7 +1,7 @@
-"""Events that the database would not take just now: a lock or a statement that took too long, a refusal that passes.
+"""Events that the database refused for now: a lock or a statement took too long, or another error that passes.
 
-In a transaction they wait for its commit, and are one INSERT then. Outside of one they are tried again in place, for a
-short time of the caller, and then by a thread.
+In a transaction they wait for its commit, and are stored with one INSERT then. Outside of one they are tried again for
+a short time of the caller, and then by a thread.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.intake")
 
-#: Seconds of the caller's time that trying again may take.
+#: Seconds of the caller's time for further attempts.
 PATIENCE: Final = 1.0
-#: Seconds until the first retry in place, each following one twice as long after the one before; and the least that
-#: an attempt is made in.
+#: Seconds until the first retry, doubled for each following one; and the least time for an attempt.
 FIRST_PAUSE: Final = 0.02
 LEAST: Final = 0.02
 
@@ -37,15 +36,15 @@ Prepare = Callable[[], Sequence[NewEvent]]
 
 
 def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: bool) -> None:
-    """Store ``events`` in the transaction that is open, or have them wait for its commit.
+    """Store ``events`` in the open transaction, or have them wait for its commit.
 
-    Raises what cost the transaction, what no waiting mends and, where ``may_raise`` says that it reaches the code whose
-    transaction this is, that it must be run again.
+    Raises errors that cost the transaction, errors that do not pass and, with ``may_raise`` (an exception reaches the
+    code of the transaction), conflicts for which the transaction must be run again.
     """
     connection = connections[using]
     held = AfterCommit.of(connection)
     if held is not None:
-        # Its statement has waited in vain once already. The next would, too.
+        # A statement of this transaction has timed out already. The next would, too.
         held.add(events)
         return
     try:
@@ -57,26 +56,26 @@ def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: b
             raise
         reason = describe(error)
         if not connection.in_atomic_block:
-            # Nobody tells of the commit of a transaction that a project manages itself.
+            # With autocommit off, the commit cannot be observed.
             drop(events, using, reason)
             return
-        logger.warning("Events are recorded after the commit, since the database would not take them: %s", reason)
+        logger.warning("Events are recorded after the commit, since the database refused them: %s", reason)
         AfterCommit(using).add(events)
 
 
 def store_alone(prepare: Prepare, using: str) -> None:
-    """Store what ``prepare()`` returns, outside of a transaction: now, soon, or by the thread.
+    """Store the events of ``prepare()``, outside of a transaction: now, after retries, or by the thread.
 
-    Raises what no waiting mends.
+    Raises errors that do not pass.
     """
     lot = Lot((), using, "others are waiting")
     try:
         lot.events = prepare()
         if backlog.is_busy():
-            # It would wait here for what the others wait for.
+            # It would probably be refused like those that wait.
             backlog.put(lot)
             return
-        # As long as the database's own time-outs let it.
+        # Limited only by the database's own time-outs.
         store(lot.events, using)
     except Exception as error:
         if conf.current().STRICT or not will_pass(error):
@@ -86,10 +85,10 @@ def store_alone(prepare: Prepare, using: str) -> None:
 
 
 def _try_again(lot: Lot, prepare: Prepare, *, is_lost: bool = False) -> None:
-    """Store ``lot`` within the caller's patience, or leave it to the thread."""
+    """Store ``lot`` within :data:`PATIENCE`, or leave it to the thread."""
     connection, pause = connections[lot.using], FIRST_PAUSE
     until = time.monotonic() + PATIENCE
-    # A connection that is gone is the caller's to open again: it may have held more than a transaction.
+    # A lost connection is left to the caller to open again: it may have held more than a transaction.
     while not is_lost and savepoints.can_limit(connection) and (left := until - time.monotonic()) > LEAST:
         try:
             with savepoints.limited(connection, left):
@@ -107,7 +106,7 @@ def _try_again(lot: Lot, prepare: Prepare, *, is_lost: bool = False) -> None:
 
 
 class AfterCommit:
-    """What waits for the commit of one transaction. It stands in that transaction's list, and shares its fate."""
+    """Events that wait for the commit of one transaction, as one of its on-commit functions."""
 
     def __init__(self, using: str) -> None:
         self._using = using
@@ -117,7 +116,7 @@ class AfterCommit:
 
     @staticmethod
     def of(connection: BaseDatabaseWrapper) -> AfterCommit | None:
-        """What waits for the commit of the transaction that is open on ``connection``, if anything does."""
+        """The events that wait for the commit of the open transaction on ``connection``, or None."""
         held = _held.get(connection) if _held else None
         if held is not None and not is_to_come(connection, held.finish):
             # It was rolled back.
@@ -134,7 +133,7 @@ class AfterCommit:
         self._last.events += events
 
     def finish(self) -> None:
-        """The transaction is committed, and all its marks have been called."""
+        """Store the events after the commit, when all marks have been called."""
         connection = connections[self._using]
         _held.pop(connection, None)
         if not self._survivors:
@@ -143,7 +142,7 @@ class AfterCommit:
         self._survivors.clear()
         try:
             if connection.in_atomic_block:
-                # A test runs what is to be done on commit, in a transaction that goes on.
+                # A test runs on-commit functions in a transaction that continues.
                 store(lot.events, self._using)
             elif backlog.is_busy():
                 backlog.put(lot)
@@ -154,7 +153,7 @@ class AfterCommit:
 
 
 class _Mark:
-    """Events that were recorded within the same savepoints, and survive with them."""
+    """Events of the same savepoints: these are committed or rolled back together."""
 
     def __init__(self, survivors: list[NewEvent], savepoint_ids: set[str]) -> None:
         self.savepoint_ids = savepoint_ids
@@ -163,7 +162,7 @@ class _Mark:
 
     def survived(self) -> None:
         self._survivors += self.events
-        # A test may run what is to be done on commit more than once.
+        # A test may run on-commit functions more than once.
         self.events = []
 
 

@@ -1,7 +1,7 @@
-"""How what a signal said survives in an event's row: as JSON text, bounded, without secrets.
+"""The payload of an event: the signal's parts and arguments as JSON text, bounded and without secrets.
 
-``dump`` runs in the caller, ``load`` in a runner. Where plain JSON does not do, the format is
-``{"$": kind, ...}`` with the kinds of :mod:`~dsn_core.payload.encoding`, or ``{"$codec": name, "v": data}``.
+``dump`` runs in the caller, ``load`` in a runner. Values that are not plain JSON are stored as ``{"$": kind, ...}``
+with the kinds of :mod:`~dsn_core.payload.encoding`, or as ``{"$codec": name, "v": data}``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From an event's JSON text back to what the signal said."""
+"""Decoding of an event's JSON text to the signal's parts and arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load(verb: str, text: str) -> Activity:
     :class:`~dsn_core.exceptions.PayloadError`, with what to do about it.
     """
     if not text:
-        raise PayloadError("What the signal said was purged ('manage.py dsn_purge'): nothing is left to send.")
+        raise PayloadError("The event's payload was purged ('manage.py dsn_purge'): nothing is left to send.")
     try:
         data = json.loads(text)
         kwargs: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def _decode_by_codec(name: str, data: Any) -> Any:
         raise
     except Exception as error:
         raise PayloadError(
-            f"The codec {name!r} cannot read what it stored. Update its plugin, or purge the event. "
+            f"The codec {name!r} cannot decode the stored value. Update its plugin, or purge the event. "
             f"It raised {told(error, type(codec))}"
         ) from error
 
@@ -101,7 +101,7 @@ def _field(value: Any, field: Field[Any, Any]) -> Any:
 
 
 def _key_decoder(value: dict[str, Any]) -> Callable[[Any], Any]:
-    """How the keys of rows are read: by the codec that all of them have, or each by what it says."""
+    """The decoder of the keys of rows: their common codec, or by the data of each key."""
     return functools.partial(_decode_by_codec, value["codec"]) if "codec" in value else _decode
 
 
@@ -120,7 +120,7 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 
 
 def _hashable(value: Any) -> Any:
-    """``value`` as it was before it was stored, when it stands where only what has a hash can stand."""
+    """``value`` in a hashable form, for keys of dicts and items of sets."""
     if isinstance(value, list | tuple):
         return tuple(_hashable(item) for item in value)
     if isinstance(value, set):

@@ -1,4 +1,4 @@
-"""From what a signal said to JSON text that is never longer than allowed."""
+"""Encoding of a signal's parts and arguments as JSON text of bounded length."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dsn_core.payload.pieces import as_json
 from dsn_core.payload.placeholders import hidden, placeholder
 from dsn_core.plugins.catalogue import catalogue
 
-# Of arguments, which signals send again and again.
+# For names of arguments, which repeat.
 quoted: Final = functools.lru_cache(maxsize=1_024)(as_json)
 
 
 def dump(activity: ActivityView) -> str:
     """``activity`` as ASCII JSON text of at most ``MAX_PAYLOAD_BYTES``.
 
-    An object that plays several parts, or is several arguments, is stored once and referred to. Whatever cannot
-    be stored, or is too large, becomes a placeholder that says what it was. A queryset, and an argument that is
-    computed on access, may run queries; raises what the database raises then, and nothing else for any value.
+    An object that is several parts or arguments is stored once and referred to. A value that cannot be stored, or is
+    too large, becomes a placeholder that names its type. A queryset, and an argument that is computed on access, may
+    run queries; raises errors of the database then, and no others.
     """
     settings = conf.current()
     limit = settings.MAX_PAYLOAD_BYTES
@@ -46,7 +46,7 @@ def dump(activity: ActivityView) -> str:
 
 
 def _argument(name: str, activity: ActivityView, encoder: Encoder) -> str:
-    """The JSON text of the signal's argument ``name``, which may be the object that an earlier one is."""
+    """The JSON text of the signal's argument ``name``, or a reference to an earlier argument with the same object."""
     value = activity.signal_kwargs[name]
     if _is_hidden(name, encoder):
         return as_json(value if sensitive.is_no_secret(value) else hidden())
@@ -62,7 +62,7 @@ def _is_hidden(argument: str, encoder: Encoder) -> bool:
 
 
 def _part(part: str, activity: ActivityView, encoder: Encoder) -> str:
-    """The JSON text of one part of the activity, which may be one of its arguments or its sender."""
+    """The JSON text of one part of the activity, or a reference to the argument or sender that is the same object."""
     value = getattr(activity, part)
     if value is not None:
         for name, argument in activity.signal_kwargs.items():
@@ -80,7 +80,7 @@ def _joined(texts: Mapping[str, str], activity: ActivityView) -> str:
 
 
 def _shrink(texts: dict[str, str], activity: ActivityView, encoder: Encoder, excess: int) -> None:
-    """Shorten the largest pieces until ``excess`` characters are saved, and only then leave any out."""
+    """Shorten the largest pieces until ``excess`` characters are saved, then leave out the largest if needed."""
     for shorten in (_shorter, _without):
         for name in sorted(texts, key=lambda key: len(texts[key]), reverse=True):
             if excess <= 0:
@@ -97,7 +97,7 @@ def _value(name: str, activity: ActivityView) -> Any:
 
 
 def _shorter(name: str, text: str, activity: ActivityView, encoder: Encoder) -> str:
-    """The piece ``name`` with less in it: an object's key and short columns, the keys of a list of them."""
+    """A shorter text of the piece ``name``: an object's key and short columns, or the keys of a list of objects."""
     value = _value(name, activity)
     if isinstance(value, Model):
         smaller = Encoder(encoder.secrets, encoder.limit // 8, plain=encoder.plain, keeps_texts=encoder.keeps_texts)

@@ -1,4 +1,4 @@
-"""Values as JSON data, bounded while they are encoded."""
+"""Encoding of values as JSON data of bounded size."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from dsn_core.plugins.registry import registry
 
 #: Nesting beyond this becomes a placeholder.
 MAX_NESTING: Final = 20
-#: Types (exactly these) whose values are JSON already; and those of which each value is.
+#: Types (exactly these) whose values are JSON already. Of floats, not every value is.
 SIMPLE: Final = frozenset({type(None), bool, int, float, str})
 _PLAIN: Final = SIMPLE - {float}
 
 
 class _TooLarge(Exception):
-    """An argument that would not fit however the others shrink."""
+    """An argument is larger than the whole payload may be."""
 
 
 class Encoder:
-    """Encodes one activity; what one argument may have of the text is bounded while it is encoded."""
+    """Encodes one activity, and limits the size of each argument while it is encoded."""
 
     def __init__(
         self, secrets: sensitive.Names, limit: int, *, plain: Collection[str] = (), keeps_texts: bool = False
     ) -> None:
         self.secrets = secrets
-        #: Arguments that are stored whatever their names say.
+        #: Arguments that are stored even if their names sound secret.
         self.plain = plain
         self.limit = limit
         self.left = limit
-        #: Whether the instances are being deleted: what their texts speak of may be gone afterwards.
+        #: Whether the instances are being deleted: related rows, which their texts may need, may not exist afterwards.
         self.keeps_texts = keeps_texts
-        #: What is encoded: an argument, a field of an instance.
+        #: The name of the value that is encoded: an argument, or a field of an instance.
         self.at = ""
 
     def text(self, value: Any, name: str) -> str:
-        """The JSON text of ``value``, which the event knows as ``name``, or of a placeholder."""
+        """The JSON text of ``value``, named ``name`` in the event, or of a placeholder."""
         if value is None or value is True or value is False:
             # Most arguments of Django's signals.
             return "null" if value is None else "true" if value else "false"
@@ -71,12 +71,12 @@ class Encoder:
         except BaseException as error:
             if _goes_on(error):
                 raise
-            # A codec's data that is no JSON, a number of more digits than Python writes.
+            # For example a codec's data that is not JSON, or a number with more digits than Python converts.
             unstorable.log_once(value, error)
             return as_json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
     def keys_text(self, value: Any) -> str | None:
-        """The JSON text of a list of instances by their keys; None of what is none, or when even that is too much."""
+        """The JSON text of a list of instances by their keys; None for other values, or if that is too large."""
         self.left = self.limit
         try:
             data = self._list_by_keys(value, 0) if isinstance(value, list | tuple) else None
@@ -88,9 +88,9 @@ class Encoder:
         return placeholder(value, why, self.at)
 
     def encode(self, value: Any, nesting: int = 0) -> Any:
-        """``value`` as JSON data. What raises on the way becomes a placeholder, unless it is the database.
+        """``value`` as JSON data. A value whose encoding raises becomes a placeholder.
 
-        An error of the database may have cost a transaction, which is not ours to hide.
+        Errors of the database are raised, since they may have cost a transaction.
         """
         kind = type(value)
         self.left -= size_of(value)
@@ -114,7 +114,7 @@ class Encoder:
 
     def _object(self, value: Any, nesting: int) -> Any:
         if type(value) is Placeholder:
-            # Of an event that is recorded again.
+            # From an event that is recorded again.
             return data_of(value)
         if isinstance(value, LazyObject):
             return self.encode(unwrapped(value), nesting)
@@ -148,7 +148,7 @@ class Encoder:
         if isinstance(value, list):
             return self._list(value, nesting)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            # A named tuple: it has fields, and one of them may be a password.
+            # A named tuple, one of whose fields may be a password.
             value = tuple(
                 hidden_value(f"{self.at}.{name}") if self._is_secret(name, item) else item
                 for name, item in zip(value._fields, value, strict=False)
@@ -164,10 +164,10 @@ class Encoder:
         return [self.encode(item, nesting + 1) for item in values]
 
     def _list(self, values: Sequence[Any], nesting: int) -> Any:
-        """A list, whole; of instances that are too large together, their keys."""
+        """A list; only the keys of instances that are too large together."""
         left = self.left
         if values and all(map(is_pair, values)):
-            # Headers, as servers and clients have them.
+            # Headers, as servers and clients represent them.
             values = [type(pair)((pair[0], self._shown(*pair))) for pair in values]
         try:
             return self._items(values, nesting)
@@ -195,7 +195,7 @@ class Encoder:
         codec = registry.codec_for(keys[0]) if keys else None
         if codec is None or len(set(map(type, keys))) > 1:
             return {**data, "v": self._items(keys, nesting)}
-        # The codec's name once, not with each.
+        # The codec's name only once.
         return {**data, "codec": codec.name, "v": self._items([codec.encode(key) for key in keys], nesting)}
 
     def _mapping(self, value: Mapping[Any, Any], nesting: int) -> Any:
@@ -208,7 +208,7 @@ class Encoder:
         return {"$": "dict", "v": [[self.encode(key, nesting + 1), item] for key, item in pairs]}
 
     def _under(self, key: object, item: Any, nesting: int) -> Any:
-        """What stands under ``key``, encoded, or hidden when the key says that it is a secret."""
+        """The encoded value of ``key``, or a hidden one if the key sounds secret."""
         if self._is_secret(key, item):
             return hidden(f"{self.at}.{as_text(key)}")
         if isinstance(item, str) and (show := requests.how_to_show(key)) is not None:
@@ -221,7 +221,7 @@ class Encoder:
         return sensitive.is_sensitive(as_text(key), self.secrets)
 
     def _queryset(self, value: QuerySet[Any], nesting: int) -> Any:
-        # Of values() and values_list() come rows that are no instances.
+        # values() and values_list() return rows that are no instances.
         are_rows = value._fields is not None  # type: ignore[attr-defined]
         model: type[Model] = value.model
         if sensitive.is_session(model) or (not are_rows and sensitive.hides_keys(model, self.secrets)):
@@ -230,7 +230,7 @@ class Encoder:
         if found is None:
             found = list((value if are_rows else value.values_list("pk", flat=True))[: rows.MAX_ROWS + 1])
         elif not are_rows:
-            # Read already: these are the rows that the sender saw.
+            # Already read: the rows that the sender used.
             found = [row.pk for row in found[: rows.MAX_ROWS + 1]]
         if len(found) > rows.MAX_ROWS:
             return self._placeholder(value, f"more than {rows.MAX_ROWS} rows are too many to store")
@@ -246,13 +246,13 @@ class Encoder:
         return {"$": "instance", **snapshots.take(instance, self.secrets, column, with_text=with_text)}
 
     def _column(self, value: Any, field: Field[Any, Any], nesting: int) -> Any:
-        """One column: at most a quarter of the text, and half of what is left of it.
+        """One column: at most a quarter of the limit, and half of what is left.
 
-        The object is worth more than its longest columns: it keeps its key and the others.
+        So one long column does not keep the key and the other columns from being stored.
         """
         share = min(self.limit // 4, self.left // 2)
         if type(value) in _PLAIN and (size := size_of(value)) <= share // MAX_WIDTH:
-            # Nearly every column: surely within its share.
+            # Most columns: certainly within their share.
             self.left -= size
             return value
         at, self.at = self.at, f"{self.at}.{field.name}"
@@ -264,7 +264,7 @@ class Encoder:
             try:
                 encoded = self._of_field(value, field, nesting)
                 if type(value) is str:
-                    # What its characters take more in ASCII.
+                    # The additional length of its characters in ASCII.
                     self.left -= size - len(value)
             except _TooLarge:
                 encoded, self.left = self._placeholder(value, why), 0
@@ -276,7 +276,7 @@ class Encoder:
     def _of_field(self, value: Any, field: Field[Any, Any], nesting: int) -> Any:
         encoded = self.encode(value, nesting)
         if is_placeholder(encoded) or isinstance(value, enum.Enum):
-            # A field's own type, say Money: the field knows how to write it.
+            # A field's own type, such as Money, which the field can convert.
             prepared = None
             with contextlib.suppress(Exception):
                 prepared = field.get_prep_value(value)
@@ -286,5 +286,5 @@ class Encoder:
 
 
 def _goes_on(error: BaseException) -> bool:
-    """Whether ``error`` is the database's, says that the transaction must be run again, or is meant for the process."""
+    """Whether ``error`` must be raised: the database's, a conflict of transactions, or one meant for the process."""
     return isinstance(error, DatabaseTrouble) or is_conflict(error) or is_interrupt(error)

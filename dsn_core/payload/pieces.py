@@ -1,4 +1,4 @@
-"""What encoding asks of single values: how large they are, what they are called, what is in them."""
+"""Helpers of encoding for single values: sizes, names, wrapped objects."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ as_json: Final[Callable[[Any], str]] = json.JSONEncoder(ensure_ascii=True, separ
 
 
 def size_of(value: Any) -> int:
-    """About how many characters a value takes by itself, without what it holds."""
+    """The approximate number of characters of a value, without its items."""
     kind = type(value)
     return len(value) if kind is str else 1 + value.bit_length() // 4 if kind is int else 1
 
 
 def length_of(value: Any, share: int = 0) -> int:
-    """About how many characters a text or bytes take; 0 for other values, which are bounded while they are encoded.
+    """The approximate encoded length of a text or bytes; 0 for other values, which are limited during encoding.
 
-    A character may take more than one; they are counted only where it matters to ``share``.
+    It is computed exactly only where the result matters for ``share``.
     """
     if isinstance(value, str):
         return len(as_json(str.__str__(value))) if share // MAX_WIDTH < len(value) <= share else len(value)
@@ -47,7 +47,7 @@ def as_text(key: Any) -> str:
 def class_data(value: type) -> Any:
     if issubclass(value, Model) and value is not Model and snapshots.is_known(value._meta.label_lower):
         return {"$": "model", "v": value._meta.label_lower}
-    # What it is called, as text: reading a payload imports nothing.
+    # Its name as text, since decoding a payload imports nothing.
     return f"{value.__module__}.{value.__qualname__}"
 
 

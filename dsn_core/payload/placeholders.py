@@ -1,4 +1,4 @@
-"""What stands for a value that an event did not store: nobody takes it for the value."""
+"""Placeholders for values that an event did not store. Using one raises an error."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any, Final, NamedTuple, NoReturn
 from dsn_core import conf
 from dsn_core.exceptions import NotStored
 
-#: Why a value is not stored, and what its author can do.
+#: The reasons why a value is not stored.
 SIZE, ROWS, TYPE, HIDDEN = "size", "rows", "type", "hidden"
 
 _WAYS_OUT: Final = {
     SIZE: "Send less of it, such as a queryset or the keys, or raise DSN['MAX_PAYLOAD_BYTES'], which is {limit} now.",
-    ROWS: "Send what selects the rows, and read them in get_template_context() or in a receiver resolver.",
-    TYPE: "Send what the message needs of it, or register a codec for its type with the hook dsn_codecs.",
+    ROWS: "Send the criteria of the rows, and read them in get_template_context() or in a receiver resolver.",
+    TYPE: "Send the values that the message needs, or register a codec for its type with the hook dsn_codecs.",
     HIDDEN: "If the message needs it, allow its name in DSN['PLAIN_FIELDS'], or that of an argument in "
-    "register_signal(..., plain=[...]); that holds for events recorded from then on. What DSN['SENSITIVE_FIELDS'] or a "
-    "model's dsn_sensitive_fields names has to be taken out there.",
+    "register_signal(..., plain=[...]), for events recorded from then on. A name in DSN['SENSITIVE_FIELDS'] or a "
+    "model's dsn_sensitive_fields must be removed there.",
 }
 
-#: What was used in a block of :func:`refused`, or None outside of one.
+#: The errors of placeholders that were used in a block of :func:`refused`, or None outside of one.
 _used: ContextVar[list[NotStored] | None] = ContextVar("dsn_used_placeholders", default=None)
 
 
 class Placeholder:
-    """Stands for a value that was not stored. Whatever is done with it raises :class:`~dsn_core.exceptions.NotStored`.
+    """Replaces a value that was not stored. Any use raises :class:`~dsn_core.exceptions.NotStored`.
 
-    Only ``is``, ``isinstance()`` and, outside of a message template, ``repr()`` can be asked of it. It has no public
-    name of its own, since a template could mean the value's.
+    Only ``is``, ``isinstance()`` and, outside of a message template, ``repr()`` work. It has no public attributes,
+    since a template could mean the value's.
     """
 
     __slots__ = ("_kind", "_name", "_what")
@@ -41,13 +41,13 @@ class Placeholder:
 
     def __repr__(self) -> str:
         if _used.get() is not None:
-            # A template prints a list, and this is in it.
+            # A template prints a list that contains it.
             _refuse(self)
         return f"<not stored: {self._name or 'a value'}, {self._what}>"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            # Python asks for what objects may have; what needs it comes to one of the methods below.
+            # Python looks for optional methods. Those that matter are set below.
             raise AttributeError(name)
         _refuse(self)
 
@@ -60,7 +60,7 @@ class Placeholder:
     def __reduce__(self) -> tuple[type[Placeholder], tuple[str, str, str]]:
         return Placeholder, (self._name, self._what, self._kind)
 
-    # An item of a set is found by it.
+    # Needed for items of a set.
     __hash__ = object.__hash__
 
 
@@ -86,7 +86,7 @@ for _name in (
 
 @contextlib.contextmanager
 def refused() -> Iterator[None]:
-    """Within this block using a placeholder fails, also where somebody swallows the error, as template engines do."""
+    """Within this block the use of a placeholder fails, even if the error is swallowed, as template engines do."""
     used: list[NotStored] = []
     token = _used.set(used)
     try:
@@ -104,12 +104,12 @@ def refused() -> Iterator[None]:
 
 
 def kind_of(value: Placeholder) -> str:
-    """Why it is not stored: one of the constants of this module."""
+    """The reason why it is not stored: one of the constants of this module."""
     return value._kind
 
 
 def type_of(value: Placeholder) -> str:
-    """The name of the type of what is not stored."""
+    """The type's name of the value that was not stored."""
     return value._what.partition(":")[0]
 
 
@@ -117,17 +117,17 @@ def type_of(value: Placeholder) -> str:
 
 
 def placeholder(value: object, why: str, name: str = "") -> dict[str, str]:
-    """The data of what stands for ``value``, which the event knows as ``name``; an argument's own name is known."""
+    """The data of a placeholder for ``value``, named ``name`` in the event; empty for an argument's own name."""
     return {"$": "placeholder", "v": f"{described(value)}: {why}", **({"n": name} if name else {})}
 
 
 def hidden(name: str = "") -> dict[str, str]:
-    """The same for a value that is hidden because of its name."""
+    """The data of a placeholder for a value that is hidden because of its name."""
     return {"$": "hidden", **({"n": name} if name else {})}
 
 
 def described(value: object) -> str:
-    """The type of a value, and of how many items it is; nothing of what is in it."""
+    """The type of a value and the number of its items, without their content."""
     name = type(value).__name__
     return f"{name} of {len(value)}" if type(value) in (list, tuple, set, frozenset, dict) else name  # type: ignore[arg-type]
 
@@ -138,7 +138,7 @@ def is_placeholder(data: Any) -> bool:
 
 
 def named(data: Any, name: str) -> Any:
-    """JSON data, which, when it is that of a placeholder without a name, gets this one."""
+    """``data``, with ``name`` added if it is that of a placeholder without a name."""
     return {"n": name, **data} if is_placeholder(data) else data
 
 
@@ -149,13 +149,13 @@ def data_of(value: Placeholder) -> dict[str, str]:
 
 
 def from_data(data: Mapping[str, Any]) -> Placeholder:
-    """What stands for the value that ``data`` speaks of."""
+    """The placeholder in ``data``."""
     name = data.get("n", "")
     return hidden_value(name) if data["$"] == "hidden" else Placeholder(name, data["v"], _kind(data["v"]))
 
 
 def hidden_value(name: str) -> Placeholder:
-    """What stands for a value that is hidden because of its name."""
+    """The placeholder of a value that is hidden because of its name."""
     return Placeholder(name, "it counts as a secret", HIDDEN)
 
 
@@ -163,25 +163,25 @@ def _kind(what: str) -> str:
     return SIZE if ": too large " in what else ROWS if what.endswith("too many to store") else TYPE
 
 
-# What an event lacks
+# The missing values of an event
 
 
 class Missing(NamedTuple):
-    """Something that an event did not store: its name, what it was and why, and of what kind the reason is."""
+    """A value that an event did not store: its name, its type with the reason, and the kind of reason."""
 
     name: str
     why: str
     kind: str
 
 
-#: How a text with placeholders betrays itself without being parsed; texts of values have their quotes escaped.
+#: Found in each text with placeholders, without parsing it. In values' texts, quotes are escaped.
 _MARK: Final = '"$":"placeholder"'
 
 
 def lost_in(text: str) -> list[Missing]:
-    """What is missing in the payload ``text`` that a message may want: not what is hidden on purpose.
+    """The missing values of the payload ``text`` that a message may need: not those that are hidden on purpose.
 
-    Nor a sender of a type of the project's own, which is there to be compared, and is rarely shown.
+    Nor a sender of an unknown type, which messages rarely show.
     """
     if _MARK not in text:
         return []
@@ -189,7 +189,7 @@ def lost_in(text: str) -> list[Missing]:
 
 
 def missing_in(text: str) -> list[Missing]:
-    """All that is missing in the payload ``text``, each once; empty for what is no payload."""
+    """All missing values of the payload ``text``, without duplicates; empty if it is no payload."""
     try:
         data = json.loads(text)
         pieces = {**data.pop("kwargs"), **data}

@@ -1,4 +1,4 @@
-"""What no path of an operator reads: sensitive names, and what files and connections know of the server."""
+"""Attributes that no path may read: sensitive names, and details of the server in files and connections."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dsn_core.contracts.paths import walk
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.payload import sensitive
 
-#: Where a path goes on from a file: its path on the server, and the storage with its keys, are none of these.
+#: The attributes of files that a path may read: not the path on the server, nor the storage with its keys.
 _OF_FILES: Final = frozenset({"name", "url", "size", "width", "height"})
-#: Objects that know the server, with what a path may read of each.
+#: Objects with details of the server, with the attributes that a path may read.
 _KNOWING: Final[tuple[tuple[type[Any], frozenset[str]], ...]] = (
     (File, _OF_FILES),
     (Storage, frozenset()),
@@ -31,10 +31,10 @@ _KNOWING: Final[tuple[tuple[type[Any], frozenset[str]], ...]] = (
 
 
 def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) -> None:
-    """Raise :class:`~dsn_core.exceptions.ConfigurationError` where ``path`` leads through what is sensitive.
+    """Raise :class:`~dsn_core.exceptions.ConfigurationError` where a step of ``path`` is sensitive.
 
-    ``model`` is the class of the object that the step number ``at`` is taken from, as far as it is
-    known. For paths that are saved; those that are followed are asked again, step by step.
+    ``model`` is the class of the object from which step number ``at`` is read, if it is known. For paths that are
+    saved; when they are followed, each step is checked again.
     """
     everywhere = sensitive.names(conf.current())
     for number, step in enumerate(steps := path.split(".")):
@@ -52,17 +52,17 @@ def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) 
 
 
 def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
-    """:func:`dsn_core.contracts.paths.follow`, which refuses what is sensitive."""
+    """:func:`dsn_core.contracts.paths.follow` that refuses sensitive steps."""
     return walk(start, path.split("."), path, missing_key_is_none=missing_key_is_none, may_read=may_read)
 
 
 def may_read(owner: object, step: str) -> bool:
-    """Whether a path may take ``step`` from ``owner``."""
+    """Whether a path may read ``step`` of ``owner``."""
     everywhere = sensitive.names(conf.current())
     if sensitive.is_sensitive(step, everywhere):
         return False
     if isinstance(owner, Model):
-        # Of a lazy object, such as request.user, the class of what is in it.
+        # For a lazy object, such as request.user, the class of the wrapped object.
         return step not in _hidden(owner.__class__, everywhere)
     return all(step in known for kind, known in _KNOWING if isinstance(owner, kind))
 
@@ -83,7 +83,7 @@ def _field(model: type[Model], step: str) -> Any:
         return related.get(step)
 
 
-#: What to do about a step whose name only sounds like a secret: the token of a telephone, to which messages are sent.
+#: The hint for a name that only sounds secret, such as a telephone's token to which messages are sent.
 _PLAIN: Final = " If it is no secret, name it in DSN['PLAIN_FIELDS']."
 
 

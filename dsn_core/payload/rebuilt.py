@@ -1,4 +1,4 @@
-"""The class of rebuilt instances: the model's own, but for the text that stands for one."""
+"""The class of rebuilt instances: the model's own, with another ``__str__``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAX_TEXT: Final = 1_000
 
 
 class _Rebuilt:
-    """Before the model, so that its ``__init_subclass__`` hears of no class that the project did not write.
+    """Base before the model, so that the model's ``__init_subclass__`` is not called for classes made here.
 
-    Without ``__slots__``: only classes whose objects are laid out alike can be exchanged.
+    Without ``__slots__``: only classes with the same object layout can be exchanged.
     """
 
     def __init_subclass__(cls) -> None:
@@ -35,9 +35,9 @@ class _Rebuilt:
         try:
             text: Any = super().__str__()
         except ObjectDoesNotExist:
-            # It speaks of another row, which is gone.
+            # It uses another row, which does not exist any more.
             return _model_and_key(self)
-        # Of a placeholder the error says more than Python's, that it is no text.
+        # A placeholder's own error says more than Python's about a wrong type.
         return text.__str__() if isinstance(text, Placeholder) else text
 
     def __reduce__(self) -> Any:
@@ -46,9 +46,9 @@ class _Rebuilt:
 
 
 def become_rebuilt(instance: Model, text: str | None) -> None:
-    """Give ``instance`` the class of rebuilt ones, and the text that was kept, if it was."""
+    """Give ``instance`` the class of rebuilt instances, and the stored text, if there is one."""
     with contextlib.suppress(TypeError):
-        # A model with __slots__ of its own keeps its class: Python exchanges none of these.
+        # A model with its own __slots__ keeps its class: Python cannot exchange it.
         instance.__class__ = _class_for(instance.__class__)
     if text is not None:
         vars(instance)[_KEPT] = text
@@ -57,9 +57,9 @@ def become_rebuilt(instance: Model, text: str | None) -> None:
 @functools.lru_cache(maxsize=1_024)
 def _class_for(model: type[Model]) -> type[Model]:
     own: dict[str, Any] = {"__module__": model.__module__, "__qualname__": model.__qualname__, "__doc__": model.__doc__}
-    # What asks an instance for its class gets the model.
+    # instance.__class__ is the model.
     own["__class__"] = property(lambda instance: model)
-    # Not by the metaclass, which would make and register another model.
+    # Without the metaclass, which would register another model.
     return type.__new__(type(model), model.__name__, (_Rebuilt, model), own)
 
 
@@ -76,9 +76,9 @@ def _model_and_key(instance: Any) -> str:
 
 
 def text_of(instance: Model) -> str | None:
-    """The text of an instance that is being deleted, for as long as what it speaks of is there; None where it has none.
+    """The text of an instance that is being deleted, while related rows still exist; None where there is none.
 
-    Raises what cost a transaction, and nothing else.
+    Raises only errors that cost a transaction.
     """
     kept: str | None = vars(instance).get(_KEPT)
     if kept is not None:

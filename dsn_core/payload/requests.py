@@ -1,4 +1,4 @@
-"""What may be stored of requests and of the addresses of pages, which can hold tokens: links to reset a password."""
+"""Requests and URLs without tokens, such as those in links that reset a password."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dsn_core import conf
 from dsn_core.payload import sensitive
 
 HIDDEN: Final = "***"
-#: What Django's own reset links carry, wherever it stands.
+#: The token in Django's reset links.
 _RESET_TOKEN: Final = re.compile(r"[0-9a-z]{1,13}-[0-9a-f]{32,128}")
-#: Keys of headers and environments whose values are addresses, or queries of them.
+#: Keys of headers and environments whose values are URLs, or their queries.
 _ADDRESSES: Final = frozenset({"referer", "http_referer", "location", "request_uri", "raw_uri"})
 _QUERIES: Final = frozenset({"query_string"})
 
 
 def request_summary(value: Mapping[Any, Any]) -> dict[str, Any] | None:
-    """What may be stored of a WSGI environ or an ASGI scope, which hold cookies and credentials; else None."""
+    """A summary of a WSGI environ or an ASGI scope, without its cookies and credentials; None for other mappings."""
     if "wsgi.version" in value:
         method, path, address = (value.get(key) for key in ("REQUEST_METHOD", "PATH_INFO", "REMOTE_ADDR"))
     elif "asgi" in value and "headers" in value:
@@ -32,7 +32,7 @@ def request_summary(value: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 
 def safe_path(path: str, match: ResolverMatch | None = None) -> str:
-    """``path`` with stars for what its URL pattern captures under a sensitive name, and for Django's reset tokens."""
+    """``path``, with parts masked that its URL pattern captures under a sensitive name, and Django's reset tokens."""
     names = sensitive.names(conf.current())
     secrets = {
         text
@@ -48,7 +48,7 @@ def safe_path(path: str, match: ResolverMatch | None = None) -> str:
     return found
 
 
-#: Characters of what is looked for inside of a step.
+#: The least length of a secret that is searched for inside other texts.
 MIN_PART: Final = 4
 
 
@@ -57,13 +57,13 @@ def _captured(path: str, match: ResolverMatch | None) -> dict[str, Any]:
         try:
             match = resolve(path)
         except Exception:
-            # No page, or no URLs that can be imported; whoever answers the request says so.
+            # There is no such page, or the URLs cannot be imported, which the request's view reports.
             return {}
     return match.kwargs
 
 
 def safe_query(query: str) -> str:
-    """A query such as ``a=1&token=x``, with stars for the values of sensitive names."""
+    """A query such as ``a=1&token=x``, with the values of sensitive names masked."""
     names = sensitive.names(conf.current())
 
     def shown(pair: str) -> str:
@@ -74,7 +74,7 @@ def safe_query(query: str) -> str:
 
 
 def safe_address(address: str) -> str:
-    """The address of a page, whole or from its path on, without tokens in its path and query."""
+    """A URL, whole or from its path on, without tokens in its path and query."""
     rest, mark, query = address.partition("?")
     scheme, two, tail = rest.rpartition("://")
     host, slash, path = tail.partition("/")
@@ -82,7 +82,7 @@ def safe_address(address: str) -> str:
 
 
 def how_to_show(key: object) -> Callable[[str], str] | None:
-    """How the value of a header, or of a variable of an environment, is stored when it is an address or a query."""
+    """The function that masks the value of a header or environment variable, if it is a URL or a query; else None."""
     if type(key) is not str:
         return None
     lowered = key.lower()

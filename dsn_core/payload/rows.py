@@ -11,14 +11,14 @@ from django.db.models import Model
 from dsn_core.exceptions import NotStored
 from dsn_core.payload import snapshots
 
-#: A queryset of more rows becomes a placeholder: its keys are read in the caller.
+#: A queryset with more rows becomes a placeholder, since its keys are read in the caller.
 MAX_ROWS: Final = 10_000
-#: Composite keys of one query: some databases take each as an expression of its own, and not many of them.
+#: Composite keys per query: some databases limit the number of expressions, and each key is one.
 MAX_COMPOSITE: Final = 250
 
 
 def keys_of(values: Iterable[Any]) -> tuple[type[Model], str, list[Any]] | None:
-    """Model, database and keys of instances of one model that have all a row; None for any other values."""
+    """Model, database and keys of saved instances of one model; None for any other values."""
     kinds, keys = set(), list[Any]()
     for item in values:
         if not isinstance(item, Model) or item.pk is None or len(keys) == MAX_ROWS:
@@ -32,16 +32,16 @@ def keys_of(values: Iterable[Any]) -> tuple[type[Model], str, list[Any]] | None:
 
 
 class StoredRows(Sequence[Any]):
-    """Instances that were stored by their keys: read again, once, when somebody asks for them.
+    """Instances that were stored by their keys, and are read again at their first use.
 
-    In the order of the list that the signal carried, without those whose rows are gone. Raises
-    :class:`~dsn_core.exceptions.NotStored` when all are: an empty list is not what the signal said.
+    In the order of the signal's list, without deleted rows. Raises :class:`~dsn_core.exceptions.NotStored` if all rows
+    are deleted, since the signal's list was not empty.
     """
 
     def __init__(self, model: type[Model], using: str, keys: list[Any]) -> None:
         self._model, self._using = model, using
         key: Any = model._meta.pk
-        # As instances hold them. A composite key is a tuple, whose parts are.
+        # In the form that instances hold. The parts of a composite key have it already.
         self._keys = [item if isinstance(item, tuple) else key.to_python(item) for item in keys]
 
     @cached_property
@@ -54,7 +54,7 @@ class StoredRows(Sequence[Any]):
         if self._keys and not found:
             raise NotStored(
                 f"The event stored a list of {len(self._keys)} {self._model._meta.label} by their keys, since it was "
-                "too large, and none of these rows is left. Send the message before they are deleted, or raise "
+                "too large, and none of these rows exists any more. Send the message before they are deleted, or raise "
                 "DSN['MAX_PAYLOAD_BYTES'] so that the instances are stored whole."
             )
         return [found[key] for key in self._keys if key in found]

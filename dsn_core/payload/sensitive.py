@@ -1,4 +1,4 @@
-"""What is never stored: what its name, the settings or its model call a secret."""
+"""Sensitive values, which are never stored: by their names, the settings, or their model's attribute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsn_core.payload.placeholders import hidden_value
 #: The model attribute that names more fields whose values are never stored.
 ATTRIBUTE = "dsn_sensitive_fields"
 
-#: What hides a name that has any of these words, one that ends with any of these, and one that has two in a row.
+#: A name is sensitive with one of these words anywhere, one of the next at its end, or one of the pairs in a row.
 _ANYWHERE: Final = frozenset(
     ("password", "passwords", "passwd", "pwd", "passphrase", "secret", "secrets", "credential", "credentials")
 ) | {"otp", "totp", "cvv"}
@@ -32,32 +32,32 @@ _IN_A_ROW: Final = frozenset((kind, key) for kind in _KINDS_OF_KEYS for key in (
     ("token", "hash"),
     ("token", "digest"),
 }
-#: Words of snake_case, camelCase, CONSTANTS and dashed-names. Digits are none: ``new_password1``.
+#: Words of snake_case, camelCase, CONSTANTS and dashed-names, without digits: ``new_password1``.
 _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 
 
 class Names(NamedTuple):
-    """The names, in lower case, that the settings call sensitive, and those that they call plain."""
+    """The sensitive names and the plain names of the settings, in lower case."""
 
     hidden: frozenset[str] = frozenset()
     plain: frozenset[str] = frozenset()
 
 
 def names(settings: conf.Settings) -> Names:
-    """What the settings say of names."""
+    """The names in the settings."""
     return Names(frozenset(map(str.lower, settings.SENSITIVE_FIELDS)), frozenset(map(str.lower, settings.PLAIN_FIELDS)))
 
 
 def is_sensitive(name: str, everywhere: Names) -> bool:
     """Whether an argument, key or field of this name is never stored.
 
-    By its words (see :data:`_ANYWHERE` and the others), unless the settings call it plain, or by the settings.
+    Either ``SENSITIVE_FIELDS`` lists it, or its words are secret and ``PLAIN_FIELDS`` does not list it.
     """
     return name.lower() in everywhere.hidden or sounds_secret(name, everywhere)
 
 
 def sounds_secret(name: str, everywhere: Names) -> bool:
-    """Whether the words of ``name`` hide it, which ``PLAIN_FIELDS`` can undo."""
+    """Whether ``name`` has secret words, and ``PLAIN_FIELDS`` does not list it."""
     return _has_secret_words(name) and name.lower() not in everywhere.plain
 
 
@@ -66,7 +66,7 @@ def _has_secret_words(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words:
         return False
-    # Some are written as one: userpassword, csrfmiddlewaretoken.
+    # Some are written as one word: userpassword, csrfmiddlewaretoken.
     return (
         not _ANYWHERE.isdisjoint(words)
         or any(word.endswith(("password", "passwords")) for word in words)
@@ -77,18 +77,18 @@ def _has_secret_words(name: str) -> bool:
 
 
 def is_no_secret(value: object) -> bool:
-    """Whether a value is none, whatever its name: nothing, or a flag such as ``password_changed``."""
+    """Whether a value cannot be a secret: None, or a flag such as ``password_changed``."""
     return value is None or value is True or value is False
 
 
 def own(model: type) -> set[str]:
-    """The names in the attribute of ``model``, and in those of its bases: a subclass adds, and takes none away."""
+    """The names in the attribute of ``model`` and of its bases: a subclass can only add names."""
     given = (vars(cls).get(ATTRIBUTE, ()) for cls in model.__mro__)
     return {name for some in given for name in ((some,) if isinstance(some, str) else some)}
 
 
 def unknown(model: type[Model]) -> list[str]:
-    """The names in the attribute of ``model`` itself that are no field of it, sorted."""
+    """The names in the attribute of ``model`` itself that are no fields, sorted."""
     given = vars(model).get(ATTRIBUTE, ())
     known = {name for field in model._meta.concrete_fields for name in (field.name, field.attname)}
     return sorted({given} - known if isinstance(given, str) else set(given) - known)
@@ -96,14 +96,14 @@ def unknown(model: type[Model]) -> list[str]:
 
 @functools.lru_cache(maxsize=1_024)
 def attnames(model: type[Model], everywhere: Names) -> frozenset[str]:
-    """The attributes of ``model`` that hold sensitive values: those called so anywhere, and its own."""
+    """The attributes of ``model`` that hold sensitive values, by their names or the model's attribute."""
     return frozenset(field.attname for field in model._meta.concrete_fields if _is_hidden(field, model, everywhere))
 
 
 def _is_hidden(field: Any, model: type[Model], everywhere: Names) -> bool:
     if is_sensitive(field.name, everywhere) or not own(model).isdisjoint({field.name, field.attname}):
         return True
-    # A key that is a secret is one in the columns that refer to it as well.
+    # Columns that refer to a secret key hold the secret, too.
     target = field.target_field if field.many_to_one or field.one_to_one else None
     return target is not None and target is not field and _is_hidden(target, target.model, everywhere)
 
@@ -123,12 +123,12 @@ def hides_keys(model: type[Model], everywhere: Names) -> bool:
 
 
 def hide_columns(found: list[Any], rows: QuerySet[Any], everywhere: Names, at: str) -> list[Any]:
-    """``found``, which ``rows`` of ``values()`` or ``values_list()`` gave, without what is in the sensitive columns.
+    """``found``, the results of the queryset ``rows`` of ``values()`` or ``values_list()``, without sensitive values.
 
-    ``at`` is what the event knows the rows as.
+    ``at`` is the name of the rows in the event.
     """
     query: Any = rows.query
-    # As Django itself finds the columns, and their order.
+    # As Django finds the columns and their order.
     names = list(query.selected or (*query.extra_select, *query.values_select, *query.annotation_select))
     hidden = [_leads_to_sensitive(str(name), rows, everywhere) for name in names]
     if not any(hidden):
@@ -153,7 +153,7 @@ def _leads_to_sensitive(path: str, rows: QuerySet[Any], everywhere: Names) -> bo
     if any(is_sensitive(part, everywhere) for part in parts):
         return True
     try:
-        # Through relations, as the query itself finds its column; under another name, as F() has found it.
+        # Through relations, as the query finds its column; for an annotation, the field of its F().
         annotation = query.annotations.get(path)
         field = query.names_to_path(parts, rows.model._meta)[1] if annotation is None else annotation.target
     except (FieldError, AttributeError):

@@ -20,7 +20,7 @@ from dsn_core.payload.rebuilt import become_rebuilt, text_of
 
 _rebuilding: ContextVar[bool] = ContextVar("dsn_rebuilding", default=False)
 
-#: Whether an instance is being rebuilt here and now: its ``post_init`` is no news.
+#: Whether an instance is being rebuilt: then its ``post_init`` matches no trigger.
 rebuilding: Callable[[], bool] = _rebuilding.get
 
 
@@ -38,10 +38,8 @@ def take(
 ) -> dict[str, Any]:
     """JSON data for ``instance``: its loaded concrete fields, without a query.
 
-    ``with_text`` keeps the text that it has now, too, for which its model may ask the database.
-
-    Deferred fields stay deferred, expressions that the database has yet to answer as well;
-    sensitive fields are named, and their values left out, but for None, true and false.
+    ``with_text`` also stores its text, for which its model may run queries. Deferred fields and unresolved database
+    expressions stay deferred; of sensitive fields only None, true and false are stored.
     """
     held, values = instance.__dict__, {}
     blank = sensitive.attnames(instance.__class__, secrets)
@@ -62,7 +60,7 @@ def take(
 
 
 def _without_secrets(instance: Model, blank: frozenset[str]) -> Model:
-    """``instance``, or one like it, whose text cannot show what is not stored."""
+    """``instance``, or a copy without its sensitive values, so that its text cannot show them."""
     if not blank:
         return instance
     other = copy.copy(instance)
@@ -73,10 +71,10 @@ def _without_secrets(instance: Model, blank: frozenset[str]) -> Model:
 
 
 def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any]) -> Model:
-    """The instance that :func:`take` saw, made without a query. It refuses ``save()`` and ``delete()``.
+    """The instance that :func:`take` stored, made without a query. It refuses ``save()`` and ``delete()``.
 
-    Columns that the model has lost since are dropped; ones that it has gained are read from the
-    database when somebody asks for them, unless they are sensitive.
+    Columns that the model no longer has are dropped; new ones are read from the database when they are used, unless
+    they are sensitive.
     """
     model = find_model(data["model"])
     values = data["v"]
@@ -91,12 +89,12 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
         is_hidden = name in blank and not (name in values and sensitive.is_no_secret(values[name]))
         value = hidden_value(f"{model._meta.label}.{name}") if is_hidden else decode(values[name], field)
         if isinstance(value, Placeholder):
-            # Of what makes an instance, not all can bear one. And nothing is deferred: a deferred password would be
-            # read from the database.
+            # Set later, since an __init__ may not accept placeholders. Not deferred: a deferred password would be read
+            # from the database.
             later[name] = value
             value = "" if field.empty_strings_allowed and not field.null else None
         elif isinstance(field, ImageField):
-            # Only when it is made: Django opens the file of an image whose size is unknown.
+            # Set later: for an image of unknown size, Django's __init__ opens the file.
             images[name] = value
             continue
         names.append(name)
@@ -108,8 +106,8 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
         raise
     except Exception as error:
         raise PayloadError(
-            f"An instance of {model._meta.label} cannot be made again: its __init__ or from_db, or who hears of "
-            f"post_init, raised {type(error).__name__}: {error}. Mend that, or purge the event."
+            f"An instance of {model._meta.label} cannot be rebuilt: its __init__ or from_db, or a receiver of "
+            f"post_init, raised {type(error).__name__}: {error}. Correct that, or purge the event."
         ) from error
     for name, value in images.items():
         setattr(instance, name, value)
@@ -119,8 +117,8 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
 
 
 def is_known(label: str) -> bool:
-    """Whether there is a model called ``label``, so that what is stored of it can be read back."""
-    # As apps.get_model() finds it, without its errors: each event asks.
+    """Whether there is a model called ``label``, so that its instances can be read back."""
+    # Like apps.get_model(), but without the cost of errors, since each event needs it.
     app, _, name = label.partition(".")
     return app in apps.app_configs and name in apps.app_configs[app].models
 
@@ -131,17 +129,17 @@ def find_model(label: str) -> type[Model]:
         return apps.get_model(label)
     except (LookupError, ValueError):
         raise PayloadError(
-            f"The event speaks of the model {label!r}, which this project does not have (any more). "
-            "Bring the app back, or purge the event."
+            f"The event refers to the model {label!r}, which this project does not have (any more). "
+            "Install its app again, or purge the event."
         ) from None
 
 
 def _refuse(*args: object, **kwargs: object) -> NoReturn:
     raise SnapshotError(
-        "This instance was rebuilt from an event: it shows what the object was when the signal fired. "
+        "This instance was rebuilt from an event: it shows the object as it was when the signal fired. "
         "Read the object again from the database before you save or delete it."
     )
 
 
-# As on Django's own methods: a template that names one calls nothing.
+# As on Django's methods, so that templates do not call it.
 _refuse.alters_data = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Values that cannot be stored: whoever wrote their codec or their type sees why, once."""
+"""Logging of values that cannot be stored, once per type."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dsn_core.plugins.errors import told
 
 logger = logging.getLogger("dsn_core.intake")
 
-#: What was logged: types, by name, and what they raised.
+#: What was logged: names of types, with the error's type.
 _logged: Final[set[tuple[str, str]]] = set()
 
 
 def log_once(value: object, error: BaseException) -> None:
-    """Log that storing ``value`` raised ``error``: once for each type, since signals may come by thousands."""
+    """Log that storing ``value`` raised ``error``, once for each type, since signals may be frequent."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if (what := (kind, type(error).__name__)) not in _logged:
         _logged.add(what)

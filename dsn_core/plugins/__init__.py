@@ -1,1 +1,1 @@
-"""How plugins are found, loaded and looked up."""
+"""Discovery, loading and lookup of plugins."""

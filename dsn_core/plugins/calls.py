@@ -1,4 +1,4 @@
-"""Calling the code of plugins and projects: what it leaves behind is put back, and it ends nothing but its own call."""
+"""Calls of the code of plugins and projects, which restore the thread's state and let no error end the process."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from dsn_core.plugins.errors import told
 
 logger = logging.getLogger("dsn_core.plugins")
 
-#: Who left what behind, of what was logged already.
+#: What was logged: the code's name, and what it left behind.
 _logged: set[tuple[str, str]] = set()
 
 
 def reraise_interrupt(error: BaseException) -> None:
-    """Raise ``error`` if it is meant for the process or the request, and not for the code that it came from.
+    """Raise ``error`` again if it is meant for the process or the request.
 
-    For handlers of ``BaseException``: SystemExit, CancelledError and the like end the call of the plugin that raised
-    them, and no more.
+    For handlers of ``BaseException``: other errors, such as a plugin's SystemExit or CancelledError, end only the call
+    of that plugin.
     """
     if is_interrupt(error):
         raise error
 
 
 @contextlib.contextmanager
-def tidied(who: str) -> Iterator[ThreadState]:
-    """Within this block the code of ``who`` runs; at its end the language, time zone and connections are as before."""
+def tidied(owner: str) -> Iterator[ThreadState]:
+    """Restore the language, time zone and connections after this block, in which the code of ``owner`` runs."""
     before = ThreadState()
     try:
         yield before
     finally:
-        put_back(before, who)
+        put_back(before, owner)
 
 
-def put_back(before: ThreadState, who: str) -> None:
-    """Restore ``before``, and log once what ``who`` left behind, e.g. "messenger 'email'"."""
+def put_back(before: ThreadState, owner: str) -> None:
+    """Restore ``before``, and log once what the code of ``owner``, e.g. "messenger 'email'", left behind."""
     for what in before.restore():
-        if (who, what) not in _logged:
-            _logged.add((who, what))
+        if (owner, what) not in _logged:
+            _logged.add((owner, what))
             logger.error(
-                "The %s left this behind: %s. It was put back; mend the plugin. This is logged once.", who, what
+                "The %s left this behind: %s. It was restored; fix the plugin. This is logged once.", owner, what
             )
 
 
 def announce(signal: Signal, sender: Any, **given: Any) -> None:
-    """Send one of our own signals; what its receivers raise, or leave behind, is no concern of the pipeline."""
+    """Send one of our own signals. Errors of its receivers are logged, and the thread's state is restored."""
     with tidied("receivers of a signal of dsn-core"):
         try:
             signal.send_robust(sender=sender, **given)

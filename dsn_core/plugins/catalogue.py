@@ -1,4 +1,4 @@
-"""The catalogue of signals: which verb stands for which signal."""
+"""The catalogue of signals: the registrations by verb."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Catalogue:
         self._lock = threading.Lock()
 
     def add(self, registration: SignalRegistration, *, by_plugin: bool = False) -> SignalRegistration:
-        """Add ``registration``, and return what holds under its name.
+        """Add ``registration``, and return the registration that now has its name.
 
-        Another signal of a name that is taken is refused. What a plugin said of a signal stays as it
-        is: Django's own signals can be registered by hand, as the predecessor did, without losing it.
+        Another signal under the same name is refused. A plugin's registration is kept: Django's signals can be
+        registered by hand as well, as in django-signal-notifier, without losing it.
         """
         with self._lock:
             held = self._by_name.get(registration.name)
             if held is not None and held.signal is not registration.signal:
                 raise ConfigurationError(
-                    f"The verb {registration.name!r} already stands for another signal; choose another name."
+                    f"The verb {registration.name!r} is already the name of another signal; choose another name."
                 )
             if held is not None and registration.name in self._from_plugins and not by_plugin:
                 return held
@@ -42,7 +42,7 @@ class Catalogue:
         return registration
 
     def remove(self, name: str) -> None:
-        """Forget the verb ``name``, if it is known."""
+        """Remove the verb ``name``, if it is known."""
         with self._lock:
             self._by_name = {key: value for key, value in self._by_name.items() if key != name}
             self._from_plugins.discard(name)
@@ -53,7 +53,7 @@ class Catalogue:
         return self._by_name.get(name)
 
     def get(self, name: str) -> SignalRegistration:
-        """The registration of the verb ``name``, or :class:`~dsn_core.exceptions.UnknownName`."""
+        """The registration of the verb ``name``. Raises :class:`~dsn_core.exceptions.UnknownName`."""
         found = self._by_name.get(name)
         if found is None:
             raise UnknownName(
@@ -85,15 +85,14 @@ def register_signal(
     target: str | None = None,
     plain: Iterable[str] = (),
 ) -> SignalRegistration:
-    """Make ``signal`` known as the verb ``name``, e.g. in ``AppConfig.ready()``.
+    """Register ``signal`` under the verb ``name``, e.g. in ``AppConfig.ready()``.
 
-    ``provides`` lists the arguments it is sent with; None means that they are not known, and then
-    nothing is refused for a lack of them. The other three name the arguments that play these
-    parts; by default the action object is the argument ``instance``, else the sender, and the
-    others are the arguments of their own names. ``plain`` lists arguments whose names sound secret, such as ``token``,
-    and which are stored all the same, because messages need them.
+    ``provides`` lists the arguments it is sent with; None means that they are not known, and then a missing one refuses
+    nothing. The next three name the arguments that are these parts; by default the action object is the argument
+    ``instance``, else the sender, and the others are the arguments ``actor_object`` and ``target``. ``plain`` lists
+    arguments whose names sound secret, such as ``token``, but which are stored because messages need them.
 
-    Registering the same again changes nothing; another signal under a name that is taken raises
+    The same registration may be repeated; another signal under the same name raises
     :class:`~dsn_core.exceptions.ConfigurationError`.
     """
     return catalogue.add(

@@ -1,7 +1,7 @@
-"""Where plugins come from: the built-in one, installed apps, entry points.
+"""Discovery of plugins: the built-in one, those of installed apps, and entry points.
 
-Nothing is imported here but the ``dsn_plugin`` modules' parents; :mod:`dsn_core.plugins.loading`
-imports what the settings allow.
+It imports nothing except the parents of the ``dsn_plugin`` modules; :mod:`dsn_core.plugins.loading` imports what the
+settings allow.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ APP_MODULE = "dsn_plugin"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plugin that was found, not yet imported.
+    """A plugin that was found, but not imported.
 
-    ``module`` is what it would import; ``attribute`` what it would take from there, if not the
-    module itself.
+    ``module`` is the module to import; ``attribute`` the attribute of it to use, if not the module itself.
     """
 
     name: str
@@ -46,26 +45,26 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """How messages name it: with its distribution where it has one."""
+        """Its name in messages: with its distribution, if it has one."""
         if self.distribution:
             return f"{self.name} ({' '.join(filter(None, [self.distribution, self.version]))})"
         return f"{self.name} (app)" if self.source == "app" else self.name
 
     @property
     def spellings(self) -> set[str]:
-        """How settings can name it. For messages only: what an item means, :meth:`is_meant_by` says."""
+        """Its names in settings, for messages only. :meth:`is_meant_by` decides whether an item names it."""
         return {self.name, f"{self.distribution}:{self.name}"} if self.distribution else {self.name}
 
     def is_meant_by(self, items: Iterable[str]) -> bool:
         """Whether one of ``items``, each ``name`` or ``distribution:name``, names it.
 
-        The item is split, and its parts are compared: any package may call its entry point
-        ``dsn-email:email``, which as one text would be the same as the entry point of dsn-email.
+        The item is split before it is compared: another package may call its entry point ``dsn-email:email``, which as
+        one text would be the same as the entry point ``email`` of dsn-email.
         """
         for item in items:
             distribution, colon, name = item.partition(":")
             if colon:
-                # A package without metadata has no distribution that could be named.
+                # A package without metadata has no distribution to compare.
                 is_meant = bool(distribution) and (distribution, name) == (self.distribution, self.name)
             else:
                 is_meant = item == self.name
@@ -89,7 +88,7 @@ def _builtin() -> Candidate:
         load=functools.partial(importlib.import_module, BUILTIN_MODULE),
         distribution="dsn-core",
         version=own.version if own else None,
-        summary="What comes with dsn-core itself.",
+        summary="The built-in plugin of dsn-core.",
     )
 
 
@@ -110,7 +109,7 @@ def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
-        # The app is a module, not a package: it has nothing inside.
+        # The app is a module, not a package.
         return False
 
 
@@ -119,7 +118,7 @@ def _from_entry_points() -> Iterator[Candidate]:
         try:
             module, attribute = entry_point.module, entry_point.attr or ""
         except (ValueError, AttributeError):
-            # No valid reference. Loading it says so, and that is kept as the plugin's fault.
+            # An invalid reference, which loading reports as the plugin's fault.
             module, attribute = entry_point.value, ""
         name, version, summary = _metadata(entry_point.dist)
         yield Candidate(
@@ -138,8 +137,8 @@ def _entry_points() -> list[importlib_metadata.EntryPoint]:
     try:
         return list(importlib_metadata.entry_points(group=PROJECT))
     except Exception:
-        # Some installed package has metadata that cannot be read. It may be none of ours, and its
-        # fault must hide nobody else's plugins, so they are read one by one.
+        # An installed package, perhaps an unrelated one, has metadata that cannot be read. That must not hide the
+        # plugins of other packages, so the packages are read one by one.
         return list(_readable_entry_points())
 
 
@@ -151,14 +150,14 @@ def _readable_entry_points() -> Iterator[importlib_metadata.EntryPoint]:
         except Exception as error:
             logger.warning("The entry points of an installed package cannot be read, and are left out: %s", error)
             continue
-        # As importlib_metadata does it: of two copies on the path, the first one counts.
+        # As in importlib_metadata: the first of two copies on the path counts.
         if name not in seen:
             seen.add(name)
             yield from found
 
 
 def _metadata(distribution: Any) -> tuple[str | None, str | None, str]:
-    """Name, version and summary, as far as they are there: half-removed packages have an empty folder."""
+    """Name, version and summary, if there are any: partly removed packages have an empty folder."""
     try:
         return distribution.name, distribution.version, distribution.metadata.get("Summary") or ""
     except Exception:

@@ -1,4 +1,4 @@
-"""What a plugin raises, said in one line with the place in its source."""
+"""Errors of plugins in one line, with the place in the plugin's source."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from django.template.base import Node, Template
 
 from dsn_core.masking import Mask, chain_of, said_by, unmasked
 
-#: Characters of what an error says, so that the place behind it is not cut off where it is stored.
+#: Characters of an error's text, so that the place after it is not cut off where it is stored.
 _LONGEST: Final = 1_500
-#: Packages whose frames are nobody's fault.
+#: Packages whose frames are never the cause.
 _OURS: Final = frozenset({"dsn_core", "importlib", "pluggy"})
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line: its type and what it says. Of an error of the database, without its SQL."""
+    """An error in one line: its type and its text. For an error of the database, without its SQL."""
     said = said_by(error)
     lines = said.split("\n") if isinstance(error, DatabaseTrouble) else [said]
     text = " ".join(lines[0].split())
@@ -30,17 +30,17 @@ def describe(error: BaseException) -> str:
 
 
 def told(error: BaseException, owner: object = None, mask: Mask = unmasked) -> str:
-    """The same with the place in the source of ``owner`` (a class or object of a plugin), or of the template."""
+    """:func:`describe` with the place in the source of ``owner`` (a class or object of a plugin) or of the template."""
     text, place = mask(describe(error)), where(error, owner)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return f"{text} ({place})" if place else text
 
 
 def where(error: BaseException, owner: object = None) -> str:
-    """File and line of the frame that the plugin's author wants to see; empty where none is known.
+    """File and line of the error, for the plugin's author; empty where none is known.
 
-    Of a template's error the line of the template; of source that cannot be parsed that line; else the deepest frame
-    of the package of ``owner``, or where that has none, of any that is not ours.
+    For a template's error the line of the template; for source that cannot be parsed that line; else the deepest frame
+    of the package of ``owner``, or of any package that is not ours.
     """
     chain = list(chain_of(error))
     for item in chain:
@@ -61,12 +61,12 @@ def where(error: BaseException, owner: object = None) -> str:
 
 
 def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tuple[str, int | None] | None:
-    """The template's file and line, where ``frame`` renders or parses one: both engines keep it there."""
+    """The template's file and line, if ``frame`` renders or parses one."""
     compiled = frame.f_globals.get("__jinja_template__")
     if compiled is not None:
         return str(compiled.filename or compiled.name or "<template>"), compiled.get_corresponding_lineno(line)
     known: Any = frame.f_locals.get("self")
-    # By its type: an object may raise whatever is asked of it.
+    # By its type, since any access to an object may raise.
     if issubclass(type(known), Node):
         token, origin = getattr(known, "token", None), getattr(known, "origin", None)
         if token is not None and origin is not None:
@@ -87,7 +87,7 @@ def _package(module: str) -> str:
 
 
 def _spelt(filename: str, line: int | None) -> str:
-    """``pager/messenger.py:41``: from the folder on from which Python imports it."""
+    """``pager/messenger.py:41``: relative to the folder from which Python imports it."""
     folders = sorted((f"{Path(folder)}{os.sep}" for folder in sys.path if folder), key=len, reverse=True)
     short = next((filename[len(folder) :] for folder in folders if filename.startswith(folder)), filename)
     return short if line is None else f"{short}:{line}"

@@ -1,7 +1,7 @@
-"""What is installed, as plain data: what ``dsn_plugins`` prints and what the system checks judge.
+"""The inventory of installed plugins as plain data, for ``dsn_plugins`` and the system checks.
 
-Reads the registry and the settings, never the database, and never raises: whatever a plugin does
-while it is asked becomes the reason why something of it is not ready.
+It reads the registry and the settings, never the database, and never raises: an error of a plugin becomes the reason
+why something of it is not ready.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ LISTED: Final = (MESSENGERS, MESSAGE_TEMPLATES, RECEIVER_RESOLVERS, RECEIVER_FIL
 
 @dataclass(frozen=True)
 class Item:
-    """Something that a plugin brings. ``reason`` says why it is not ready, or what it warns of.
+    """A class or signal of a plugin. ``reason`` says why it is not ready, or holds its warnings.
 
-    ``spare``: it is not ready, and nobody minds, because the project uses its accounts instead.
-    ``findings``: what a messenger's options and ``check`` were found to lack, as the registry said it.
+    ``spare``: it is not ready and need not be, since the project uses its accounts instead.
+    ``findings``: errors and warnings about a messenger's options, and those of its ``check``.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Item:
 
     @property
     def unconfigured(self) -> bool:
-        """Whether somebody has to do something about it."""
+        """Whether it must still be configured."""
         return not self.ready and not self.spare
 
     def as_dict(self) -> dict[str, Any]:
-        """The form that programs read."""
+        """Its form in JSON."""
         return {"name": self.name, "description": self.description, "ready": self.ready, "reason": self.reason}
 
 
@@ -72,11 +72,11 @@ class Entry:
 
     @property
     def unconfigured(self) -> list[Item]:
-        """What it brings that somebody has to do something about."""
+        """Its items that must still be configured."""
         return [item for items in self.items.values() for item in items if item.unconfigured]
 
     def as_dict(self) -> dict[str, Any]:
-        """The form that programs read."""
+        """Its form in JSON."""
         return {
             "name": self.name,
             "distribution": self.distribution,
@@ -94,13 +94,13 @@ def take(registry: Registry) -> list[Entry]:
 
 
 def as_dict(entries: list[Entry]) -> dict[str, Any]:
-    """What ``dsn_plugins --format json`` prints."""
+    """The output of ``dsn_plugins --format json``."""
     return {"plugins": [entry.as_dict() for entry in entries]}
 
 
 def _entry(registry: Registry, plugin: Plugin) -> Entry:
     candidate = plugin.candidate
-    # An active plugin has a reason too, when it lost a name to another.
+    # An active plugin has a reason, too, if another plugin has one of its names.
     reason = plugin.reason or "; ".join(fault.message for fault in plugin.faults)
     return Entry(
         name=plugin.name,
@@ -124,11 +124,11 @@ def _items(registry: Registry, plugin: Plugin, kind: Kind) -> Iterator[Item]:
 
 
 def _messengers(registry: Registry, cls: Any) -> Iterator[Item]:
-    """The messenger, and behind it its accounts."""
+    """The messenger, followed by its accounts."""
     configured = conf.current().MESSENGERS
     accounts = [alias for alias in configured if alias != cls.name and registry.account_of(alias) == cls.name]
     if (other := registry.account_of(cls.name)) != cls.name:
-        # For instance to see on the console, while developing, what would be sent.
+        # For example to print messages on the console during development.
         reason = f"DSN['MESSENGERS'][{cls.name!r}] makes this name an account of {other!r}"
         yield Item(cls.name, _line(cls.description), ready=False, reason=reason, spare=True)
     else:
@@ -139,9 +139,9 @@ def _messengers(registry: Registry, cls: Any) -> Iterator[Item]:
 
 
 def _messenger(registry: Registry, alias: str, description: str, *, may_be_spare: bool = False) -> Item:
-    """What is silenced (``SILENCED_SYSTEM_CHECKS``) or mere information is not repeated.
+    """A messenger or account, without findings that are silenced or below warnings.
 
-    A warning of the messenger's own ``check`` leaves it ready; an error does not.
+    It is ready if its ``check`` returns warnings, and not ready with errors.
     """
     findings = registry.messenger_findings(alias)
     ready, said = True, []

@@ -1,4 +1,4 @@
-"""The kinds of things that plugins register."""
+"""The kinds of classes and objects that plugins register."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind: its plural as lists show it, its singular as sentences do, and what its hook returns."""
+    """One kind: its plural for lists, its singular for sentences, and the class that its hook returns."""
 
     plural: str
     singular: str

@@ -34,19 +34,19 @@ class Fault:
     kind: Literal["broken", "misspelt", "duplicate"]
     message: str
     hint: str = ""
-    #: What was raised, for the log.
+    #: The exception, for the log.
     error: BaseException | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
 class Plugin:
-    """A plugin that was found, and what became of it."""
+    """A plugin that was found, and the result of loading it."""
 
     candidate: Candidate
     state: State = "active"
     reason: str = ""
     faults: list[Fault] = field(default_factory=list)
-    #: What it registered and holds the name of, by the kind's plural.
+    #: What it registered under names of its own, by the kind's plural.
     contributions: dict[str, list[Any]] = field(default_factory=lambda: {kind.plural: [] for kind in KINDS})
     hooks: pluggy.HookRelay | None = None
 
@@ -91,7 +91,7 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
 
 
 def _import(plugin: Plugin) -> Any:
-    """What the plugin's entry point names; None when it is broken."""
+    """The object that the plugin's entry point names; None when it is broken."""
     candidate = plugin.candidate
     try:
         loaded = candidate.load()
@@ -106,7 +106,7 @@ def _import(plugin: Plugin) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        said = f"looking at {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
+        said = f"inspecting {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
         faults = [Fault("broken", said, _mend(candidate), error)]
     if faults:
         plugin.broken(*faults)
@@ -115,12 +115,12 @@ def _import(plugin: Plugin) -> Any:
 
 
 def is_allowed(candidate: Candidate, settings: Settings) -> bool:
-    """Whether ``DSN["PLUGINS"]`` lets it be imported. What is no entry point always may."""
+    """Whether ``DSN["PLUGINS"]`` allows to import it. Only entry points can be excluded."""
     return candidate.source != "entry_point" or settings.PLUGINS is None or candidate.is_meant_by(settings.PLUGINS)
 
 
 class _Owner:
-    """Stands for what comes from ``module``."""
+    """The owner of an error from ``module``, for :func:`told`."""
 
     def __init__(self, module: str) -> None:
         self.__module__ = module
@@ -129,12 +129,12 @@ class _Owner:
 def _mend(candidate: Candidate) -> str:
     if candidate.distribution:
         return f"Upgrade or uninstall {candidate.distribution}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
-    return f"Mend {candidate.module}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
+    return f"Fix {candidate.module}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
 
 
 def _hint_of_import(candidate: Candidate, error: BaseException) -> str:
     package = candidate.module.partition(".")[0]
-    # What Django says when models are imported whose app is not installed.
+    # Django's error when models are imported whose app is not installed.
     if isinstance(error, RuntimeError) and "INSTALLED_APPS" in str(error) and not apps.is_installed(package):
         return f"Add {package!r} to INSTALLED_APPS: it has models."
     return _mend(candidate)
@@ -149,7 +149,7 @@ def _missing_apps(loaded: Any) -> Iterator[Fault]:
 
 
 def _unmarked_hooks(loaded: Any) -> Iterator[Fault]:
-    """Functions that are named like hooks but lack the mark, which pluggy passes over without a word."""
+    """Functions that are named like hooks but lack the mark, which pluggy ignores silently."""
     for name in sorted(HOOKS):
         function = getattr(loaded, name, None)
         if inspect.isroutine(function) and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
@@ -167,7 +167,7 @@ def _hook_up(plugin: Plugin, loaded: Any) -> bool:
     except BaseException as error:
         plugin.broken(Fault("broken", f"a hook of it does not fit its specification: {describe(error)}"))
         return False
-    # check_pending() would name only the first. What is marked as optional may be a hook of a later version.
+    # check_pending() would name only the first. A hook that is marked as optional may be one of a later version.
     misspelt = [
         caller.name
         for caller in manager.get_hookcallers(loaded) or []
@@ -227,5 +227,5 @@ def _check_contract(cls: Any) -> None:
     except ContractError:
         raise
     except Exception as error:
-        # An attribute of a type that nobody thought of. The class's name is what helps to find it.
+        # An attribute of an unexpected type. The class's name helps to find it.
         raise ContractError(f"{cls.__module__}.{cls.__qualname__} cannot be checked: {describe(error)}") from error

@@ -1,4 +1,4 @@
-"""The model that ``DSN["PROFILE_MODEL"]`` names: one-to-one with the user, it holds users' addresses."""
+"""The model of ``DSN["PROFILE_MODEL"]``, which is one-to-one with the user and holds users' addresses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dsn_core.exceptions import ConfigurationError
 
 
 def relation() -> OneToOneField[Any, Any]:
-    """The profile's field that leads to the user.
+    """The profile's field for the user.
 
-    Raises :class:`~dsn_core.exceptions.ConfigurationError` when the setting names no model, or one without it.
+    Raises :class:`~dsn_core.exceptions.ConfigurationError` when the setting names no model, or one without the field.
     """
     label = conf.current().PROFILE_MODEL
     try:
@@ -30,7 +30,7 @@ def relation() -> OneToOneField[Any, Any]:
             return field
     raise ConfigurationError(
         f"DSN['PROFILE_MODEL'] is {label!r}, which has no OneToOneField to {user_model._meta.label}: "
-        "nothing says whose profile a row is."
+        "the user of a profile is not known."
     )
 
 

@@ -36,7 +36,7 @@ from dsn_core.plugins.loading import Fault, Plugin
 
 logger = logging.getLogger("dsn_core.plugins")
 
-#: The option that says which messenger an alias in ``DSN["MESSENGERS"]`` is an account of.
+#: The option that names the messenger of an account in ``DSN["MESSENGERS"]``.
 ALIAS_OPTION = "MESSENGER"
 
 
@@ -58,8 +58,8 @@ class Registry:
     def load(self) -> None:
         """Find and load every plugin. Called when Django's apps are ready.
 
-        Called again (Django does so when a test overrides INSTALLED_APPS), it forgets what it found
-        before; what was added by hand stays.
+        A further call (when a test overrides INSTALLED_APPS) forgets what it found before, and keeps what was added
+        by hand.
         """
         for plugin in self._loaded:
             if plugin in self.plugins:
@@ -72,7 +72,7 @@ class Registry:
         }
         seen: set[tuple[str, str]] = set()
         for candidate in found:
-            # The same module found by two routes is one plugin; its distribution says more than its app.
+            # A module found by two routes is one plugin, with the metadata of its distribution.
             if candidate.source == "app" and candidate.module in distributed:
                 continue
             if (what := (candidate.module, candidate.attribute)) in seen:
@@ -113,7 +113,7 @@ class Registry:
 
     def _take(self, kind: Kind, item: Any, plugin: Plugin) -> None:
         held = self._held[kind.plural]
-        # Names that differ in case only would be one and the same to MariaDB.
+        # For MariaDB names that differ only in case are equal.
         taken = next((name for name in held if name.lower() == item.name.lower()), None)
         if taken is not None:
             winner = held[taken][1].candidate
@@ -132,25 +132,25 @@ class Registry:
         held[item.name] = (item, plugin)
         plugin.contributions[kind.plural].append(item)
 
-    # Looking up
+    # Lookup
 
     def find(self, kind: Kind, name: str) -> Any:
-        """What is registered as ``name``, or :class:`~dsn_core.exceptions.UnknownName`."""
+        """What is registered as ``name``. Raises :class:`~dsn_core.exceptions.UnknownName`."""
         try:
             return self._held[kind.plural][name][0]
         except KeyError:
-            advice = "Install the plugin that brings it; 'manage.py dsn_plugins' lists what is installed."
+            advice = "Install the plugin that provides it; 'manage.py dsn_plugins' lists what is installed."
             raise UnknownName(kind.singular, name, self.names(kind), advice=advice) from None
 
     def names(self, kind: Kind) -> list[str]:
-        """The names that are taken, sorted. For messengers: with the aliases of the settings."""
+        """The registered names, sorted. For messengers, also the aliases of the settings."""
         names = set(self._held[kind.plural])
         if kind is MESSENGERS:
             names |= {alias for alias in conf.current().MESSENGERS if alias in names or self.account_of(alias) in names}
         return sorted(names)
 
     def account_of(self, alias: str) -> str:
-        """The name of the messenger that ``alias`` is an account of; ``alias`` itself when it is none."""
+        """The name of the messenger that ``alias`` is an account of; else ``alias`` itself."""
         return str(conf.current().MESSENGERS.get(alias, {}).get(ALIAS_OPTION, alias))
 
     def messenger_class(self, alias: str) -> type[BaseMessenger]:
@@ -161,20 +161,20 @@ class Registry:
     def messenger(self, alias: str) -> BaseMessenger:
         """A messenger with its options.
 
-        Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed or its options
-        do not do, :class:`~dsn_core.exceptions.ContractError` when its class cannot be made.
+        Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed or its options are wrong,
+        :class:`~dsn_core.exceptions.ContractError` when its class cannot be instantiated.
         """
         cls, options = self.messenger_class(alias), self.messenger_options(alias)
         path = self.address_path(alias)
         try:
             return cls(alias, options, path)
         except Exception as error:
-            # What it says may quote an option.
+            # The error's text may quote an option.
             said = f"The messenger {alias!r} cannot be made: {told(error, cls, options.mask)}"
             raise ContractError(said) from masked(error, options.mask)
 
     def messenger_options(self, alias: str) -> Any:
-        """The typed options of a messenger, which is not made for it. Raises as :meth:`messenger` does."""
+        """The typed options of a messenger, without an instance of it. Raises as :meth:`messenger` does."""
         given = {key: value for key, value in conf.current().MESSENGERS.get(alias, {}).items() if key != ALIAS_OPTION}
         try:
             return self.messenger_class(alias).Options.from_mapping(given)
@@ -182,7 +182,7 @@ class Registry:
             raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {error}") from None
 
     def address_path(self, alias: str) -> str:
-        """Where a user's address for the messenger ``alias`` is, as a path from the user; empty: users need none.
+        """The path from a user to the address for the messenger ``alias``; empty: users need none.
 
         Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed, or the profile cannot be used.
         """
@@ -191,7 +191,7 @@ class Registry:
         return path or (profiles.path_to(cls.profile_field) if cls.profile_field else "")
 
     def messenger_findings(self, alias: str) -> list[CheckMessage | str]:
-        """What keeps the messenger ``alias`` from being ready, or what it warns of; empty when all is well.
+        """What keeps the messenger ``alias`` from being ready, and its warnings; empty when there is nothing to report.
 
         Texts are about its options; ``CheckMessage`` objects come from its own ``check``. Never raises.
         """
@@ -253,7 +253,7 @@ class Registry:
         return [folder for plugin in self.plugins if (folder := plugin.template_dir())]
 
     def prepare_jinja2(self, environment: jinja2.Environment) -> None:
-        """Let each plugin add to ``environment``; one that raises is logged, and the others go on."""
+        """Let each plugin add to ``environment``. An error of one is logged, and does not affect the others."""
         for plugin in self.plugins:
             if plugin.hooks is None:
                 continue

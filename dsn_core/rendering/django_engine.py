@@ -24,7 +24,7 @@ FOLDERS = ("templates",)
 
 
 class DjangoEngine:
-    """The Django template language, with the tags and filters that the project's own templates have."""
+    """The Django template language, with the tags and filters of the project's templates."""
 
     @cached_property
     def engine(self) -> Engine:
@@ -33,7 +33,7 @@ class DjangoEngine:
         return Engine(
             dirs=[str(folder) for folder in template_dirs(*FOLDERS)],
             app_dirs=False,
-            # In production a layout is not to be parsed again for every message. Under DEBUG somebody edits it: Django
+            # In production a layout must not be parsed again for every message. Under DEBUG it may be edited: Django
             # would cache it even then, and clear that cache in runserver only.
             loaders=[files] if settings.DEBUG else [("django.template.loaders.cached.Loader", [files])],
             libraries=project.libraries if project else get_installed_libraries(),
@@ -89,7 +89,7 @@ class _DjangoTemplate:
 
 @contextlib.contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turn what Django says of a template's source into a sentence for its author."""
+    """Turn Django's errors about a template's source into sentences for its author."""
     try:
         yield
     except TemplateDoesNotExist as error:

@@ -1,4 +1,4 @@
-"""The template engines, and where template files are."""
+"""Registration of the template engines."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from dsn_core.rendering.jinja2_engine import Jinja2Engine
 
 
 def install_engines() -> None:
-    """Make the engines known to message templates. They are built when they are first used."""
+    """Register the engines for message templates. They are built at their first use."""
     engines.engines.update(jinja2=Jinja2Engine(), django=DjangoEngine())

@@ -29,12 +29,12 @@ from dsn_core.plugins.registry import registry
 from dsn_core.rendering.template_files import compiled, not_found, template_dirs, whole_part
 
 FOLDERS = ("templates", "jinja2")
-#: What Jinja2 says of sources, not of what the variables hold.
+#: Jinja2's errors about sources, not about the values of variables.
 _OF_SOURCES: Final = (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError)
 
 
 class Jinja2Engine:
-    """Jinja2, in two environments: escaping is decided when a template is compiled."""
+    """Jinja2 with two environments, since escaping is decided when a template is compiled."""
 
     @cached_property
     def html(self) -> jinja2.Environment:
@@ -73,46 +73,46 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     )
     environment.globals["url"] = _url
     registry.prepare_jinja2(environment)
-    for name in environment.tests.keys() - _ASKING_NO_VALUE:
-        environment.tests[name] = _asking(environment.tests[name])
+    for name in environment.tests.keys() - _NOT_USING_VALUES:
+        environment.tests[name] = _refusing_placeholders(environment.tests[name])
     return environment
 
 
-#: Tests whose answer is right for a value that was not stored, too: it is there, and it is not None.
-_ASKING_NO_VALUE: Final = frozenset({"defined", "undefined", "none", "filter", "test"})
+#: Tests that are right for a value that was not stored, too: it is defined, and not None.
+_NOT_USING_VALUES: Final = frozenset({"defined", "undefined", "none", "filter", "test"})
 
 
-def _asking(test: Any) -> Callable[..., Any]:
-    """``test``, which is not answered for a value that was not stored."""
+def _refusing_placeholders(test: Any) -> Callable[..., Any]:
+    """``test``, which raises for a value that was not stored."""
 
     @functools.wraps(test)
-    def asked(*args: Any) -> Any:
+    def checked(*args: Any) -> Any:
         for value in args:
             if isinstance(value, Placeholder):
                 bool(value)
         return test(*args)
 
-    return asked
+    return checked
 
 
-class _Gone(jinja2.ChainableUndefined):
-    """A row that is gone: undefined, and so is whatever is asked of it, as in Django's templates."""
+class _MissingRow(jinja2.ChainableUndefined):
+    """A deleted row: undefined, like each of its attributes, as in Django's templates."""
 
 
 class _Environment(jinja2.Environment):
-    """What leads to a row that is gone is undefined, like what leads nowhere."""
+    """Makes relations to deleted rows undefined."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         try:
             return super().getattr(obj, attribute)
         except ObjectDoesNotExist:
-            return _Gone(obj=obj, name=attribute)
+            return _MissingRow(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         try:
             return super().getitem(obj, argument)
         except ObjectDoesNotExist:
-            return _Gone(obj=obj, name=argument)
+            return _MissingRow(obj=obj, name=argument)
 
 
 class _Jinja2Template:
@@ -120,13 +120,13 @@ class _Jinja2Template:
         self, html: jinja2.Template, text: jinja2.Template, whole: str, *, blocks: bool, tree: nodes.Template
     ) -> None:
         for template in (html, text):
-            # A chain of mappings, which Jinja2 would flatten anew for each message.
+            # A chain of mappings, which Jinja2 would flatten for each message.
             template.globals = dict(template.globals)
         self._templates = {"html": html, "text": text, "subject": text}
         self._whole = whole
         extends = tree.find(nodes.Extends) is not None
         self._has_blocks = blocks and (extends or any(name in text.blocks for name in PARTS))
-        # Statements outside of the blocks: the layout, and what is set, imported or defined for the blocks.
+        # Statements outside of the blocks: layouts, assignments, imports and macros for the blocks.
         self._prepares = any(not isinstance(node, nodes.Block | nodes.Output) for node in tree.body)
 
     def parts(self, variables: dict[str, Any]) -> dict[str, str]:
@@ -149,8 +149,8 @@ class _Jinja2Template:
         template = self._templates[kind]
         context = template.new_context(variables)
         if self._prepares:
-            # Running the whole collects the blocks of the layouts and what the blocks may use. The parts
-            # themselves stay out of it: each is rendered once, below.
+            # Running the whole template collects the blocks of the layouts and the names that blocks may use. The
+            # parts are left out here: each is rendered once, below.
             mine = {name: context.blocks[name] for name in PARTS if name in context.blocks}
             context.blocks.update((name, [_nothing]) for name in mine)
             for _output in template.root_render_func(context):
@@ -169,7 +169,7 @@ def _block(context: jinja2.runtime.Context, name: str) -> str:
 
 @contextlib.contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turn what Jinja2 says of a template's source into a sentence for its author."""
+    """Turn Jinja2's errors about a template's source into sentences for its author."""
     try:
         yield
     except _OF_SOURCES as error:
@@ -188,15 +188,15 @@ def _explanation(error: jinja2.TemplateNotFound | jinja2.TemplateSyntaxError, wh
     )
 
 
-#: What people write in different ways.
+#: Types that are written differently in different languages and countries.
 _LOCALIZED: Final = (datetime.date, datetime.time, float, decimal.Decimal)
 
 
 @jinja2.pass_context
 def _present(context: jinja2.runtime.Context, value: Any) -> Any:
-    """What a variable shows: dates and numbers as the receiver's language and time zone write them.
+    """``value`` as it is shown: dates and numbers in the receiver's language and time zone.
 
-    With the context, although it is not used: without, Jinja2 would do it once for constants, when it compiles.
+    The context is not used, but without it Jinja2 would evaluate constants only once, at compile time.
     """
     if isinstance(value, _LOCALIZED):
         return localize(template_localtime(value))

@@ -20,10 +20,10 @@ logger = logging.getLogger("dsn_core.sending")
 
 
 class Locales:
-    """Where users' languages and time zones are, as the settings say now. One per batch.
+    """Activates users' languages and time zones, from the paths in the settings. One per batch.
 
-    A context manager, within which :meth:`switch` changes to those of one user after the other: what
-    was there before comes back at its end.
+    A context manager, within which :meth:`switch` changes to those of one user after the other. Its end restores those
+    from before.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Locales:
         self._before.close()
 
     def switch(self, user: Any) -> bool:
-        """Change to the language and time zone of ``user``, or the site's: never those of whoever fired the signal.
+        """Change to the language and time zone of ``user``, else the site's; never those of the code that sends.
 
         Returns whether they differ from those of the user before.
         """
@@ -58,9 +58,9 @@ class Locales:
         return True
 
     def of_user(self, user: Any) -> tuple[str, str]:
-        """The language and time zone that ``user`` names; empty: the site's.
+        """The language and time zone of ``user``; empty: the site's.
 
-        Raises :class:`~dsn_core.exceptions.ConfigurationError` where a path of the settings leads nowhere.
+        Raises :class:`~dsn_core.exceptions.ConfigurationError` where a path of the settings cannot be followed.
         """
         return (
             _preference(user, self._language_path, "LANGUAGE_PATH"),
@@ -69,7 +69,7 @@ class Locales:
 
     @contextlib.contextmanager
     def of(self, user: Any) -> Iterator[None]:
-        """The same for the time of one block."""
+        """:meth:`switch` within one block."""
         with self:
             self.switch(user)
             yield
@@ -86,7 +86,7 @@ def _preference(user: Any, path: str, setting: str) -> str:
 
 
 def _language(code: str) -> str:
-    """``code``, or the nearest language of the site; what the site does not speak is the site's default."""
+    """``code``, or the nearest language that the site supports, else the site's default."""
     try:
         return translation.get_supported_language_variant(code) if code else settings.LANGUAGE_CODE
     except LookupError:

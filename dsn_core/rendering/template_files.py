@@ -1,4 +1,4 @@
-"""Where template files are, and when they are read."""
+"""Template files: their folders, and their reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsn_core.plugins.registry import registry
 
 
 def template_dirs(*app_folders: str) -> list[Path]:
-    """Where template files are looked for: the project's folders, then apps, then plugins that are no apps."""
+    """The folders of template files: the project's, then those of apps, then those of plugins that are no apps."""
     templates: list[dict[str, Any]] = settings.TEMPLATES
     project = [Path(folder) for config in templates for folder in config.get("DIRS") or ()]
     of_apps = [Path(config.path) / name for config in apps.get_app_configs() for name in app_folders]
@@ -23,19 +23,19 @@ def template_dirs(*app_folders: str) -> list[Path]:
 
 
 def whole_part(file_name: str) -> str:
-    """Which part a file without blocks is, by its name."""
+    """The part that a file without blocks is, by its name."""
     plain = file_name.removesuffix(".jinja2").removesuffix(".jinja").removesuffix(".j2")
     return "html" if plain.endswith((".html", ".htm", ".xhtml")) else "text"
 
 
 def not_found(name: str, *app_folders: str) -> RenderingError:
-    """The error that says where the file ``name`` was looked for."""
+    """The error for a missing file ``name``, with the folders that were searched."""
     folders = ", ".join(str(folder) for folder in template_dirs(*app_folders))
     return RenderingError(f"There is no template file {name!r}. The template folders are: {folders or 'none'}.")
 
 
 def compiled(read: Callable[[], CompiledTemplate]) -> CompiledTemplate:
-    """What ``read`` makes of a template file: once per process, and under ``DEBUG`` again for each message."""
+    """The template that ``read`` compiles: once per process, and under ``DEBUG`` again for each message."""
     first = read()
     return _Reread(read) if settings.DEBUG else first
 

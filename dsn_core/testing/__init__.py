@@ -1,7 +1,7 @@
-"""For the tests of projects and of plugins.
+"""Helpers for the tests of projects and plugins.
 
-:class:`MemoryMessenger` keeps what was sent; :class:`MessengerContract` is what every messenger
-must pass; the pytest fixture ``dsn`` (:mod:`dsn_core.testing.pytest_plugin`) fires, runs and shows.
+:class:`MemoryMessenger` keeps sent messages in memory; :class:`MessengerContract` holds the tests that every messenger
+must pass; the pytest fixture ``dsn`` (:mod:`dsn_core.testing.pytest_plugin`) registers classes and runs the pipeline.
 """
 
 from dsn_core.testing.messengers import MemoryMessenger
@@ -10,7 +10,7 @@ __all__ = ["MemoryMessenger", "MessengerContract"]
 
 
 def __getattr__(name: str) -> object:
-    # Needs pytest, which those who only use the messenger may not have.
+    # Needs pytest, which the messenger alone does not.
     if name == "MessengerContract":
         from dsn_core.testing.contract import MessengerContract
 

@@ -1,4 +1,4 @@
-"""The contract test of messengers: a plugin's test is one subclass and one fixture."""
+"""The contract tests of messengers. A plugin's test is one subclass with one fixture."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 
-#: Seconds for which a message may come later and later.
+#: Seconds for which a messenger may answer "later" for one message.
 LONGEST_LATER = 60.0
-#: Answers after which nothing was sent and nothing will be.
+#: Outcomes of messages that were not sent and are not tried again.
 REFUSED = frozenset({Outcome.FAILED, Outcome.INVALID_ADDRESS})
-#: Texts that have broken messengers.
+#: Texts that often break messengers.
 TEXTS = {
     "unicode": "Grüße, Ωmega, 日本語",
     "emoji": "emoji 👩\u200d🚀 and \u0627\u0644",
@@ -31,7 +31,7 @@ TEXTS = {
 
 
 class MessengerContract:
-    """What every messenger that overrides ``send_messages`` must do. Subclass it, give the messenger::
+    """The tests for every messenger that overrides ``send_messages``. Subclass it, with the messenger as a fixture::
 
         class TestPager(MessengerContract):
             address = "+15550100"
@@ -41,15 +41,14 @@ class MessengerContract:
             def messenger(self, pager_server):
                 return PagerMessenger("pager", PagerOptions(URL=pager_server.url))
 
-    The messenger must be able to send: give it a server that stands in for its provider. A database is
-    there, for messengers that keep something in it.
+    The messenger must be able to send: give it a server that replaces its provider. The tests have a database.
     """
 
     pytestmark = pytest.mark.django_db
 
     #: An address that the messenger can send to.
     address: str = "ann@example.org"
-    #: One that it cannot; empty when it takes no addresses.
+    #: An address that it cannot send to; empty when it takes no addresses.
     bad_address: str = "no address at all"
 
     @pytest.fixture
@@ -64,7 +63,7 @@ class MessengerContract:
 
     @classmethod
     def answers(cls, messenger: BaseMessenger, messages: Sequence[Message]) -> list[Receipt]:
-        """The receipts for ``messages``, in their order. One that is to come later comes, as in the pipeline."""
+        """The receipts for ``messages``, in their order. As in the pipeline, a "later" message is sent again."""
         found = cls._asked(messenger, messages)
         end = time.monotonic() + LONGEST_LATER
         while later := [receipt for receipt in found if receipt.outcome is Outcome.LATER]:
@@ -147,6 +146,6 @@ class MessengerContract:
         shown = repr(messenger.options)
         for field in dataclasses.fields(messenger.options):
             value = getattr(messenger.options, field.name)
-            # One that is not set has nothing to hide.
+            # Only for secrets that are set.
             if field.metadata.get("dsn_secret") and value:
                 assert str(value) not in shown

@@ -1,4 +1,4 @@
-"""What the ``dsn`` fixture is made of; usable with any test runner."""
+"""The object of the ``dsn`` fixture; usable with any test runner."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _numbers = itertools.count(1)
 
 
 class Harness:
-    """Registers classes for the time of a test, runs what is due, and shows what was sent.
+    """Registers classes during a test, runs the pipeline, and shows the sent messages.
 
-    A context manager: on entering, the messenger ``memory`` is installed; on leaving, everything
-    that was added is gone again.
+    A context manager: on entering, the messenger ``memory`` is installed; on leaving, everything that was added is
+    removed.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Harness:
         return plugin
 
     def run(self, *, retries: bool = False) -> driver.Progress:
-        """Do all that is due, as a worker would. With ``retries``, do not wait for what is to be retried."""
+        """Do all work that is due, as a worker does. With ``retries``, do retries at once instead of later."""
         if retries:
             for model in (Event, Delivery):
                 rows = model._base_manager.using(outbox()).filter(not_before__isnull=False, lease_token__isnull=True)
@@ -63,13 +63,13 @@ class Harness:
 
     @property
     def sent(self) -> list[Message]:
-        """What the messenger ``memory`` has sent, oldest first."""
+        """The messages that the messenger ``memory`` has sent, oldest first."""
         return MemoryMessenger.outbox
 
     @property
     def deliveries(self) -> list[Delivery]:
         """All deliveries, oldest first, with their events and backends."""
-        # Not joined: that would hide those whose backend is deleted.
+        # No join, which would hide deliveries whose backend is deleted.
         return list(Delivery.objects.using(outbox()).order_by("id").prefetch_related("event", "backend"))
 
 

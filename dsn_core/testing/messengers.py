@@ -13,9 +13,9 @@ from dsn_core.contracts.receipts import Receipt
 class MemoryMessenger(BaseMessenger):
     """Keeps messages in a list instead of sending them, for tests.
 
-    ``outbox`` holds what was sent, oldest first. ``answer`` may be set to a function that gets a
-    message and returns its receipt, or raises, to play a provider that refuses or fails. Both
-    belong to the class; ``reset()`` empties them.
+    ``outbox`` holds the sent messages, oldest first. ``answer`` may be set to a function that gets a message and
+    returns its receipt, or raises, to simulate a provider that refuses or fails. Both are class attributes; ``reset()``
+    empties them.
     """
 
     name = "memory"

@@ -79,7 +79,7 @@ def test_the_payload_goes_before_the_statuses(dsn):
     Delivery.objects.update(status="retry", not_before=DatabaseNow())
     dsn.run()
     assert set(Delivery.objects.values_list("status", "last_error")) == {
-        ("failed", "What the signal said was purged ('manage.py dsn_purge'): nothing is left to send.")
+        ("failed", "The event's payload was purged ('manage.py dsn_purge'): nothing is left to send.")
     }
 
 

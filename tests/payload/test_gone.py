@@ -73,7 +73,7 @@ def test_a_model_that_the_message_needs(dsn, said, ann):
     dsn.run()
     delivery = Delivery.objects.get()
     assert delivery.status == Delivery.Status.FAILED
-    assert "speaks of the model 'gone.movie', which this project does not have" in delivery.last_error
+    assert "refers to the model 'gone.movie', which this project does not have" in delivery.last_error
     Event.objects.update(payload=event.payload)
     Delivery.objects.retry()
     dsn.run()

@@ -423,7 +423,9 @@ def test_a_list_by_its_keys_of_which_no_row_is_left_is_no_empty_list(settings):
     settings.DSN = {"MAX_PAYLOAD_BYTES": 400}
     text = text_of([Place.objects.create(name=name * 20) for name in "abcdefgh"])
     Place.objects.all().delete()
-    with pytest.raises(NotStored, match=r"a list of 8 testapp\.Place by their keys.*none of these rows is left"):
+    with pytest.raises(
+        NotStored, match=r"a list of 8 testapp\.Place by their keys.*none of these rows exists any more"
+    ):
         list(read(text))
 
 

@@ -67,7 +67,7 @@ def test_one_of_djangos_signals_stays_what_it_is_when_it_is_registered_by_hand()
     assert register_signal("post_save", post_save) is before
     assert catalogue.get("post_save") is before
     assert before.needs_model
-    with pytest.raises(ConfigurationError, match="'post_save' already stands for another signal"):
+    with pytest.raises(ConfigurationError, match="'post_save' is already the name of another signal"):
         register_signal("post_save", Signal())
 
 
@@ -75,7 +75,7 @@ def test_another_signal_under_a_taken_name_is_refused() -> None:
     verbs = Catalogue()
     first = verbs.add(SignalRegistration("released", Signal()))
 
-    with pytest.raises(ConfigurationError, match="'released' already stands for another signal"):
+    with pytest.raises(ConfigurationError, match="'released' is already the name of another signal"):
         verbs.add(SignalRegistration("released", Signal()))
     assert verbs.get("released") is first
 
