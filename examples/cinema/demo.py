@@ -1,7 +1,7 @@
-"""``make demo``: releases a movie, and shows whom it was told by e-mail, Telegram and SMS, over real SMTP and HTTP.
+"""``make demo``: releases a movie, and shows its messages by e-mail, Telegram and SMS, over real SMTP and HTTP.
 
-Exit status 1, with the reason, unless every expected message arrived exactly once and no other, every delivery says
-what became of it, and no secret is in the logs.
+Exit status 1, with the reason, unless every expected message arrived exactly once and no other, every delivery has the
+expected result, and no secret is in the logs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from walkthrough.world import World, running
 def main() -> int:
     """Run the demo, and return the exit status."""
     arguments = parse_arguments()
-    # Not every terminal can show every letter.
+    # Not every terminal can show every character.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file
     with running(arguments.refuse, arguments.log) as world:
         problems = show(world)
@@ -27,20 +27,20 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Release a movie, and see whom it reaches.")
+    parser = argparse.ArgumentParser(description="Release a movie, and show its messages.")
     parser.add_argument(
         "--refuse",
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="let the mail server refuse this address, to see what becomes of it: the demo then fails, as it should",
+        help="let the mail server refuse this address, to show the result: the demo then fails, as it should",
     )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what all loggers said")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write the records of all loggers to FILE")
     return parser.parse_args()
 
 
 def show(world: World) -> list[str]:
-    """All steps. Returns what is not as it must be."""
+    """Run all steps. Returns the problems found."""
     setting_up.migrate()
     if problems := setting_up.show_plugins():
         return problems

@@ -1,7 +1,7 @@
-"""``make serve``: the cinema and its admin, to click through. Ctrl-C ends it.
+"""``make serve``: serves the cinema and its admin. Ctrl-C ends it.
 
 Its database stays in this folder until ``--fresh`` makes a new one. E-mails, Telegram messages and SMS go to stand-ins
-on this machine, which show them here and deliver nothing.
+on this machine, which print them and deliver nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     if arguments.fresh:
         for path in DATABASE.parent.glob(f"{DATABASE.name}*"):
             path.unlink()
-    # Not every terminal can show every letter.
+    # Not every terminal can show every character.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file
     # As Ctrl-C, so that all ends in the same way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -75,7 +75,7 @@ def free_port(wanted: int) -> int:
 
 
 def serve(port: int, smtp: LocalSMTP, bot: Program, sms: Program) -> None:
-    """Bring the database up to date, and serve until somebody ends it."""
+    """Migrate the database, and serve until Ctrl-C."""
     url = f"http://{HOST}:{port}"
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "cinema_project.settings",
@@ -112,7 +112,7 @@ below. Log in as eve to connect a Telegram account. Ctrl-C ends it.
 
 
 def show_mail(mail: Mail) -> None:
-    """Print what somebody would have got."""
+    """Print an e-mail."""
     print(framed(f"E-mail to {mail.to}: {mail.subject}", "\n".join(mail.first_lines(3))), flush=True)
 
 

@@ -120,7 +120,7 @@ def test_the_demo_shows_all_deliveries_with_their_status(demo: subprocess.Comple
     assert release("hal", "telegram") == ("failed", "403: Forbidden: bot was blocked by the user")
     assert release("ida", "sms")[0] == "failed"
     assert "21610" in release("ida", "sms")[1]
-    assert "who cannot be reached: hal by telegram, ida by sms." in " ".join(demo.stdout.split())
+    assert "which users cannot be reached: hal by telegram, ida by sms." in " ".join(demo.stdout.split())
 
 
 def test_no_log_holds_a_secret(demo: subprocess.CompletedProcess[str], log: Path) -> None:
@@ -180,7 +180,7 @@ LEAK = "from logging import debug; debug('POST /bot%s', settings.DSN['MESSENGERS
             [
                 "The Telegram message to 1008 was not expected.",
                 "The SMS to +4915112345609 was not expected.",
-                "The signal address_refused must tell of hal by telegram and ida by sms, and told of nobody.",
+                "The signal address_refused must tell of hal by telegram and ida by sms, and told of no user.",
             ],
         ),
         (

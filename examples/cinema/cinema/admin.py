@@ -32,4 +32,4 @@ class MovieAdmin(MovieModelAdmin):
             if movie.release(by=request.user):
                 self.message_user(request, f"{movie} is released. Its messages go out right after this answer.")
             else:
-                self.message_user(request, f"{movie} is out already; nobody is told again.", messages.WARNING)
+                self.message_user(request, f"{movie} was released before; no message is sent.", messages.WARNING)

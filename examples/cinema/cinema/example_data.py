@@ -1,4 +1,4 @@
-"""Who goes to the cinema, what is on, and the rules by which people are told. All of it could be made in the admin."""
+"""The example's users, movies, triggers and subscriptions. All of them could be made in the admin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from cinema.models import Movie
 from dsn_core.models import Profile, Trigger
 
-#: Who may log in to the admin. The others have the same password.
+#: The user of the admin. The others have the same password.
 ADMIN: Final = ("admin", "cinema")
 #: Overlapping on purpose: Ben and Cleo are in both.
 GROUPS: Final = {
@@ -27,37 +27,37 @@ MOVIES: Final = {
 }
 #: Accounts that are switched off: nothing is sent to them.
 INACTIVE: Final = ["fay"]
-#: Who has no e-mail address.
+#: Users without an e-mail address.
 WITHOUT_EMAIL: Final = ["gus", "hal", "ida"]
-#: The chats of those who connected their Telegram account. Hal has blocked the bot since.
+#: The chats of the users who connected their Telegram account. Hal has blocked the bot since.
 TELEGRAM: Final = {"ann": "1001", "cleo": "1003", "hal": "1008"}
 BLOCKED: Final = ["hal"]
-#: Whose number is known, as people write it. Ida has answered STOP to an SMS.
+#: Telephone numbers, as users type them. Ida has answered STOP to an SMS.
 PHONES: Final = {"ann": "0151 12345601", "dan": "+49 (151) 12345604", "ida": "+49 151 12345609"}
 STOPPED: Final = ["ida"]
-#: An address of somebody who is no user.
+#: A bare address.
 PRESS: Final = "press@example.org"
 
 
 def seed() -> None:
-    """Make what is not there yet. Movies come before the triggers, so that making them tells nobody."""
+    """Create what is missing. Movies are created before the triggers, so that they send no messages."""
     make_people()
     make_movies()
     make_rules()
 
 
 def blocked_chats() -> list[str]:
-    """What the stand-in for the Bot API is told."""
+    """The blocked chats, for the stand-in of the Bot API."""
     return [TELEGRAM[name] for name in BLOCKED]
 
 
 def stopped_numbers() -> list[str]:
-    """What the stand-in for the SMS provider is told: numbers as providers get them."""
+    """The numbers that sent STOP, as providers get them, for the stand-in of the SMS provider."""
     return [re.sub(r"[^+\d]", "", PHONES[name]) for name in STOPPED]
 
 
 def make_people() -> None:
-    """The groups, their users, and one who may use the admin."""
+    """The groups, their users, and the user of the admin."""
     name, password = ADMIN
     if not User.objects.filter(username=name).exists():
         User.objects.create_superuser(name, f"{name}@example.org", password)
@@ -75,13 +75,13 @@ def make_movies() -> None:
 
 
 def make_rules() -> None:
-    """When, what and whom: the triggers, with their subscriptions and backends."""
+    """The triggers, with their subscriptions and backends."""
     saved = Trigger.objects.define("post_save", action_object=Movie)
     saved.subscribe("Staff", resolver="staff", backends=[("console", "simple")])
 
     released = Trigger.objects.define("movie_released")
     released.subscribe(
-        "Everybody who cares",
+        "Film club, newsletter and audience",
         groups=Group.objects.filter(name__in=GROUPS),
         resolver="path",
         argument="movie.audiences",
@@ -114,5 +114,5 @@ def _user(name: str) -> User:
 
 @functools.cache
 def _hash_for_all() -> str:
-    """Made once: it takes as long as everything else together."""
+    """Cached: hashing takes as long as everything else together."""
     return make_password(ADMIN[1])

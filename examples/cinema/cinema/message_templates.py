@@ -1,4 +1,4 @@
-"""What the cinema's messages say."""
+"""The cinema's message templates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MovieReleasedBrief(MovieReleased):
 
 
 class Welcome(BaseMessageTemplate):
-    """Somebody connected their Telegram account: a word to say that it works."""
+    """A welcome after a user connected a Telegram account."""
 
     name = "welcome"
     template_string = "Welcome, {{ user.first_name or user.get_username() }}! From now on you hear of new movies here."

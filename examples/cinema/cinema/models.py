@@ -1,4 +1,4 @@
-"""Movies, and who waits for them."""
+"""Movies and their audiences."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ class Movie(models.Model):
         return self.name
 
     def release(self, by: Any = None) -> bool:
-        """Release the movie today and say so with the signal; ``by`` is the user who does it.
+        """Release the movie today and send the signal; ``by`` is the user who releases it.
 
-        False, and nothing happens, when it is out already. Nothing is sent here: what the signal
-        sets off is recorded in this transaction and goes out after it, so that after a rollback
-        nobody is told.
+        Returns False, and does nothing, if it was released before. No message is sent here: the event is recorded in
+        this transaction, and its messages are sent after the commit, so that a rollback sends none.
         """
         with transaction.atomic():
             self.refresh_from_db(fields=["released"])

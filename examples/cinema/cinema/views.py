@@ -1,4 +1,4 @@
-"""The programme, with a button that releases a movie, and what the e-mail will look like."""
+"""The programme, with a button that releases a movie, and a preview of the e-mail."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dsn_core.models import Delivery
 
 
 def everywhere(request: HttpRequest) -> dict[str, str]:
-    """What all templates of pages can name; a context processor."""
+    """The variables of all page templates; a context processor."""
     return {"cinema_name": settings.CINEMA_NAME, "telephone_url": settings.CINEMA_TELEPHONE}
 
 
 def programme(request: HttpRequest) -> HttpResponse:
-    """All movies; for staff also what became of the last messages."""
+    """All movies; for staff also the last deliveries."""
     context = {
         "movies": Movie.objects.annotate(waiting=Count("audiences")).order_by("name"),
         "deliveries": Delivery.objects.select_related("event", "user")[:40] if request.user.is_staff else (),
@@ -41,7 +41,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
 
 @staff_member_required
 def preview(request: HttpRequest, pk: int) -> HttpResponse:
-    """The e-mail about a movie, rendered as it would be for whoever looks at it."""
+    """The e-mail about a movie, rendered for the user of the request."""
     movie = get_object_or_404(Movie, pk=pk)
     message = MovieReleased().render(user=request.user, signal_kwargs={"movie": movie})
     return HttpResponse(message.html)

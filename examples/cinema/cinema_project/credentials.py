@@ -1,4 +1,4 @@
-"""What a project takes from its environment: secrets. These open nothing, since only stand-ins know them."""
+"""Secrets, which a real project takes from its environment. These work only with the stand-ins."""
 
 from __future__ import annotations
 

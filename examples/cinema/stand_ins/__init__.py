@@ -1,4 +1,4 @@
-"""What stands in for a mail server, Telegram's Bot API and an SMS provider. On this machine only; nothing is delivered.
+"""Stand-ins for a mail server, Telegram's Bot API and an SMS provider. On this machine only; they deliver nothing.
 
-``smtp`` is a thread of whoever uses it. ``bot_api`` and ``sms`` are programs of their own, which ``program`` starts.
+``smtp`` is a thread of the program that uses it. ``program`` starts ``bot_api`` and ``sms``, which are programs.
 """

@@ -67,7 +67,7 @@ class BotApi:
         return {"url": self._webhook.get("url", ""), "pending_update_count": 0}
 
     def press_start(self, link: str, chat: int, name: str) -> str:
-        """Somebody opened ``link`` and pressed Start: what the bot answers.
+        """A user opened ``link`` and pressed Start: what the bot answers.
 
         Raises ValueError for a link that is not to this bot, OSError when the webhook is not there or refuses.
         """
@@ -160,7 +160,7 @@ def telephone(link: str, said: str = "") -> str:
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A telephone</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body {{ max-width: 40em; margin: 2em auto; padding: 0 1em; font: 17px/1.5 sans-serif; }}</style></head><body>
-<h1>@{USER_NAME}</h1><p>This stands in for Telegram on somebody's telephone.</p>
+<h1>@{USER_NAME}</h1><p>This stands in for Telegram on a telephone.</p>
 {f"<blockquote>{answer}</blockquote>" if said else form}</body></html>"""
 
 

@@ -1,4 +1,4 @@
-"""Starts a stand-in that is a program of its own, and ends it."""
+"""Starts a stand-in that is a separate program, and ends it."""
 
 from __future__ import annotations
 

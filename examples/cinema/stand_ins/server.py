@@ -1,4 +1,4 @@
-"""What the stand-ins share that are programs: HTTP on 127.0.0.1, and an end."""
+"""The HTTP server on 127.0.0.1 of the stand-ins that are programs."""
 
 from __future__ import annotations
 
@@ -84,6 +84,6 @@ def framed(head: str, text: str) -> str:
 
 
 def show(head: str, text: str) -> None:
-    """Print what somebody would have got: as one line of JSON, so that nobody prints into its middle."""
+    """Print a message: as one line of JSON, so that other output cannot come in between."""
     with _printing:
         print(json.dumps(framed(head, text)), flush=True)

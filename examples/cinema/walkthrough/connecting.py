@@ -24,7 +24,7 @@ def connect_eve(world: World) -> list[str]:
     from cinema.example_data import ADMIN
 
     step("Eve connects her Telegram account")
-    say("A bot can write only to who has pressed Start. Once, the webhook is set (manage.py dsn_telegram):")
+    say("A bot can write only to users who pressed Start. First, the webhook is set (manage.py dsn_telegram):")
     call_command("dsn_telegram", set_webhook=world.site.url + WEBHOOK, stdout=_Quoted(), no_color=True)
     print()
     say("Eve logs in on the site, and follows its link 'Messages by Telegram':")

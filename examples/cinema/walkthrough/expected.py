@@ -1,4 +1,4 @@
-"""What must come of the demo. Written down here, and not asked of what is being tested."""
+"""The expected results of the demo, written down here independently of the code under test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stand_ins.smtp import Mail
 
 MOVIE: Final = "Solaris"
 
-#: Who must get exactly one e-mail, and why.
+#: The addresses that must get exactly one e-mail, and the reasons.
 MAILS: Final = {
     "ann@example.org": "is in the Film club",
     "ben@example.org": "is in the Film club and gets the Newsletter",
@@ -19,7 +19,7 @@ MAILS: Final = {
     "eve@example.org": "is in no group, but waits for Solaris",
     "press@example.org": "is no user: a bare address",
 }
-#: Who must get none although a group holds them.
+#: The addresses that must get none although their users are in a group.
 NO_MAIL: Final = {"fay@example.org": "gets the Newsletter, but the account is switched off"}
 
 #: The chat of the account that Eve connects in the course of the demo.
@@ -42,12 +42,12 @@ PEOPLE: Final = {
     "ida": ("SMS only, and answered STOP", {"email": "skipped", "telegram": "skipped", "sms": "failed"}),
     "press@example.org": ("no user, but a bare address", {"email": "sent"}),
 }
-#: Of whom the signal address_refused must tell, by which messenger.
+#: The users, with messengers, for which the signal address_refused must be sent.
 REFUSED: Final = {("hal", "telegram"), ("ida", "sms")}
 
 
 def wrong_mails(mails: list[Mail]) -> list[str]:
-    """Compare what the mail server received with what was expected of whom."""
+    """Compare the received e-mails with the expected ones."""
     arrived = Counter(address for mail in mails for address in mail.receivers)
     problems = []
     for address, because in MAILS.items():
@@ -91,5 +91,5 @@ def wrong_refusals(heard: Collection[Any]) -> list[str]:
     """What the signal address_refused told, once each."""
     if Counter(heard) == Counter(REFUSED):
         return []
-    told = ", ".join(f"{name} by {messenger}" for name, messenger in sorted(heard)) or "nobody"
+    told = ", ".join(f"{name} by {messenger}" for name, messenger in sorted(heard)) or "no user"
     return [f"The signal address_refused must tell of hal by telegram and ida by sms, and told of {told}."]

@@ -25,16 +25,16 @@ def show_deliveries(world: World) -> list[str]:
     for verb, of_event in groupby(deliveries, key=lambda delivery: delivery.event.verb):
         print(f"\n  {verb} ".ljust(WIDTH + 1, "-"))
         is_release = verb == "movie_released"
-        for who, of_receiver in groupby(of_event, key=_who):
-            print(f"  {who}: {expected.PEOPLE[who][0]}" if is_release and who in expected.PEOPLE else f"  {who}")
+        for label, of_receiver in groupby(of_event, key=_who):
+            print(f"  {label}: {expected.PEOPLE[label][0]}" if is_release and label in expected.PEOPLE else f"  {label}")
             for delivery in of_receiver:
                 status = ", ".join(filter(None, (delivery.status, delivery.report)))
                 row(WIDTHS, delivery.messenger, status, delivery.last_error or delivery.provider_id)
                 if is_release:
-                    found[who][delivery.messenger] = status
+                    found[label][delivery.messenger] = status
     refused = ", ".join(f"{name} by {messenger}" for name, messenger in sorted(world.refused))
     print()
-    say(f"dsn-core's signal address_refused told the site who cannot be reached: {refused or 'nobody'}.")
+    say(f"dsn-core's signal address_refused told the site which users cannot be reached: {refused or 'none'}.")
     return expected.wrong_deliveries(found) + expected.wrong_refusals(world.refused)
 
 
@@ -70,6 +70,6 @@ def search_for_secrets(world: World) -> list[str]:
         print(f"  {name} in the logs: {logged} times; in the database: {kept} times")
         if logged or kept:
             problems.append(f"{name[0].upper()}{name[1:]} must be in no log and no row.")
-    # A search of nothing finds nothing: those who could give them away must have spoken.
+    # The search is meaningful only if the loggers that could show secrets have logged something.
     silent = [name for name in ("django", "httpcore", "dsn_core") if not packages[name]]
     return problems + [f"Nothing of {name} is in the logs, so that the search says little." for name in silent]

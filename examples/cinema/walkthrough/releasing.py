@@ -57,7 +57,7 @@ def release(world: World) -> list[str]:
 def show_mails(world: World) -> list[str]:
     step("The e-mails, as the mail server received them")
     for mail in sorted(world.smtp.mails, key=lambda item: item.to):
-        because = (expected.MAILS | expected.NO_MAIL).get(mail.receivers[0], "nobody expected this")
+        because = (expected.MAILS | expected.NO_MAIL).get(mail.receivers[0], "not expected")
         print(f"  To: {mail.to}  ({because})"[:WIDTH])
         print(f"  Subject: {mail.subject}"[:WIDTH])
         for line in mail.first_lines(3):
@@ -71,7 +71,7 @@ def show_telegram(world: World) -> list[str]:
     step("The Telegram messages, as the Bot API received them")
     messages = [message for message in world.bot.ask("/_messages") if MOVIE in message["text"]]
     for message in sorted(messages, key=lambda item: str(item["chat"])):
-        print(f"  To: chat {message['chat']}  ({expected.CHATS.get(message['chat'], 'nobody expected this')})")
+        print(f"  To: chat {message['chat']}  ({expected.CHATS.get(message['chat'], 'not expected')})")
         quote(message["text"])
         print()
     say(f"{len(messages)} messages. Hal has blocked the bot: the Bot API answered 403, and he is not tried again.")
@@ -84,7 +84,7 @@ def show_sms(world: World) -> list[str]:
     step("The SMS, as the provider received them, and its reports")
     messages = world.sms.ask("/_messages")
     for message in sorted(messages, key=lambda item: str(item["to"])):
-        print(f"  To: {message['to']}  ({expected.NUMBERS.get(message['to'], 'nobody expected this')})")
+        print(f"  To: {message['to']}  ({expected.NUMBERS.get(message['to'], 'not expected')})")
         quote(message["text"])
         print()
     say(f"{len(messages)} SMS. Ida has answered STOP to an earlier one: the provider refused hers (21610).")

@@ -30,7 +30,7 @@ def show_plugins() -> list[str]:
     from django.core.management import call_command
 
     step("The plugins (manage.py dsn_plugins)")
-    say("Nobody registered any of them: they were found. email, telegram and sms are packages of their own.")
+    say("They were found without being registered. email, telegram and sms are separate packages.")
     print()
     call_command("dsn_plugins")
     output = io.StringIO()

@@ -1,4 +1,4 @@
-"""The cinema as a site on this machine, and somebody's browser."""
+"""The cinema as a site on this machine, and a browser."""
 
 from __future__ import annotations
 
