@@ -1,4 +1,4 @@
-"""The control of the rows about deliveries: a queue of a project's own, in plain Django code, as one would write it."""
+"""The control of the rows about deliveries: a project's own queue in plain Django code, as one would write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filling the measured project: triggers, users."""
+"""The data of the measured project: triggers, users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The databases of a bench: made for it, gone after it."""
+"""The databases of a bench, which are created for it and removed after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the measured project brings along: a signal, a message, and messengers that cost next to nothing."""
+"""The plugin of the measured project: a signal, a message template, and messengers that cost almost nothing."""
 
 from __future__ import annotations
 

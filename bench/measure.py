@@ -1,4 +1,4 @@
-"""Measuring on a machine that others use too.
+"""Measurement on a machine with other load.
 
 Two pieces of work alternate, a few milliseconds each, in an order that favours neither; each pair gives a ratio, and
 the median of the ratios is the figure. Whatever else the machine does hits both alike, or few of the pairs.

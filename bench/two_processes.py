@@ -51,9 +51,9 @@ class Timeline:
     def __init__(self) -> None:
         self._began = time.time()
 
-    def say(self, who: str, what: str, at: float | None = None) -> None:
+    def say(self, process: str, what: str, at: float | None = None) -> None:
         seconds = (at or time.time()) - self._began
-        print(f"  {seconds:6.2f} s  {who:<8} {what}", flush=True)
+        print(f"  {seconds:6.2f} s  {process:<8} {what}", flush=True)
 
 
 class Shop:

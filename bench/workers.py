@@ -1,4 +1,4 @@
-"""Workers in processes of their own, as a project runs them."""
+"""Workers in separate processes, as a project runs them."""
 
 from __future__ import annotations
 

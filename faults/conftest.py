@@ -1,4 +1,4 @@
-"""What the fault tests share: processes on this test's database, a provider, and the figures at the end."""
+"""Fixtures of the fault tests: processes on this test's database, a provider, and the figures at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One part's trouble is its own: rows 13 to 15."""
+"""A fault in one part does not affect others: rows 13 to 15."""
 
 from __future__ import annotations
 

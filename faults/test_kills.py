@@ -115,7 +115,7 @@ def test_17_killed_in_the_middle_of_a_fan_out(full, audience, stage, workers, pr
     deaths = 0
     while (process := workers.start("--once", FAULTS=faults, **lease)).wait(120) == -9:
         deaths += 1
-        # Nobody waits here until its lease is over.
+        # The lease is ended, so that the test need not wait.
         Event.objects.update(not_before=DatabaseNow())
     assert process.returncode == 0, workers.log
     # What was claimed by those that died.
@@ -126,7 +126,7 @@ def test_17_killed_in_the_middle_of_a_fan_out(full, audience, stage, workers, pr
     assert deaths == number // 1_000
     assert Event.objects.get().status == "expanded"
     assert len(counts) == Delivery.objects.count() == number
-    # Those that were being sent when the fan-out killed the process may have come twice; fanned out twice is nobody.
+    # Messages that were being sent when the process died may have come twice, but no user has two deliveries.
     assert Delivery.objects.values("user").distinct().count() == number
     assert Trigger.objects.count() == 1
 

@@ -1,4 +1,4 @@
-"""Does anything notice? A safeguard is taken out of a copy of the source, and a named test must fail there."""
+"""Mutation tests: a safeguard is removed from a copy of the source, and a named test must fail there."""
 
 from __future__ import annotations
 

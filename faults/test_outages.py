@@ -35,7 +35,7 @@ def test_09_a_pause_of_all_workers(seconds, audience, stage, workers, provider, 
     times = [item.at for item in provider.taken()]
     gap = max(later - earlier for earlier, later in itertools.pairwise(times))
     attempts = set(Delivery.objects.values_list("attempts", flat=True))
-    figure(f"retry-after {seconds}: nobody called for {gap:.1f} s, attempts used: {attempts}")
+    figure(f"retry-after {seconds}: no call for {gap:.1f} s, attempts used: {attempts}")
     assert seconds <= gap < seconds + 5
     assert attempts == {1}, "the pause used up none"
 
@@ -50,7 +50,7 @@ def test_10_three_errors_and_then_success(audience, stage, workers, provider, fi
         row = Delivery.objects.annotate(now=DatabaseNow()).get()
         waits.append((row.not_before - row.now).total_seconds())
         assert (row.status, row.attempts, row.last_error) == ("retry", attempt, "500")
-        # Nobody waits here until it is due.
+        # Due at once, so that the test need not wait.
         Delivery.objects.update(not_before=DatabaseNow())
     workers.finish()
     row = Delivery.objects.get()
@@ -102,14 +102,14 @@ def test_23_a_session_that_takes_no_writes(audience, stage, workers, provider, f
     assert age() < 3
     name = connection.ops.quote_name(connection.settings_dict["NAME"])
     with connection.cursor() as cursor:
-        # It holds for sessions that begin from now on: those of the worker begin anew.
+        # It holds for new sessions, so the worker's are ended and opened again.
         cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         try:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            # Longer than a lease: nobody else could take the rows.
+            # Longer than a lease; no other worker could take the rows.
             time.sleep(3 * lease)
             taken = len(provider)
             wait_for(lambda: age() > 3 * lease - 2)

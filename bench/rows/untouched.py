@@ -39,7 +39,7 @@ def measure(size: Size) -> Iterator[Row]:
     yield counts("queries of such a save()", control.number, ours.number, control.number)
     yield _delete(size)
     listen(about(Busy, 1, ["key"], "post_init"))
-    # Of Django's own making: once anybody listens to post_init of one model, each send() asks the cache of senders.
+    # A property of Django: if post_init of one model has a receiver, each send() uses the cache of senders.
     yield at_most("... some post_init elsewhere", compare(Work(create, bare), Work(create), pairs=pairs), None)
 
 

@@ -107,7 +107,7 @@ def _import(plugin: Plugin) -> Any:
         raise
     except BaseException as error:
         said = f"inspecting {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
-        faults = [Fault("broken", said, _mend(candidate), error)]
+        faults = [Fault("broken", said, _way_out(candidate), error)]
     if faults:
         plugin.broken(*faults)
         return None
@@ -126,7 +126,7 @@ class _Owner:
         self.__module__ = module
 
 
-def _mend(candidate: Candidate) -> str:
+def _way_out(candidate: Candidate) -> str:
     if candidate.distribution:
         return f"Upgrade or uninstall {candidate.distribution}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
     return f"Fix {candidate.module}, or list {candidate.name!r} in DSN['DISABLED_PLUGINS']."
@@ -137,7 +137,7 @@ def _hint_of_import(candidate: Candidate, error: BaseException) -> str:
     # Django's error when models are imported whose app is not installed.
     if isinstance(error, RuntimeError) and "INSTALLED_APPS" in str(error) and not apps.is_installed(package):
         return f"Add {package!r} to INSTALLED_APPS: it has models."
-    return _mend(candidate)
+    return _way_out(candidate)
 
 
 def _missing_apps(loaded: Any) -> Iterator[Fault]:
@@ -201,7 +201,7 @@ def _call_hooks(plugin: Plugin) -> dict[Kind, list[Any]]:
             by_contract = isinstance(error, ContractError)
             raised = told(error, owner=_Owner(plugin.candidate.module))
             said = str(error).rstrip(".") if by_contract else f"{kind.hook}() raised {raised}"
-            plugin.broken(Fault("broken", said, _mend(plugin.candidate), None if by_contract else error))
+            plugin.broken(Fault("broken", said, _way_out(plugin.candidate), None if by_contract else error))
             return {}
     return offered
 

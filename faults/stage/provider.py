@@ -1,6 +1,6 @@
 """A provider that keeps what it took in a file: one line per message, written at once, by any process.
 
-The file outlives whoever wrote it, and no transaction takes a line back: it is what really was sent.
+The file outlives the process that wrote it, and no transaction undoes a line: it holds what was really sent.
 """
 
 from __future__ import annotations

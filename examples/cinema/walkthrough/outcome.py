@@ -26,7 +26,9 @@ def show_deliveries(world: World) -> list[str]:
         print(f"\n  {verb} ".ljust(WIDTH + 1, "-"))
         is_release = verb == "movie_released"
         for label, of_receiver in groupby(of_event, key=_who):
-            print(f"  {label}: {expected.PEOPLE[label][0]}" if is_release and label in expected.PEOPLE else f"  {label}")
+            print(
+                f"  {label}: {expected.PEOPLE[label][0]}" if is_release and label in expected.PEOPLE else f"  {label}"
+            )
             for delivery in of_receiver:
                 status = ", ".join(filter(None, (delivery.status, delivery.report)))
                 row(WIDTHS, delivery.messenger, status, delivery.last_error or delivery.provider_id)
