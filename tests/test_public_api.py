@@ -1,4 +1,4 @@
-"""The public names, in one place: whoever changes this list changes what others build on."""
+"""The public names, in one place: a change of this list changes the API for plugins."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_row_that_stands_as_it_did_keeps_the_kind_of_its_value(client: Client,
 STRANGE = [{"path": "instance.price", "op": ">"}, {"path": "created", "operator": "sounds like", "value": "<b>"}, 7]
 
 
-def test_what_code_stored_in_a_form_of_its_own_is_shown_and_stays(client: Client, db: None) -> None:
+def test_conditions_that_the_rows_cannot_show_are_shown_as_json_and_stay(client: Client, db: None) -> None:
     trigger = Trigger.objects.create(verb="post_save", action_object_model="testapp.ticket", conditions=STRANGE)
     page = url(Trigger, "change", trigger.pk)
     shown = shown_conditions(client.get(page))
@@ -232,7 +232,7 @@ def test_conditions_of_a_verb_that_is_gone_stay_untouched(client: Client, db: No
     assert shown_conditions(refused)["conditions-0-value"] == "6"
 
 
-def test_who_may_only_look_reads_them(db: None, trigger: Trigger) -> None:
+def test_they_are_shown_to_users_with_the_view_permission(db: None, trigger: Trigger) -> None:
     user = User.objects.create_user("looker", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_trigger", content_type__app_label="dsn_core"))
     client = Client()

@@ -47,7 +47,7 @@ def by_status() -> dict[str, int]:
     return {status: number for status in Delivery.Status if (number := Delivery.objects.filter(status=status).count())}
 
 
-#: All rows of the list, as Django sends it when somebody follows "select all".
+#: All rows of the list, as Django sends it after "select all".
 ALL = {"select_across": "1", "index": "0", "_selected_action": ["1"]}
 
 
@@ -101,7 +101,7 @@ def test_nothing_chosen_changes_nothing_and_asks_again(client: Client, make: Cal
     make(failed=3)
     page = answer(client, LIST, {"action": "retry", **ALL}, status=[])
     assert "Nothing was changed: choose at least one status." in text(page)
-    assert "status" not in asked(page), "nothing is ticked behind somebody's back"
+    assert "status" not in asked(page), "nothing is ticked automatically"
     assert by_status() == {"failed": 3}
 
 
@@ -114,7 +114,7 @@ def test_what_came_after_the_question_is_left_out_of_the_answer(client: Client, 
 
 
 @pytest.mark.parametrize("up_to", ["", "x", "-1", "9" * 40, "\u0663"])
-def test_a_bound_that_is_none_is_asked_for_anew(client: Client, make: Callable[..., Event], up_to: str) -> None:
+def test_an_invalid_bound_is_computed_again(client: Client, make: Callable[..., Event], up_to: str) -> None:
     make(failed=2)
     assert client.post(LIST, {"action": "retry", **ALL, "up_to": up_to}).status_code == 200
     assert by_status() == {"failed": 2}

@@ -105,7 +105,9 @@ def test_triggers_and_backends_are_deleted_by_a_filter_too(client: Client, trigg
     assert (list(Trigger.objects.all()), Subscription.objects.count(), Backend.objects.count()) == ([trigger], 0, 1)
 
 
-def test_who_may_not_delete_what_goes_along_deletes_nothing(client: Client, trigger: Trigger, root: User) -> None:
+def test_without_permission_to_delete_related_rows_nothing_is_deleted(
+    client: Client, trigger: Trigger, root: User
+) -> None:
     Event.objects.create(trigger=trigger, verb="post_save", payload="{}")
     deliver(Event.objects.get(), Backend.objects.get(), 2)
     data = asked(client.post(url(Event, "changelist"), ALL))

@@ -123,7 +123,7 @@ def form_of(subscription: Subscription, **more: Any) -> dict[str, Any]:
 def test_a_form_that_left_them_to_their_page_removes_none_when_they_fit_again(
     client: Client, subscription: Subscription, crowd: list[User]
 ) -> None:
-    """Between the form and its saving, somebody else removed most of them."""
+    """Between loading and saving the form, another user removed most of them."""
     subscription.users.set(crowd)
     SubscriptionAddress.objects.bulk_create(
         SubscriptionAddress(subscription=subscription, messenger="pager", address=str(number))

@@ -197,7 +197,7 @@ def test_addresses_of_another_subscription_stay(client: Client, subscription: Su
     assert other.addresses.exists()
 
 
-def test_who_may_look_only_changes_nothing(
+def test_the_view_permission_changes_nothing(
     client: Client, subscription: Subscription, crowd: list[User], users: str, addresses: str
 ) -> None:
     subscription.users.set(crowd[:2])
@@ -215,7 +215,7 @@ def test_who_may_look_only_changes_nothing(
     assert client.get(users).status_code == 403
 
 
-def test_who_may_not_see_users_knows_them_by_their_keys(
+def test_without_permission_to_see_users_they_are_shown_by_their_keys(
     client: Client, subscription: Subscription, crowd: list[User], users: str
 ) -> None:
     subscription.users.set(crowd[:3])

@@ -1,4 +1,4 @@
-"""Staff who may only look, and staff who may do only this."""
+"""Permissions in the admin: view only, and single models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.testapp.models import Movie
 
 @pytest.fixture
 def staff(db: None) -> Callable[..., Client]:
-    """A client of somebody who has just these permissions."""
+    """A client of a user with exactly these permissions."""
 
     def make(*codenames: str) -> Client:
         user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
@@ -52,7 +52,7 @@ MODELS = [Trigger, Backend, Subscription, Event, Delivery, MessengerState, Profi
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_who_may_look_sees_and_changes_nothing(
+def test_with_view_permissions_everything_is_seen_and_nothing_changed(
     staff: Callable[..., Client], rows: dict[type[Any], Any], model: type[Any]
 ) -> None:
     client = staff(f"view_{model._meta.model_name}")
@@ -70,7 +70,7 @@ def test_who_may_look_sees_and_changes_nothing(
     assert model is not MessengerState or row.paused_until is not None
 
 
-def test_who_may_look_at_a_subscription_sees_its_addresses(
+def test_the_view_permission_of_a_subscription_shows_its_addresses(
     staff: Callable[..., Client], rows: dict[type[Any], Any]
 ) -> None:
     page = staff("view_subscription").get(url(Subscription, "change", rows[Subscription].pk))
@@ -78,7 +78,7 @@ def test_who_may_look_at_a_subscription_sees_its_addresses(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_who_may_nothing_sees_nothing(
+def test_without_permissions_nothing_is_seen(
     staff: Callable[..., Client], rows: dict[type[Any], Any], model: type[Any]
 ) -> None:
     client = staff()
@@ -86,7 +86,9 @@ def test_who_may_nothing_sees_nothing(
     assert client.get(url(model, "change", rows[model].pk)).status_code == 403
 
 
-def test_who_may_change_subscriptions_only_can_do_so(staff: Callable[..., Client], rows: dict[type[Any], Any]) -> None:
+def test_the_change_permission_of_subscriptions_is_enough_for_them(
+    staff: Callable[..., Client], rows: dict[type[Any], Any]
+) -> None:
     """Neither triggers nor users may be searched by them: one is a short list, the other are keys."""
     client = staff("change_subscription", "view_subscription")
     row = rows[Subscription]
@@ -106,7 +108,7 @@ def test_who_may_change_subscriptions_only_can_do_so(staff: Callable[..., Client
     assert [address.address for address in row.addresses.all()] == ["110", "112"]
 
 
-def test_who_may_change_messenger_states_can_end_a_pause_and_nothing_else(
+def test_the_change_permission_of_messenger_states_ends_a_pause_and_nothing_else(
     staff: Callable[..., Client], rows: dict[type[Any], Any]
 ) -> None:
     client = staff("change_messengerstate", "view_messengerstate")

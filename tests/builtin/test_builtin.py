@@ -39,7 +39,7 @@ def users(db: None) -> SimpleNamespace:
     )
 
 
-def test_who_can_be_named_by_their_rights(users) -> None:
+def test_users_can_be_named_by_their_rights(users) -> None:
     assert keys("superusers") == [users.root.pk]
     assert keys("staff") == [users.root.pk, users.staff.pk]
     assert keys("everyone") == [users.root.pk, users.staff.pk, users.ann.pk]
@@ -142,7 +142,7 @@ def test_the_filter_leaves_out_inactive_users_and_no_others() -> None:
     assert InactiveUsersFilter().exclude(rows) == {2: "The user's account is not active."}
 
 
-def test_the_console_prints_who_what_and_the_text(capsys) -> None:
+def test_the_console_prints_receiver_subject_and_text(capsys) -> None:
     messages = [
         Message("Hello\nthere", subject="Hi", address="a@b.c", user=User(username="ann")),
         Message(html="<p>only html</p>", user=User(username="ann")),

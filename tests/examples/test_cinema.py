@@ -244,7 +244,7 @@ def test_a_stand_in_bears_many_messages_at_once_and_shows_each_in_one_piece() ->
 
 
 @pytest.mark.parametrize("name", ["bot_api", "sms"])
-def test_a_stand_in_ends_with_whoever_started_it_or_when_its_time_is_over(name: str) -> None:
+def test_a_stand_in_ends_with_its_parent_process_or_when_its_time_is_over(name: str) -> None:
     own = {"bot_api": ["--token", "1:a"], "sms": ["--account", "AC0", "--key", "k"]}[name]
     command = [sys.executable, "-m", f"stand_ins.{name}", *own]
     with subprocess.Popen(command, cwd=CINEMA, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as left:
@@ -275,7 +275,7 @@ def test_the_project_is_in_order(command: tuple[str, ...], tmp_path: Path) -> No
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_setting_up_twice_changes_nothing_and_tells_nobody(tmp_path: Path) -> None:
+def test_setting_up_twice_changes_nothing_and_sends_nothing(tmp_path: Path) -> None:
     script = (
         "import django; django.setup()\n"
         "from django.core.management import call_command\n"

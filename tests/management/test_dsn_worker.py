@@ -149,7 +149,7 @@ def test_several_processes_end_when_the_first_is_killed(subscribed, child_enviro
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 @pytest.mark.parametrize(("asked", "reloads"), [(["SIGHUP", "SIGTERM"], 0), (["SIGHUP"], 1)])
-def test_who_is_asked_to_end_while_it_reloads_ends(subscribed, monkeypatch, asked, reloads) -> None:
+def test_a_request_to_end_during_a_reload_ends_it(subscribed, monkeypatch, asked, reloads) -> None:
     reloaded: list[object] = []
     # Under nohup it is ignored, which is neither the default nor the worker's handler.
     before = signal.getsignal(signal.SIGHUP)

@@ -87,7 +87,7 @@ def test_what_was_abandoned_twice_goes_alone() -> None:
 
 
 @pytest.mark.django_db
-def test_keeping_a_claim_begins_its_lease_anew_only_while_it_is_ours(settings) -> None:
+def test_keeping_a_claim_renews_its_lease_only_while_it_is_ours(settings) -> None:
     settings.DSN = {"LEASE_SECONDS": 0.06}
     fill(2)
     ours = claim(due(), limit=2, status="sending")

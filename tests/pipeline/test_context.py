@@ -108,13 +108,13 @@ def test_muted_holds_for_its_own_thread_only(listened):
     assert Event.objects.filter(verb="post_save").count() == 1
 
 
-def test_what_a_message_causes_is_not_muted_by_who_sends_it(listened):
+def test_what_a_message_causes_is_not_muted_by_the_sending_code(listened):
     with muted(), context.working_on(0):
         listened.send(sender=None)
     assert Event.objects.get().depth == 1
 
 
-def test_who_hears_of_events_and_fires_signals_comes_to_an_end(released, caplog, settings):
+def test_a_receiver_of_events_that_fires_signals_comes_to_an_end(released, caplog, settings):
     settings.DSN = {"RUNNER": "worker", "MAX_DEPTH": 3}
 
     def again(**kwargs):

@@ -1,4 +1,4 @@
-"""A copied database sends nothing, until somebody says that it is meant."""
+"""A copied database sends nothing until it is adopted."""
 
 from __future__ import annotations
 

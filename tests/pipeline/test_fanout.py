@@ -1,4 +1,4 @@
-"""Fan-out: who gets a delivery."""
+"""Fan-out: the receivers that get a delivery."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_users_and_overlapping_groups_get_one_each(signals, subscribe, fire, peo
     assert {row.status for row in signals.deliveries} == {"sent"}
 
 
-def test_who_joins_a_group_later_gets_it(signals, subscribe, fire, people) -> None:
+def test_users_who_join_a_group_later_get_it(signals, subscribe, fire, people) -> None:
     group = Group.objects.create(name="one")
     subscribe(groups=[group])
     group.user_set.add(people[0])
@@ -96,7 +96,7 @@ def test_bare_addresses_by_messenger_and_by_account(signals, subscribe, fire, se
     assert len({message.id for message in signals.sent}) == 3
 
 
-def test_nobody_is_no_error(signals, subscribe, fire) -> None:
+def test_no_receiver_is_no_error(signals, subscribe, fire) -> None:
     subscribe()
     fire()
     progress = signals.run()
@@ -210,7 +210,7 @@ def test_a_resolver_that_raises_is_tried_again_until_its_attempts_are_used_up(
     assert (event.status, event.attempts, event.not_before) == ("failed", 8, None)
 
 
-def test_killed_in_the_middle_it_resumes_with_nobody_twice_and_nobody_missing(
+def test_killed_in_the_middle_it_resumes_with_no_receiver_twice_and_none_missing(
     signals, subscribe, fire, people, monkeypatch
 ) -> None:
     monkeypatch.setattr(receivers, "CHUNK", 2)
@@ -292,7 +292,7 @@ def test_a_long_fan_out_keeps_its_lease(signals, subscribe, fire, people, settin
     assert Event.objects.get().status == "expanded"
 
 
-def test_who_is_told_to_stop_gives_back_what_was_not_begun(signals, subscribe, fire, people) -> None:
+def test_a_stop_releases_events_that_were_not_begun(signals, subscribe, fire, people) -> None:
     subscribe(users=people[:1])
     for _ in range(3):
         fire()
@@ -306,9 +306,7 @@ def test_who_is_told_to_stop_gives_back_what_was_not_begun(signals, subscribe, f
     assert Delivery.objects.count() == 3
 
 
-def test_who_is_told_to_stop_in_the_middle_of_an_event_gives_it_back_and_it_goes_on(
-    signals, subscribe, fire, people
-) -> None:
+def test_a_stop_in_the_middle_of_an_event_releases_it_and_it_goes_on(signals, subscribe, fire, people) -> None:
     subscribe(users=people[:1], resolver="everyone")
     fire()
     assert expander.expand_due(outbox(), Delivery.objects.exists) == 0
@@ -410,7 +408,7 @@ def test_a_large_group_is_expanded_page_by_page_and_the_first_page_is_the_smalle
     assert Event.objects.get().found == 12
 
 
-def test_who_is_killed_again_and_again_but_comes_further_each_time_is_not_given_up(
+def test_a_fan_out_that_is_killed_repeatedly_but_makes_progress_is_not_given_up(
     signals, subscribe, fire, settings, monkeypatch
 ) -> None:
     settings.DSN = {"RUNNER": "worker", "MAX_ATTEMPTS": 2}

@@ -1,4 +1,4 @@
-"""What waits for somebody to install or mend something shows where operators look."""
+"""Deliveries on hold, as operators see them."""
 
 from __future__ import annotations
 

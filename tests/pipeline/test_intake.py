@@ -1,4 +1,4 @@
-"""Recording: one INSERT in the caller's transaction, and harm to nobody."""
+"""Recording: one INSERT in the caller's transaction, without harm to it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class TestTheRecord:
             assert Event.objects.count() == 1
         assert Event.objects.count() == 0
 
-    def test_it_tells_of_itself_and_survives_who_listens(self, listen):
+    def test_event_recorded_is_sent_and_survives_failing_receivers(self, listen):
         listen("post_save", action_object=Country)
         heard = []
 
@@ -123,7 +123,7 @@ class TestTheRecord:
             event_recorded.disconnect(hear)
         assert [event.pk for event in heard] == [Event.objects.get().pk]
 
-    def test_a_failing_query_of_who_listens_takes_no_event_along(self, listen):
+    def test_a_failing_query_of_a_receiver_loses_no_event(self, listen):
         listen("post_save", action_object=Country)
 
         def fail(**kwargs):
@@ -139,7 +139,7 @@ class TestTheRecord:
         assert Country.objects.count() == Event.objects.count() == 2
 
     @pytest.mark.parametrize("statement", ["SELECT nothing FROM nowhere", "INSERT INTO nowhere VALUES (1)"])
-    def test_a_failing_statement_of_who_listens_takes_no_event_along(self, listen, statement):
+    def test_a_failing_statement_of_a_receiver_loses_no_event(self, listen, statement):
         listen("post_save", action_object=Country)
         heard = []
 
@@ -289,7 +289,7 @@ class TestTrouble:
         assert "its event is not recorded" in caplog.text
 
     @pytest.mark.parametrize("name", ["a\0b \ud800", "x" * 10_000_000], ids=["nul and surrogate", "oversized"])
-    def test_what_no_column_would_take_fails_nobody(self, listen, released, name, caplog, monkeypatch):
+    def test_values_that_no_column_would_take_fail_no_event(self, listen, released, name, caplog, monkeypatch):
         monkeypatch.setattr("dsn_core.intake.record._said", set())
         listen("released")
         with transaction.atomic():
@@ -629,7 +629,7 @@ class TestLoops:
         assert Delivery.objects.filter(status=Delivery.Status.SENT).count() == 3
         assert "messages cause one another in a loop" in caplog.text
 
-    def test_who_hears_of_deliveries_and_fires_the_signal_again_comes_to_an_end(
+    def test_a_receiver_of_deliveries_that_fires_the_signal_again_comes_to_an_end(
         self, dsn, released, settings, caplog, people
     ):
         dsn.add(PlainTemplate)

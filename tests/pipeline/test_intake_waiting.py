@@ -306,7 +306,7 @@ class TestOutsideOfATransaction:
         assert Event.objects.first().occurrence is not None
         assert occurrence in Event.objects.values_list("occurrence", flat=True)
 
-    def test_while_others_wait_nobody_waits_in_place(self, released, database, name, monkeypatch):
+    def test_while_others_wait_no_event_waits_in_place(self, released, database, name, monkeypatch):
         monkeypatch.setattr(waiting, "PATIENCE", 0.0)
         monkeypatch.setattr(backlogs, "FIRST_PAUSE", 30.0)
         monkeypatch.setattr(backlogs, "LAST_PAUSE", 30.0)
@@ -422,7 +422,7 @@ class TestTheThread:
         assert backlog.wait(30)
         assert (names(), [item[0] for item in told]) == ([0, 2], [[1]])
 
-    def test_who_hears_of_what_is_dropped_may_raise(self, released, database):
+    def test_a_receiver_of_events_dropped_may_raise(self, released, database):
         def fail(**kwargs):
             raise ZeroDivisionError
 
@@ -588,7 +588,7 @@ class TestLimits:
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="a file has one writer: no two conflict")
-def test_a_conflict_of_a_listener_costs_no_event_where_nobody_runs_it_again(released):
+def test_a_conflict_of_a_receiver_costs_no_event_where_the_transaction_is_not_run_again(released):
     def fail(**kwargs):
         raise error_of("deadlock")
 

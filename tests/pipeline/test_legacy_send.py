@@ -154,7 +154,9 @@ def test_dynamic_users_of_a_call_that_raised_are_unknown(signals, recorder, subs
     assert len(recorder.calls) == 1, "it would choose, and reach, them again"
 
 
-def test_a_call_that_reached_nobody_before_it_raised_is_made_again(signals, recorder, subscribe, fire, people) -> None:
+def test_a_call_that_rendered_for_no_user_before_it_raised_is_made_again(
+    signals, recorder, subscribe, fire, people
+) -> None:
     def choose(users: Any) -> Any:
         if len(recorder.calls) == 1:
             raise ConnectionError("gone")
@@ -278,7 +280,7 @@ def test_bare_addresses_are_skipped_and_the_call_is_made(signals, recorder, subs
     assert rows()[0].last_error == "recorder chooses among users; it takes no bare address."
 
 
-def test_rendering_for_nobody_counts_for_the_call(signals, recorder, subscribe, fire) -> None:
+def test_rendering_for_no_user_counts_for_the_call(signals, recorder, subscribe, fire) -> None:
     recorder.chosen = staticmethod(lambda users: [None])
     subscribe(backends=BACKENDS)
     fire()
@@ -298,7 +300,9 @@ def test_when_all_its_users_are_excluded_the_call_is_made_all_the_same(
     assert summary() == [("ann", "skipped"), (None, "skipped"), ("bob", "sent"), ("cyd", "sent")]
 
 
-def test_a_call_that_reached_somebody_is_not_made_again_for_nobody(signals, recorder, subscribe, fire, people) -> None:
+def test_a_call_that_rendered_for_a_user_is_not_made_again_without_users(
+    signals, recorder, subscribe, fire, people
+) -> None:
     def after(rendered: list[Message]) -> None:
         raise ConnectionError("gone")
 
@@ -325,7 +329,7 @@ def test_an_event_that_is_still_expanded_waits(signals, recorder, subscribe, fir
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_comes_while_a_call_is_taken_takes_none_of_its_users(signals, recorder, subscribe, fire, people) -> None:
+def test_a_second_worker_takes_none_of_the_users_of_a_claimed_call(signals, recorder, subscribe, fire, people) -> None:
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip("the second one waits until the first has taken all")
     subscribe(users=people, backends=BACKENDS)

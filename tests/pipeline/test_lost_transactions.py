@@ -192,7 +192,7 @@ class TestATerminatedBackend:
         assert backlog.wait(30)
         assert recorded() == (1, 1)
 
-    def test_to_those_who_ask_for_errors_it_is_handed_back(self, released, dsn):
+    def test_send_robust_returns_the_error(self, released, dsn):
         number = backend_number()
 
         def die():

@@ -182,7 +182,7 @@ def test_its_own_addresses_are_compared_where_it_has_any(seed, signals, subscrib
 
 
 @pytest.mark.parametrize("users", [[], [1]], ids=["nobody given", "nobody listed"])
-def test_it_is_not_called_when_nobody_is_listed(users, seed, signals, subscribe, fire, people, settings) -> None:
+def test_it_is_not_called_when_no_user_is_listed(users, seed, signals, subscribe, fire, people, settings) -> None:
     only(settings, "ann@*")
     seed.chosen = staticmethod(lambda: people[:1])
     subscribe(users=[people[number] for number in users], backends=SEED)
@@ -197,7 +197,7 @@ def test_it_is_not_called_when_nobody_is_listed(users, seed, signals, subscribe,
 
 @pytest.mark.parametrize("forgiving", [False, True])
 @pytest.mark.parametrize("other", ["bob", "nobody"])
-def test_whom_it_chooses_itself_gets_nothing(
+def test_users_that_it_chooses_itself_get_nothing(
     other, forgiving, seed, signals, subscribe, fire, people, settings
 ) -> None:
     only(settings, "ann@*", "cyd@*")
@@ -215,7 +215,7 @@ def test_whom_it_chooses_itself_gets_nothing(
     assert found.get("bob") == (("skipped", UNLISTED) if other == "bob" else None)
 
 
-def test_whom_it_chooses_itself_and_is_listed_is_sent_to(seed, signals, subscribe, fire, people, settings) -> None:
+def test_listed_users_that_it_chooses_itself_are_sent_to(seed, signals, subscribe, fire, people, settings) -> None:
     only(settings, "ann@*", "cyd@*")
     seed.chosen = staticmethod(lambda: [people[0], people[2]])
     subscribe(users=people[:1], backends=SEED)

@@ -81,7 +81,7 @@ def row_of(name: str) -> Delivery:
     return Delivery.objects.get(user_id=User.objects.get(username=name).pk)
 
 
-def test_the_message_that_caused_it_goes_behind_the_others_who_keep_no_trace_of_it(touchy, send, wait) -> None:
+def test_the_message_that_caused_it_goes_behind_the_others_which_are_not_changed(touchy, send, wait) -> None:
     touchy.at = {"bad"}
     send("bad", "one", "two", "three")
     assert touchy.asked == ["bad"]
@@ -121,7 +121,7 @@ def test_what_another_claim_sent_counts(touchy, send, wait, signals) -> None:
     assert (touchy.asked, row_of("bad").attempts) == (["bad", "one", "bad"], 1)
 
 
-def test_where_nothing_was_sent_in_between_it_is_the_account_and_nobodys_attempt(touchy, send, wait) -> None:
+def test_where_nothing_was_sent_in_between_no_attempt_is_counted(touchy, send, wait) -> None:
     names = ["ann", "bob", "cyd"]
     touchy.at = set(names)
     send(*names)
@@ -143,7 +143,7 @@ def test_an_attempt_that_counts_backs_off_beyond_the_pause(touchy, send, wait) -
     assert (row_of("bad").not_before - now).total_seconds() > 1_700
 
 
-def test_one_of_a_higher_priority_starves_nobody(touchy, send, wait) -> None:
+def test_one_of_a_higher_priority_starves_no_other(touchy, send, wait) -> None:
     touchy.at = {"bad"}
     send("bad", priority=Priority.HIGH)
     send("one", "two")

@@ -169,7 +169,7 @@ def test_a_report_finds_its_delivery_by_the_providers_id(phone, dsn):
 
 
 @pytest.mark.parametrize("message_id", ["", "x", "1.2", "0" * 32 + ".1", "é.\N{DIGIT ONE}", f"{'0' * 32}.{'9' * 30}"])
-def test_a_forged_message_id_is_nobodys(phone, dsn, message_id):
+def test_a_forged_message_id_finds_no_delivery(phone, dsn, message_id):
     sent_to("+1", dsn)
     if message_id:
         assert record_report("delivered", messenger="phone", message_id=message_id) is False
@@ -191,7 +191,7 @@ def test_a_report_speaks_only_of_its_own_messenger(phone, dsn, caplog, state):
 
 
 @pytest.mark.parametrize("provider_id", ["a\0b", "\ud800", "x" * 70_000])
-def test_a_provider_id_that_no_database_holds_is_nobodys(phone, dsn, provider_id):
+def test_a_provider_id_that_no_database_holds_finds_no_delivery(phone, dsn, provider_id):
     sent_to("+1", dsn)
     assert record_report("delivered", messenger="phone", provider_id=provider_id) is False
 
@@ -206,7 +206,7 @@ def test_a_refused_address_is_told_to_the_project(phone, dsn, monkeypatch, hear)
     assert heard["delivery"].pk == delivery.pk
 
 
-def test_later_uses_up_no_attempt_and_holds_nobody_else_up(phone, dsn, monkeypatch):
+def test_later_uses_up_no_attempt_and_delays_no_other(phone, dsn, monkeypatch):
     monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.later(7, "slow chat", message=message))
     delivery = sent_to("+1", dsn)
     assert (delivery.status, delivery.attempts, delivery.last_error) == ("retry", 0, "slow chat")

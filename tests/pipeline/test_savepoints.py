@@ -115,7 +115,7 @@ class TestGuarded:
             Country.objects.create(code="ch")
         assert codes() == ["ch", "de"]
 
-    def test_who_asks_for_a_rollback_before_any_query_has_none(self):
+    def test_a_rollback_that_is_requested_before_any_query_does_nothing(self):
         with transaction.atomic():
             Country.objects.create(code="de")
             with guarded(), contextlib.suppress(ZeroDivisionError), transaction.atomic(savepoint=False):

@@ -138,7 +138,7 @@ def test_what_is_left_unanswered_is_tried_again(answer, signals, scripted, fire)
     assert {row.last_error for row in rows()} == {"The messenger gave no answer about this message."}
 
 
-def test_one_forgotten_answer_shifts_nobody_elses(signals, scripted, fire) -> None:
+def test_one_forgotten_receipt_shifts_no_other(signals, scripted, fire) -> None:
     scripted.script = staticmethod(
         lambda messages: [Receipt.sent("1", message=messages[0]), Receipt.sent("3", message=messages[2])]
     )
@@ -400,7 +400,7 @@ def test_a_batch_is_kept_while_its_messages_are_rendered(signals, subscribe, fir
     assert [(row.status, row.attempts) for row in rows()] == [("sent", 1)] * 3
 
 
-def test_messages_carry_who_what_and_a_stable_id(signals, scripted, fire, people) -> None:
+def test_messages_carry_receiver_content_and_a_stable_id(signals, scripted, fire, people) -> None:
     scripted.script = staticmethod(lambda messages: [Receipt.retry() for _ in messages])
     fire(value="x")
     signals.run()
@@ -517,7 +517,7 @@ def test_filters_exclude_with_their_reason(signals, subscribe, fire, people) -> 
 
 
 @pytest.mark.parametrize("trouble", [lambda: 1 / 0, lambda: None, lambda: 7])
-def test_a_filter_that_fails_lets_nobody_through(trouble, signals, subscribe, fire, people) -> None:
+def test_a_filter_that_fails_lets_no_message_through(trouble, signals, subscribe, fire, people) -> None:
     signals.add(type("Bad", (BaseReceiverFilter,), {"exclude": lambda self, deliveries: trouble()}))
     subscribe(users=people)
     fire()
@@ -532,7 +532,9 @@ class Phone(MemoryMessenger):
     address_path = "profile.phone"
 
 
-def test_addresses_come_from_a_path_and_who_has_none_is_skipped(signals, subscribe, fire, people, settings) -> None:
+def test_addresses_come_from_a_path_and_users_without_one_are_skipped(
+    signals, subscribe, fire, people, settings
+) -> None:
     signals.add(Phone)
     Profile.objects.create(user=people[0], phone="+1", language="de")
     Profile.objects.create(user=people[1], phone="")
@@ -558,7 +560,7 @@ def test_addresses_come_from_a_path_and_who_has_none_is_skipped(signals, subscri
     assert "'no.such.path' cannot be followed" in rows()[-1].last_error
 
 
-def test_a_user_without_the_key_that_a_path_names_fails_nobody_else(
+def test_a_user_without_the_key_that_a_path_names_fails_no_other(
     signals, subscribe, fire, people, settings, monkeypatch
 ) -> None:
     preferences = {"ann": {"phone": "+1", "language": "de"}, "bob": {}, "cyd": {"phone": "+3"}}

@@ -82,7 +82,7 @@ def test_a_row_that_was_taken_away_comes_back(db, monkeypatch) -> None:
     assert WorkerHeartbeat.objects.count() == 1
 
 
-def test_who_begins_in_its_place_replaces_it_and_what_is_gone_for_long_is_forgotten(db) -> None:
+def test_a_new_process_replaces_its_row_and_old_rows_are_deleted(db) -> None:
     WorkerHeartbeat.objects.create(host="long gone", process=1, seen_at=DatabaseNow() - timedelta(hours=2))
     WorkerHeartbeat.objects.create(host="gone", process=1, seen_at=DatabaseNow() - timedelta(minutes=50))
     Heartbeat("default").beat()
@@ -90,7 +90,7 @@ def test_who_begins_in_its_place_replaces_it_and_what_is_gone_for_long_is_forgot
     assert set(WorkerHeartbeat.objects.values_list("host", flat=True)) == {"gone", heartbeat.socket.gethostname()}
 
 
-def test_its_trouble_is_nobody_elses(db, monkeypatch) -> None:
+def test_its_errors_affect_nothing_else(db, monkeypatch) -> None:
     monkeypatch.setattr(WorkerHeartbeat._meta, "db_table", "not_there")
     Heartbeat("default").beat()
     assert User.objects.count() == 0
@@ -105,7 +105,7 @@ def test_workers_of_other_queues_beat_too(signals, step: Any) -> None:
 # Nobody is there
 
 
-def test_an_event_that_nobody_takes(signals, subscribe) -> None:
+def test_an_event_that_no_worker_takes(signals, subscribe) -> None:
     subscribe()
     emit("happened")
     assert standstill.find("default") is None, "it was due a moment ago"
@@ -132,7 +132,7 @@ def test_looking_costs_one_query_while_a_worker_is_there(db, django_assert_num_q
         standstill.find("default")
 
 
-def test_a_delivery_that_nobody_takes_and_what_rests_on_purpose(signals, subscribe) -> None:
+def test_a_delivery_that_no_worker_takes_and_what_waits_on_purpose(signals, subscribe) -> None:
     subscribe()
     emit("happened")
     dsn_core.expand_due()

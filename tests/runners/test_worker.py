@@ -304,7 +304,7 @@ def is_touched(path: Path, seconds: float = 0.6) -> bool:
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no locks of rows")
-def test_the_health_file_grows_old_while_due_deliveries_are_taken_by_nobody(
+def test_the_health_file_grows_old_while_no_worker_takes_due_deliveries(
     subscribe, people, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.1)
