@@ -9,8 +9,8 @@ import pytest
 
 from dsn_core import emit
 from dsn_core.models import Delivery, Trigger
-from faults.conftest import wait_for
 from faults.stage.provider import Provider
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import types
@@ -191,11 +190,3 @@ def callbacks(settings: Any) -> Any:
     urls.urlpatterns = [path("sms/", include("dsn_sms.urls"))]  # type: ignore[attr-defined]
     settings.ROOT_URLCONF = urls
     return urls
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
