@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ sys.path.insert(0, os.fspath(ROOT))
 from tests import services  # noqa: E402 - the checkout is not installed here
 
 #: Seconds until a service must answer.
-PATIENCE = 90
+PATIENCE = 180
 
 
 @dataclass(frozen=True)
@@ -129,34 +129,36 @@ SERVERS = (
 
 
 def start_missing(folder: Path, stack: contextlib.ExitStack) -> str:
-    """Start each service that does not answer; return which could not be started."""
-    return ", ".join(server.name for server in SERVERS if not _answers_or_starts(server, folder, stack))
+    """Start the services that do not answer, side by side; return which could not be started."""
+    missing = [server for server in SERVERS if services.absence(server.name)]
+    started = {server.name: _start(server, folder, stack) for server in missing}
+    return ", ".join(server.name for server in SERVERS if not _answers(server.name, started, folder))
 
 
-def _answers_or_starts(server: Server, folder: Path, stack: contextlib.ExitStack) -> bool:
-    services.absence.cache_clear()
-    if not services.absence(server.name):
-        print(f"{server.name} answers", flush=True)
-        return True
+def _start(server: Server, folder: Path, stack: contextlib.ExitStack) -> subprocess.Popen[bytes] | None:
     try:
         process = server.start(folder)
-        stack.callback(end, process)
-        _wait_until(lambda: not services.absence(server.name) or process.poll() is not None)
-        if reason := services.absence(server.name):
-            raise RuntimeError(reason)
     except (OSError, LookupError, RuntimeError, subprocess.TimeoutExpired) as error:
-        log = folder / f"{server.name}.log"
-        print(f"{server.name} could not be started: {error}\n{log.read_text()[-3_000:] if log.exists() else ''}")
-        return False
-    print(f"{server.name}: started one on a free port", flush=True)
-    return True
+        print(f"{server.name} could not be started: {error}", flush=True)
+        return None
+    stack.callback(end, process)
+    return process
 
 
-def _wait_until(holds: Callable[[], bool]) -> None:
+def _answers(name: str, started: Mapping[str, subprocess.Popen[bytes] | None], folder: Path) -> bool:
+    """Whether the service answers, now or when the one that was ``started`` is ready. Says so."""
+    process = started.get(name)
     end = time.monotonic() + PATIENCE
-    while not holds() and time.monotonic() < end:
+    services.absence.cache_clear()
+    while (reason := services.absence(name)) and process and process.poll() is None and time.monotonic() < end:
         time.sleep(0.2)
         services.absence.cache_clear()
+    if reason:
+        log = folder / f"{name}.log"
+        print(f"{name} does not answer: {reason}\n{log.read_text()[-3_000:] if log.exists() else ''}", flush=True)
+    else:
+        print(f"{name} answers" + (" (started on a free port)" if name in started else ""), flush=True)
+    return not reason
 
 
 def free_port() -> int:
