@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 SETTINGS = """
 from tests.processes.settings import *
 from tests.settings import DATABASES
+# Projects have Django's own flush.
+INSTALLED_APPS.remove("tests.flushing")
 DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0, "STRICT": True}
 # Their rows are made anew after a flush, and would then be there twice.
 TEST_NON_SERIALIZED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]

@@ -151,7 +151,8 @@ def test_a_resolver_that_hangs_holds_up_no_messenger(subscribe, signals, people,
     with watching():
         # Given up, expanded again when its lease ended, and sent.
         wait_for(lambda: statuses("memory") == ["sent"] * 3)
-    assert Event.objects.get().attempts == 2
+    # Not by the event's attempts: they begin again as soon as receivers are found.
+    assert len(Hangs.calls) >= 2
 
 
 def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatch):
