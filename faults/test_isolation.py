@@ -167,7 +167,7 @@ def test_15_one_plugin_of_five_breaks(environment, tmp_path, figure):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     broken, committed, *rows = done.stdout.splitlines()

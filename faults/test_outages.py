@@ -156,7 +156,7 @@ class Server:
     def _run(self, program: str, *arguments: str) -> None:
         command = [os.fspath(self._bin / program), "-D", os.fspath(self._data), *arguments]
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/")
+        subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, timeout=300, cwd="/")
 
     def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -k {self._data} -c fsync=off"
@@ -209,7 +209,7 @@ def test_07_the_database_is_restarted_under_load(full, server, environment, work
     def run(code: str) -> str:
         command = [sys.executable, "-c", code]
         return subprocess.run(
-            command, env=environment | elsewhere, check=True, capture_output=True, text=True, timeout=120
+            command, env=environment | elsewhere, check=True, capture_output=True, text=True, timeout=300
         ).stdout.strip()
 
     run(PREPARE.replace("{number}", str(number)))

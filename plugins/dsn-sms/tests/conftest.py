@@ -58,13 +58,13 @@ class ProviderProcess:
         self.url = f"{scheme}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=120)
 
     def _ask(self, path: str, said: Any = None) -> Any:
         data = None if said is None else json.dumps(said).encode()
         # Loopback, and not past any proxy of the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}{path}", data, timeout=10) as answer:
+        with opener.open(f"{self.url}{path}", data, timeout=120) as answer:
             return json.load(answer)
 
     def reset(self) -> None:

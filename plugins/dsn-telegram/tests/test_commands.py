@@ -108,7 +108,7 @@ def running(process: subprocess.Popen[str]) -> Any:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 @pytest.mark.django_db(transaction=True)
