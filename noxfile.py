@@ -117,15 +117,15 @@ def lowest(session: nox.Session) -> None:
     run_suite(session, "sqlite")
 
 
-@nox.session(python=NEWEST_PYTHON)
+@nox.session(python=NEWEST_PYTHON, requires=["build"])
 @nox.parametrize("plugin", [folder.name for folder in PLUGINS])
 def plugins(session: nox.Session, plugin: str) -> None:
-    """One plugin's tests, but for the slow ones, against the built wheels of the core and the plugin."""
+    """One plugin's tests, but for the slow ones, against the wheels of the core and the plugin that `build` made."""
     place = Path(session.create_tmp()).resolve()
     shutil.rmtree(place, ignore_errors=True)
     session.install(*groups("test"))
     install_driver(session)
-    wheels = [build(session, folder, place / "dist") for folder in (ROOT, ROOT / "plugins" / plugin)]
+    wheels = [wheel_of(folder) for folder in (ROOT, ROOT / "plugins" / plugin)]
     session.install("--reinstall" if session.venv_backend == "uv" else "--force-reinstall", *map(os.fspath, wheels))
     # The tests go to a folder that has no source of any package, so that only the wheels can be imported.
     for name in ("tests", f"plugins/{plugin}/tests"):
@@ -197,24 +197,25 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-@nox.session(name="build", python=NEWEST_PYTHON)
-def build_all(session: nox.Session) -> None:
+@nox.session(python=NEWEST_PYTHON)
+def build(session: nox.Session) -> None:
     """Sdist and wheel of every distribution, into dist/; then whether the wheels are complete."""
     session.install(*groups("build"))
     shutil.rmtree(DIST, ignore_errors=True)
     for folder in DISTRIBUTIONS:
-        wheel = build(session, folder, DIST)
+        # Without isolation: the session has the group "build", which is what the build systems require.
+        command = ("python", "-m", "build", "--no-isolation", "--outdir", os.fspath(DIST), os.fspath(folder))
+        session.run(*command, silent=True)
+        wheel = wheel_of(folder)
         if missing := missing_in(wheel, folder):
             session.error(f"{wheel.name} lacks {', '.join(missing)}")
         session.log(f"{wheel.name} is complete")
 
 
-def build(session: nox.Session, folder: Path, into: Path) -> Path:
-    """Build the sdist of a distribution, and from that its wheel, which is returned."""
-    # Without isolation: the session has the group "build", which is what the build systems require.
-    session.run("python", "-m", "build", "--no-isolation", "--outdir", os.fspath(into), os.fspath(folder), silent=True)
+def wheel_of(folder: Path) -> Path:
+    """The wheel of a distribution that the session `build` made."""
     name = nox.project.load_toml(folder / "pyproject.toml")["project"]["name"].replace("-", "_")
-    (wheel,) = into.glob(f"{name}-*.whl")
+    (wheel,) = DIST.glob(f"{name}-*.whl")
     return wheel
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,11 +160,3 @@ def stage(transactional_db: None) -> Callable[..., None]:
             assert emit("staged") is not None
 
     return play
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait until ``what()`` is true."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)

@@ -9,8 +9,8 @@ import pytest
 
 from dsn_core import emit
 from dsn_core.models import Delivery, Trigger
-from faults.conftest import wait_for
 from faults.stage.provider import Provider
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -167,7 +167,7 @@ def test_15_one_plugin_of_five_breaks(environment, tmp_path, figure):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     broken, committed, *rows = done.stdout.splitlines()

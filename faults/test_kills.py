@@ -11,7 +11,7 @@ from django.db import connection
 
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.models.clock import DatabaseNow
-from faults.conftest import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,12 +34,12 @@ def test_01_kill_9_at_random_points(full, audience, stage, workers, provider, fi
     while killed < kills:
         before = len(provider)
         # After it has begun to work, or some time later.
-        wait_for(lambda before=before: len(provider) > before or not _open(), 60)
+        wait_for(lambda before=before: len(provider) > before or not _open())
         time.sleep(chance.uniform(0, 0.3))
         workers.kill(running.pop(0))
         killed += 1
         running.append(workers.start(**slow))
-    wait_for(lambda: not _open(), 600)
+    wait_for(lambda: not _open(), seconds=600)
     for process in running:
         # One that was started a moment ago may not hear the signal yet; it has nothing to finish.
         assert workers.stop(process) in (0, -signal.SIGTERM)

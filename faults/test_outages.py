@@ -19,7 +19,7 @@ from django.db import connection
 from dsn_core.models import Delivery
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.queue.waits import FIRST_RETRY
-from faults.conftest import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +30,7 @@ def test_09_a_pause_of_all_workers(seconds, audience, stage, workers, provider, 
     (tmp_path / "script").write_text(f"pause {seconds}")
     stage("scripted")
     running = [workers.start(), workers.start()]
-    wait_for(lambda: Delivery.objects.filter(status="sent").count() == 4, 60)
+    wait_for(lambda: Delivery.objects.filter(status="sent").count() == 4)
     assert {workers.stop(process) for process in running} == {0}
     times = [item.at for item in provider.taken()]
     gap = max(later - earlier for earlier, later in itertools.pairwise(times))
@@ -156,7 +156,7 @@ class Server:
     def _run(self, program: str, *arguments: str) -> None:
         command = [os.fspath(self._bin / program), "-D", os.fspath(self._data), *arguments]
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/")
+        subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, timeout=300, cwd="/")
 
     def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -k {self._data} -c fsync=off"
@@ -209,7 +209,7 @@ def test_07_the_database_is_restarted_under_load(full, server, environment, work
     def run(code: str) -> str:
         command = [sys.executable, "-c", code]
         return subprocess.run(
-            command, env=environment | elsewhere, check=True, capture_output=True, text=True, timeout=120
+            command, env=environment | elsewhere, check=True, capture_output=True, text=True, timeout=300
         ).stdout.strip()
 
     run(PREPARE.replace("{number}", str(number)))
@@ -220,7 +220,7 @@ def test_07_the_database_is_restarted_under_load(full, server, environment, work
         server.stop("immediate" if restart % 2 else "fast")
         time.sleep(0.5)
         server.start()
-    wait_for(lambda: run(COUNT) == f"{{'sent': {number}}}", 300)
+    wait_for(lambda: run(COUNT) == f"{{'sent': {number}}}", seconds=300)
     assert {workers.stop(process) for process in running} == {0}, workers.log
     counts = provider.counts()
     doubled = sum(counts.values()) - len(counts)

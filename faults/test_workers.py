@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dsn_core.models import Delivery
-from faults.conftest import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,7 +27,7 @@ def test_05_four_workers_and_no_faults(full, audience, stage, workers, provider,
     # All stand ready before there is anything to do.
     wait_for(lambda: workers.log.count("Watching for work") == 4)
     stage("file")
-    wait_for(lambda: Delivery.objects.filter(status="sent").count() == number, 600)
+    wait_for(lambda: Delivery.objects.filter(status="sent").count() == number, seconds=600)
     for process in running:
         assert workers.stop(process) == 0
     taken = provider.taken()

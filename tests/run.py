@@ -53,44 +53,45 @@ def main(arguments: Sequence[str]) -> int:
     if chosen and chosen not in DATABASES:
         print(f"DSN_TEST_DATABASE is {chosen!r}; it can be {', '.join(DATABASES)}.", file=sys.stderr)
         return 2
-    outcomes = [run_on(database, arguments) for database in ([chosen] if chosen else DATABASES)]
+    with tempfile.TemporaryDirectory(prefix="dsn-tests-") as folder:
+        outcomes = [run_on(database, arguments, Path(folder)) for database in ([chosen] if chosen else DATABASES)]
     print_summary(outcomes)
     return int(any(outcome.failed for outcome in outcomes))
 
 
-def run_on(database: str, arguments: Sequence[str]) -> Outcome:
-    """The suite on one database, in a pytest of its own."""
+def run_on(database: str, arguments: Sequence[str], folder: Path) -> Outcome:
+    """The suite on one database, in a pytest of its own. ``folder`` is for what the run leaves."""
     if database in services.SERVICES and services.absence(database):
         required = services.is_required()
         return Outcome(database, "FAILED: absent, and CI needs it" if required else "skipped: absent", failed=required)
     print(f"\n=== The suite on {database}, Python {sys.version.split()[0]} ===", flush=True)
-    with tempfile.TemporaryDirectory(prefix="dsn-tests-") as folder:
-        report = Path(folder, "report.xml")
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-n",
-            str(processes()),
-            # Who has nothing left takes from who has: some tests take a hundred times as long as others.
-            "--dist=worksteal",
-            f"--timeout={PATIENCE}",
-            f"--junitxml={report}",
-        ]
-        if database != "sqlite" and not arguments:
-            command += ["-m", "not slow or slow_everywhere"]
-        started = time.monotonic()
-        # Flushed above, and not captured: who waits wants to see the dots.
-        status = subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=os.environ | {"DSN_TEST_DATABASE": database}, check=False
-        ).returncode
-        return Outcome(
-            database,
-            {0: "passed", 1: "FAILED", 5: "FAILED: no test was run"}.get(status, f"FAILED: pytest ended with {status}"),
-            failed=status != 0,
-            counts=read_counts(report),
-            seconds=time.monotonic() - started,
-        )
+    report = folder / f"{database}.xml"
+    command = [
+        *(sys.executable, "-m", "pytest", f"--timeout={PATIENCE}", f"--junitxml={report}"),
+        # A process that has no tests left takes some from another: some tests take a hundred times as long as others.
+        *("-n", str(processes()), "--dist=worksteal"),
+    ]
+    if database != "sqlite" and not arguments:
+        command += ["-m", "not slow or slow_everywhere"]
+    started = time.monotonic()
+    # Flushed above, and not captured: the dots are to be seen while it runs.
+    status = subprocess.run([*command, *arguments], cwd=ROOT, env=environment(database, folder), check=False).returncode
+    return Outcome(
+        database,
+        {0: "passed", 1: "FAILED", 5: "FAILED: no test was run"}.get(status, f"FAILED: pytest ended with {status}"),
+        failed=status != 0,
+        counts=read_counts(report),
+        seconds=time.monotonic() - started,
+    )
+
+
+def environment(database: str, folder: Path) -> dict[str, str]:
+    """The environment of pytest, and of the processes that tests start."""
+    made = os.environ | {"DSN_TEST_DATABASE": database}
+    if sys.dont_write_bytecode:
+        # Hundreds of processes import Django: without bytecode each of them would compile it, for seconds.
+        made |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": os.fspath(folder / "bytecode")}
+    return made
 
 
 def processes() -> int:

@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "dsn_core",
+    "tests.flushing",
     "tests.testapp",
     "tests.shapes",
 ]

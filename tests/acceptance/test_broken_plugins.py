@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
-import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.plugins.fakes import Site, messenger_source
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -155,30 +155,28 @@ def test_every_command_works_and_says_what_is_broken(project: Project) -> None:
 
 def test_runserver_answers(project: Project) -> None:
     project.manage("migrate", "--verbosity", "0")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "django", "runserver", "--noreload", f"127.0.0.1:{port}"],
-        env=project.environment,
+        [sys.executable, "-m", "django", "runserver", "--noreload", "127.0.0.1:0"],
+        env=project.environment | {"PYTHONUNBUFFERED": "1"},
         cwd=project.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
-        end = time.monotonic() + 120
-        status = None
-        while status is None:
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < end
-            with contextlib.suppress(ConnectionError, urllib.error.URLError):
-                try:
-                    status = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).status
-                except urllib.error.HTTPError as error:
-                    status = error.code
-            time.sleep(0.1)
+        assert process.stdout is not None
+        said, url = "", None
+        # It says where it is as soon as it listens there.
+        while url is None and (line := process.stdout.readline()):
+            said += line
+            url = re.search(r"server at (http://127\.0\.0\.1:\d+/)", line)
+        assert url is not None, said
+        try:
+            status = urllib.request.urlopen(url[1], timeout=PATIENCE).status  # noqa: S310 - loopback
+        except urllib.error.HTTPError as error:
+            status = error.code
         # Django's own page for a project without addresses.
         assert status in (200, 404)
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)

@@ -74,7 +74,7 @@ def _run(code: str, folder: Path, environment: dict[str, str]) -> str:
         env=environment | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -139,7 +139,7 @@ def test_workers_of_both_versions_share_the_work(
     old("for number in range(30): Movie.objects.create(name=f'old {number}')")
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(run, WORK) for run in (old, new)]:
-            done.result(120)
+            done.result(300)
     new(WORK)
     assert statuses() == ["sent"] * 60
     assert (book.lost(), book.doubled()) == (0, 0)

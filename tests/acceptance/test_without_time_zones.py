@@ -102,7 +102,7 @@ def test_the_whole_path(child_environment: dict[str, str], tmp_path: Path) -> No
         env=child_environment | {"DJANGO_SETTINGS_MODULE": "naive_settings", "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,11 +12,13 @@ from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 
 import dsn_core
-from dsn_core import exceptions, hookspecs, models, signals
+from dsn_core import Options, exceptions, hookspecs, models, signals
 from dsn_core.builtin import django_signals
+from dsn_core.builtin import plugin as builtin
+from dsn_core.conditions.operators import OPERATORS
 from dsn_core.conf import Settings
 from dsn_core.plugins.kinds import KINDS
-from tests.docs.literate import ROOT
+from tests.docs.literate import DISTRIBUTIONS, ROOT
 
 REFERENCE = ROOT / "docs/reference"
 
@@ -148,6 +150,33 @@ def test_status_is_explained(status: str) -> None:
     assert re.search(rf"^\| `{status}` \|", explained, re.MULTILINE)
     drawn = (ROOT / "docs/images/states.svg").read_text(encoding="utf-8")
     assert f">{status}</text>" in drawn
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operator_of_conditions_is_documented(name: str) -> None:
+    assert re.search(
+        rf"^\|.*`{name}`.* \|", (ROOT / "docs/howto/conditions.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("name", [cls.name for cls in builtin.dsn_runners()])
+def test_runner_that_comes_along_is_documented(name: str) -> None:
+    _, _, entry = read("settings.md").partition("`RUNNER`\n: ")
+    assert f"`{name}`" in entry.partition("\n\n")[0]
+
+
+def options_of_plugins(base: type[Options] = Options) -> set[tuple[str, str]]:
+    """Each option that our plugins add: the plugin's folder, and the option's name."""
+    found = set().union(*map(options_of_plugins, base.__subclasses__()))
+    package = base.__module__.partition(".")[0]
+    folders = [folder.name for folder in DISTRIBUTIONS[1:] if folder.name.replace("-", "_") == package]
+    return found | {(folder, name) for folder in folders for name in vars(base)["__annotations__"] if name.isupper()}
+
+
+@pytest.mark.parametrize(("plugin", "name"), sorted(options_of_plugins()))
+def test_option_of_a_plugin_is_documented(plugin: str, name: str) -> None:
+    readme = (ROOT / "plugins" / plugin / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\|.*`{name}`.* \|", readme, re.MULTILINE)
 
 
 def test_glossary_has_the_kinds_of_plugin_classes_and_is_sorted() -> None:

@@ -72,7 +72,7 @@ def chat_room() -> Iterator[tuple[str, list[dict[str, str]]]]:
             """Nothing: a test's output is no place for it."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Room) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/", posted
         server.shutdown()

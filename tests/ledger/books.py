@@ -7,9 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +77,6 @@ def all_done(deliveries: int) -> bool:
         not Event.objects.filter(not_before__isnull=False).exists()
         and Delivery.objects.filter(status="sent").count() == deliveries
     )
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60, *, says: Callable[[], object] = lambda: "") -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"it did not happen in {seconds} s {says()}"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

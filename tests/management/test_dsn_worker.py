@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from dsn_core.models import Delivery, Trigger
 from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 from tests.testapp.models import Movie
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -40,13 +40,6 @@ def subscribed(transactional_db: None) -> None:
     ann = User.objects.create_user("ann")
     trigger = Trigger.objects.define("post_save", action_object=Movie)
     trigger.subscribe(users=[ann], backends=[("console", "simple")])
-
-
-def wait_for(what: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -79,7 +72,7 @@ def test_watching_sends_what_comes_and_ends_in_good_order(number, subscribed, ch
         Movie.objects.create(name="Brazil")
         wait_for(lambda: Delivery.objects.filter(status="sent").exists())
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert "Action object: Brazil" in out
     assert "Done: 1 events, 1 deliveries." in out
@@ -96,7 +89,7 @@ def test_reloading_goes_on_under_the_same_process_id(subscribed, child_environme
         Movie.objects.create(name="Brazil")
         wait_for(lambda: Delivery.objects.filter(status="sent").exists())
         process.terminate()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert "Done: 1 events, 1 deliveries." in out
 
@@ -120,7 +113,7 @@ def test_one_of_several_processes_that_dies_is_replaced_and_all_end_together(sub
             Movie.objects.create(name="Brazil")
             wait_for(lambda: Delivery.objects.filter(status="sent").exists())
             process.terminate()
-            _out, err = process.communicate(timeout=20)
+            _out, err = process.communicate(timeout=PATIENCE)
         finally:
             # Should it have failed: who is orphaned goes on for ever.
             for pid in children_of(process):
@@ -140,7 +133,7 @@ def test_several_processes_end_when_the_first_is_killed(subscribed, child_enviro
         process.kill()
         try:
             # They write where it does: that comes to an end when the last of them has ended.
-            process.communicate(timeout=20)
+            process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             for pid in children:
                 os.kill(pid, signal.SIGKILL)
@@ -186,7 +179,7 @@ def test_watching_comes_back_after_its_connection_was_lost(subscribed, child_env
         Movie.objects.create(name="Alien")
         wait_for(lambda: Delivery.objects.filter(status="sent").count() == 2)
         process.terminate()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "Action object: Alien" in out
 
@@ -248,7 +241,7 @@ def test_once_says_what_to_do_while_the_tables_are_missing(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=PATIENCE,
     )
     assert done.returncode == 1
     assert "run 'manage.py migrate' first" in done.stderr

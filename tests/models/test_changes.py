@@ -23,7 +23,7 @@ from tests.testapp.models import Country, Movie
 
 USING = "default"
 #: Seconds for which a thread is waited for. One that waits for another's transaction takes longer.
-PATIENCE = 10
+PATIENCE = 60
 
 
 @pytest.fixture(autouse=True)

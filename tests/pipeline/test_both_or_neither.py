@@ -165,7 +165,7 @@ def test_a_process_that_is_killed_leaves_both_or_neither(subscribed, child_envir
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

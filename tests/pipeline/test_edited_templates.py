@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from dsn_core.exceptions import RenderingError
 from dsn_core.models import Delivery, Trigger
 from dsn_core.rendering.engines import install_engines
 from tests.testapp.models import Movie
+from tests.waiting import PATIENCE, wait_for
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -152,10 +153,10 @@ def test_a_worker_under_debug_sends_what_the_file_says_now(
     variables = child_environment | {"DJANGO_SETTINGS_MODULE": "edited_settings", "PYTHONPATH": path}
     with _working(variables) as said:
         Movie.objects.create(name="Brazil")
-        _wait_for(lambda: any("It says old." in line for line in said), said)
+        wait_for(lambda: any("It says old." in line for line in said), lambda: said)
         file.write_text("It says new.", encoding="utf-8")
         Movie.objects.create(name="Alien")
-        _wait_for(lambda: any("It says new." in line for line in said), said)
+        wait_for(lambda: any("It says new." in line for line in said), lambda: said)
     assert set(Delivery.objects.values_list("status", flat=True)) == {"sent"}
 
 
@@ -176,17 +177,10 @@ def _working(variables: dict[str, str]) -> Iterator[list[str]]:
     try:
         yield said
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, said
+        assert process.wait(PATIENCE) == 0, said
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        reader.join(30)
+        reader.join(PATIENCE)
         process.stdout.close()
-
-
-def _wait_for(happened: Callable[[], bool], said: list[str]) -> None:
-    end = time.monotonic() + 120
-    while not happened():
-        assert time.monotonic() < end, said
-        time.sleep(0.05)

@@ -28,6 +28,7 @@ from dsn_core.plugins.catalogue import catalogue
 from dsn_core.signals import event_recorded, events_dropped
 from tests.pipeline.refusing import CONFLICTS, PASSING, error_of
 from tests.testapp.models import Country, Movie
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
@@ -313,7 +314,7 @@ class TestOutsideOfATransaction:
         database.refuse(name)
         emit("released", name=0)
         # The thread makes its one attempt at any moment; after that, nobody asks the database.
-        wait_until(lambda: database.tries >= 2)
+        wait_for(lambda: database.tries >= 2)
         tries = database.tries
         for number in range(1, 4):
             emit("released", name=number)
@@ -330,15 +331,6 @@ class TestOutsideOfATransaction:
         assert emit("released", name=0) is None
         assert database.tries == 1
         assert "its event is not recorded" in caplog.text
-
-
-def wait_until(what, seconds=30):
-    import time
-
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def restored(caplog):

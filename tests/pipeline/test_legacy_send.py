@@ -218,12 +218,12 @@ def test_retry_makes_a_carriers_failed_call_again(signals, recorder, subscribe, 
 
 
 def test_a_call_is_kept_while_the_messenger_renders(signals, recorder, subscribe, fire, people, settings) -> None:
-    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 0.9}
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2.1}
     ends: list[Any] = []
     taken: list[Any] = []
 
     def after(rendered: list[Message]) -> None:
-        time.sleep(0.35)
+        time.sleep(0.75)
         ends.append(rows()[-1].not_before)
         if len(rendered) == len(people):
             taken.append(claim(Delivery.objects.all(), limit=10, status="sending"))

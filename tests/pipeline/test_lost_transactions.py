@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
@@ -20,6 +19,7 @@ from dsn_core.intake.backlog import backlog
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from tests.testapp.models import Country, Movie
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -93,13 +93,6 @@ def is_waiting_for_a_lock(number):
     return bool(row and row[0])
 
 
-def wait_until(what, seconds=30):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def lock_gaps():
     """Let this connection's locks keep new rows out, which Django's isolation level for MariaDB would not."""
     if connection.vendor == "mysql":
@@ -145,7 +138,7 @@ class TestATerminatedBackend:
                     # The gap after the last row, where every new one goes.
                     cursor.execute("SELECT id FROM dsn_core_event WHERE id > 0 FOR UPDATE")
                 holds.set()
-                wait_until(lambda: number and is_waiting_for_a_lock(number[0]))
+                wait_for(lambda: number and is_waiting_for_a_lock(number[0]))
                 end_backend(number[0])
 
         @transaction.atomic

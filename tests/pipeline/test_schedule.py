@@ -142,7 +142,7 @@ def test_idle_workers_make_no_messenger(signals, subscribe, people, monkeypatch)
     worker = Worker("default")
     thread = threading.Thread(target=lambda: (worker.watch(), connections.close_all()))
     thread.start()
-    time.sleep(2.5)
+    time.sleep(1)
     worker.stop()
     thread.join(30)
     assert made == []

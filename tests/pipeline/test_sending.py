@@ -360,13 +360,13 @@ def test_batches_have_the_messengers_size(signals, scripted, fire) -> None:
 
 
 def test_a_batch_is_kept_while_a_slow_messenger_answers_one_by_one(signals, scripted, fire, settings) -> None:
-    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 0.9}
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2.1}
     ends: list[Any] = []
     taken: list[Any] = []
 
     def script(messages: Any) -> Any:
         for _ in messages:
-            time.sleep(0.35)
+            time.sleep(0.75)
             ends.append(rows()[-1].not_before)
             yield Receipt.sent()
         taken.append(claim(Delivery.objects.all(), limit=10, status="sending"))
@@ -380,12 +380,12 @@ def test_a_batch_is_kept_while_a_slow_messenger_answers_one_by_one(signals, scri
 
 
 def test_a_batch_is_kept_while_its_messages_are_rendered(signals, subscribe, fire, people, settings) -> None:
-    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 0.9}
+    settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2.1}
     ends: list[Any] = []
     taken: list[Any] = []
 
     def get_template_context(self: Any, context: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(0.35)
+        time.sleep(0.75)
         ends.append(rows()[-1].not_before)
         if len(ends) == len(people):
             taken.append(claim(Delivery.objects.all(), limit=10, status="sending"))

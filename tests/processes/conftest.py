@@ -19,13 +19,12 @@ from typing import Any
 import pytest
 
 from dsn_core.models import Event, Trigger
+from tests.waiting import PATIENCE
 
 #: Seconds after which the processes must follow: their DSN["REFRESH_SECONDS"].
-REFRESH = 0.5
-#: Seconds for which a process is waited for.
-PATIENCE = 120
+REFRESH = 0.2
 #: Seconds for which a page keeps its process, so that the next request goes to the other one.
-HOLD = 0.15
+HOLD = 0.05
 
 
 @pytest.fixture(autouse=True)

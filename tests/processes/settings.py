@@ -10,7 +10,12 @@ from tests.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.processes"]
 MIDDLEWARE = [*MIDDLEWARE, "tests.processes.site.name_process"]
 ROOT_URLCONF = "tests.processes.site"
-DSN = {"RUNNER": "worker", "REFRESH_SECONDS": float(os.environ.get("DSN_TEST_REFRESH_SECONDS", "0.5"))}
+# Without the plugins that are installed: no test here needs them, and each process would import their libraries.
+DSN = {
+    "RUNNER": "worker",
+    "REFRESH_SECONDS": float(os.environ.get("DSN_TEST_REFRESH_SECONDS", "0.2")),
+    "PLUGINS": [],
+}
 DATABASES["default"] |= {
     "CONN_MAX_AGE": int(os.environ.get("DSN_TEST_CONN_MAX_AGE", "0")),
     "ATOMIC_REQUESTS": bool(os.environ.get("DSN_TEST_ATOMIC_REQUESTS")),

@@ -9,8 +9,9 @@ import pytest
 from django.db import connection, transaction
 
 from dsn_core.models import Event, Trigger
-from tests.processes.conftest import PATIENCE, follow
+from tests.processes.conftest import follow
 from tests.testapp.models import Place
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 

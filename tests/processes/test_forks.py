@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.processes.conftest import PATIENCE
 from tests.testapp.models import Country, Movie
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -31,7 +31,7 @@ def forked(work):
     connections.close_all()
     pid = os.fork()
     if not pid:
-        signal.alarm(20)
+        signal.alarm(100)
         status = 99
         try:
             status = work()

@@ -19,6 +19,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 from dsn_core.sending import sender
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -105,7 +106,7 @@ def in_a_thread(function: Callable[[], Any]) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -170,29 +171,22 @@ def test_what_the_watcher_gave_up_is_not_handed_over_by_the_thread_that_comes_ba
     settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2}
     cls = WAYS[way]
     subscribe(cls.name, people)
-    slow.when, slow.act = when, lambda: block.wait(30)
+    slow.when, slow.act = when, lambda: block.wait(PATIENCE)
     emit("happened")
     worker = Worker("default")
     thread = threading.Thread(target=lambda: (worker.watch(), connections.close_all()))
     thread.start()
     try:
-        wait_for(lambda: statuses() == ["retry"] * 3)
+        wait_for(lambda: statuses() == ["retry"] * 3, statuses)
         block.set()
         time.sleep(0.5)
         assert cls.handed_over == {}
         Delivery.objects.update(not_before=DatabaseNow())
-        wait_for(lambda: statuses() == ["sent"] * 3)
+        wait_for(lambda: statuses() == ["sent"] * 3, statuses)
     finally:
         worker.stop()
-        thread.join(30)
+        thread.join(PATIENCE)
     assert cls.handed_over == {"ann": 1, "bob": 1, "cyd": 1}
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"it did not happen in time: {statuses()}"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("way", WAYS)

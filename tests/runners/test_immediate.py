@@ -188,7 +188,7 @@ def test_it_works_for_a_bounded_time_and_leaves_the_rest_to_a_worker(signals, su
     settings.DSN = {"RUNNER": "worker", "IMMEDIATE_SECONDS": 0.2}
 
     def answer(message: Any) -> Receipt:
-        time.sleep(0.4)
+        time.sleep(0.7)
         return Receipt.sent()
 
     class Slow(MemoryMessenger):
@@ -200,12 +200,13 @@ def test_it_works_for_a_bounded_time_and_leaves_the_rest_to_a_worker(signals, su
     subscribe("slow")
     for _ in range(10):
         emit("happened")
-    settings.DSN = {"RUNNER": "immediate", "IMMEDIATE_SECONDS": 1}
+    settings.DSN = {"RUNNER": "immediate", "IMMEDIATE_SECONDS": 2}
     emit("happened")
     counted = Counter(row.status for row in signals.deliveries)
     assert 1 <= counted["sent"] <= 4
     assert counted["pending"] == 11 - counted["sent"]
     settings.DSN = {"RUNNER": "worker"}
+    Slow.answer = None
     driver.drain(outbox())
     assert Delivery.objects.filter(status="sent").count() == 11
 

@@ -27,6 +27,7 @@ from dsn_core.testing import MemoryMessenger
 from tests.ledger import books
 from tests.ledger.messenger import LedgerMessenger
 from tests.testapp.models import Movie
+from tests.waiting import wait_for
 
 django_tasks_db = pytest.importorskip("django_tasks_db")
 
@@ -147,11 +148,11 @@ def test_a_task_that_comes_before_its_time_makes_its_appointment_again(
 
 def test_a_task_whose_time_is_over_is_followed_by_another(signals, subscribe, monkeypatch) -> None:
     subscribe()
-    monkeypatch.setattr("dsn_core.runners.wakeups.SECONDS", 0.3)
+    monkeypatch.setattr("dsn_core.runners.wakeups.SECONDS", 1)
 
     def slowly(message: Any) -> Receipt:
         # The time of the task that sends it is over after each message.
-        time.sleep(0.35)
+        time.sleep(1.05)
         return Receipt.sent(message=message)
 
     MemoryMessenger.answer = slowly
@@ -296,7 +297,7 @@ def test_workers_of_django_tasks_killed_under_load_lose_nothing(
     for _ in range(kills):
         before = len(book.lines())
         with books.process(WORKER, env, log) as worker:
-            books.wait_for(
+            wait_for(
                 lambda: len(book.lines()) > before + 5,  # noqa: B023
                 says=log.read_text,
             )
@@ -308,13 +309,13 @@ def test_workers_of_django_tasks_killed_under_load_lose_nothing(
     if finisher == "dsn_worker":
         django_tasks_db.models.DBTaskResult.objects.all().delete()
         with books.process([sys.executable, "-m", "django", "dsn_worker"], env, log):
-            books.wait_for(lambda: books.all_done(events * addresses), says=log.read_text)
+            wait_for(lambda: books.all_done(events * addresses), says=log.read_text)
         total = events * addresses
     else:
         with books.process(WORKER, env, log):
             Movie.objects.create(name="One more")
             total = (events + 1) * addresses
-            books.wait_for(lambda: books.all_done(total), says=log.read_text)
+            wait_for(lambda: books.all_done(total), says=log.read_text)
     with capsys.disabled():
         book.report(f"tasks, finished by {finisher}", kills=kills)
     assert book.lost() == 0

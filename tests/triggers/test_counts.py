@@ -61,7 +61,7 @@ def test_starting_asks_nothing_and_the_first_connection_reads_all_by_one_query(t
         env=child_environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

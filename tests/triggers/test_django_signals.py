@@ -256,7 +256,7 @@ def test_a_migration_in_a_process_of_its_own_is_told_with_its_plan(listen, child
             env=child_environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

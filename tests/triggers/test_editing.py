@@ -251,7 +251,7 @@ trigger = Trigger.objects.define("post_save", action_object=Country)
 @pytest.mark.django_db(transaction=True)
 class TestOtherProcesses:
     def run(self, environment, then):
-        subprocess.run([sys.executable, "-c", EDIT.format(then=then)], env=environment, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", EDIT.format(then=then)], env=environment, check=True, timeout=300)
 
     def test_their_edits_are_seen_after_a_refresh(self, child_environment, count):
         dsn_core.refresh()

@@ -151,7 +151,7 @@ def test_migrating_from_zero_makes_no_event_of_any_row_and_no_error(empty_databa
     }
     connections.close_all()
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=150
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.stderr == ""
     said = json.loads(done.stdout)

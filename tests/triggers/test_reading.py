@@ -101,10 +101,13 @@ class TestMoments:
             for _ in range(5):
                 trigger_cache.refresh()
         assert len(captured) == 0
-        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0.2}
-        time.sleep(0.25)
+        settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 0.1}
+        time.sleep(0.15)
         with CaptureQueriesContext(connection) as captured:
-            for _ in range(5):
+            trigger_cache.refresh()
+            # Whatever time these take.
+            settings.DSN = {"RUNNER": "worker", "REFRESH_SECONDS": 60}
+            for _ in range(4):
                 trigger_cache.refresh()
         assert len(captured) == 1
 
@@ -318,7 +321,7 @@ def test_whatever_a_fresh_process_does_first_is_recorded(child_environment, list
         env=child_environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -364,7 +367,7 @@ def test_migrating_from_zero_and_back_is_quiet(child_environment, tmp_path):
     try:
         environment = child_environment | {"DSN_TEST_DATABASE_NAME": name}
         done = subprocess.run(
-            [sys.executable, "-c", FROM_ZERO], env=environment, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", FROM_ZERO], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == "fine"
@@ -380,6 +383,6 @@ def test_getting_ready_asks_no_database_anything():
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings", "DSN_TEST_DATABASE": "postgresql"}
     environment |= {SERVICES["postgresql"].variable("PORT"): "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.stdout.strip(), done.returncode) == ("ready", 0), done.stderr

@@ -22,6 +22,7 @@ from dsn_celery.publisher import publisher
 from tests.ledger import books
 from tests.ledger.messenger import LedgerMessenger
 from tests.services import SERVICES, requires_service
+from tests.waiting import wait_for
 
 BROKERS = [pytest.param(name, marks=requires_service(name)) for name in ("rabbitmq", "redis")]
 
@@ -145,7 +146,7 @@ def worker(log: Path) -> Callable[..., AbstractContextManager[Popen[bytes]]]:
         command += ["--concurrency", str(concurrency), "--without-gossip", "--without-mingle", "--without-heartbeat"]
         said_before = log.stat().st_size if log.exists() else 0
         with books.process([*command, *arguments], env, log) as process:
-            books.wait_for(lambda: b" ready." in log.read_bytes()[said_before:], says=log.read_text)
+            wait_for(lambda: b" ready." in log.read_bytes()[said_before:], says=log.read_text)
             yield process
 
     return run
@@ -156,10 +157,3 @@ def silent_port() -> Iterator[int]:
     """A port that takes connections, and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port that refuses connections."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -29,6 +29,7 @@ from dsn_core.models import Event
 from tests.ledger import books
 from tests.services import requires_service
 from tests.testapp.models import Movie
+from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -110,7 +111,7 @@ def redis_server(tmp_path: Path, closed_port: int) -> Iterator[Callable[[], cont
                     return bool(client.ping())
                 return False
 
-            books.wait_for(answers, says=(tmp_path / "redis.log").read_text)
+            wait_for(answers, says=(tmp_path / "redis.log").read_text)
             client.close()
             yield
 
@@ -141,7 +142,7 @@ def test_after_the_broker_is_back_everything_is_sent(
         server.enter_context(redis_server())
         running.enter_context(worker(environment(app), "--beat", "--schedule", os.fspath(log.with_name("beat"))))
         Movie.objects.create(name="before")
-        books.wait_for(lambda: books.all_done(5), says=log.read_text)
+        wait_for(lambda: books.all_done(5), says=log.read_text)
     with running:
         for number in range(4):
             Movie.objects.create(name=f"meanwhile {number}")
@@ -149,7 +150,7 @@ def test_after_the_broker_is_back_everything_is_sent(
         time.sleep(0.6)
         with redis_server():
             Movie.objects.create(name="after")
-            books.wait_for(lambda: books.all_done(30), says=log.read_text)
+            wait_for(lambda: books.all_done(30), says=log.read_text)
             running.close()
     with capsys.disabled():
         book.report("celery, broker down for 4 of 6 commits")

@@ -17,6 +17,7 @@ from tests.ledger import books
 from tests.services import requires_service
 from tests.settings import DATABASE
 from tests.testapp.models import Movie
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300), pytest.mark.slow]
 
@@ -49,10 +50,10 @@ def test_a_commit_wakes_a_worker_which_sends(app, book, environment, worker, log
     books.subscribe(25)
     with worker(environment(app)) as process:
         make_movies(2)
-        books.wait_for(lambda: books.all_done(50), says=log.read_text)
+        wait_for(lambda: books.all_done(50), says=log.read_text)
         assert os.getpid() not in book.processes()
         # One for each commit, not one for each message.
-        books.wait_for(lambda: log.read_text().count("dsn_celery.fan_out") >= 2)
+        wait_for(lambda: log.read_text().count("dsn_celery.fan_out") >= 2)
         assert process.poll() is None
     assert (book.lost(), book.doubled()) == (0, 0)
 
@@ -70,7 +71,7 @@ def test_a_worker_killed_under_load_loses_nothing(app, book, environment, worker
     for number in range(4):
         before = len(book.lines())
         with worker(env, "--beat", "--schedule", os.fspath(log.with_name(f"beat{number}")), concurrency=2) as process:
-            books.wait_for(lambda n=before: len(book.lines()) > n + 8, says=log.read_text)
+            wait_for(lambda n=before: len(book.lines()) > n + 8, says=log.read_text)
             assert not books.all_done(events * addresses), "it is killed with work before it"
             if number < 3:
                 # Both of its processes hold a batch, at most.
@@ -81,7 +82,7 @@ def test_a_worker_killed_under_load_loses_nothing(app, book, environment, worker
                 # A process of the pool that dies is replaced, and its task begins again.
                 kills += 1
                 os.kill(book.lines()[-1][0], signal.SIGKILL)
-                books.wait_for(lambda: books.all_done(events * addresses), says=log.read_text)
+                wait_for(lambda: books.all_done(events * addresses), says=log.read_text)
     with capsys.disabled():
         book.report(f"celery on {app.conf.broker_url.partition(':')[0]}", kills=kills)
     assert book.lost() == 0
@@ -93,10 +94,10 @@ def test_celery_and_dsn_worker_side_by_side_double_nothing(app, book, environmen
     env = environment(app, seconds=0.02)
     books.subscribe(addresses)
     with worker(env, concurrency=2), books.process(DSN_WORKER, env, log.with_name("other")) as other:
-        books.wait_for(lambda: b"Watching" in log.with_name("other").read_bytes())
+        wait_for(lambda: b"Watching" in log.with_name("other").read_bytes())
         for _ in range(10):
             make_movies(6)
-            books.wait_for(lambda: books.all_done(Movie.objects.count() * addresses), says=log.read_text)
+            wait_for(lambda: books.all_done(Movie.objects.count() * addresses), says=log.read_text)
             if other.pid in book.processes() and len(book.processes()) > 1:
                 break
     with capsys.disabled():
@@ -115,9 +116,9 @@ def test_the_sweep_of_beat_finds_retries_and_lost_wake_ups(app, book, environmen
     make_movies(1)
     app.conf.beat_schedule = dsn_celery.beat_schedule(0.5)
     with worker(environment(app), "--beat", "--schedule", os.fspath(log.with_name("beat"))):
-        books.wait_for(lambda: books.all_done(3), says=log.read_text)
+        wait_for(lambda: books.all_done(3), says=log.read_text)
         Delivery.objects.update(status="retry", attempts=1, not_before=Event.objects.get().created_at)
-        books.wait_for(lambda: books.all_done(3), says=log.read_text)
+        wait_for(lambda: books.all_done(3), says=log.read_text)
     assert len(book.lines()) == 6
 
 
@@ -129,10 +130,10 @@ def test_a_messenger_can_have_a_queue_of_its_own(app, queue, book, environment, 
     env = environment(app)
     with worker(env, "--hostname", "all@%h"):
         make_movies(1)
-        books.wait_for(lambda: Delivery.objects.count() == 3, says=log.read_text)
+        wait_for(lambda: Delivery.objects.count() == 3, says=log.read_text)
         assert book.lines() == [], "nobody listens to the queue"
         with worker(env, "--queues", f"{queue}-ledger", "--hostname", "ledger@%h"):
-            books.wait_for(lambda: books.all_done(3), says=log.read_text)
+            wait_for(lambda: books.all_done(3), says=log.read_text)
 
 
 @on_one_database
@@ -142,13 +143,13 @@ def test_a_worker_follows_edits_of_triggers(app, book, environment, worker, log)
     make_movie = current_app.signature("celery_project.make_movie")
     with worker(environment(app, REFRESH_SECONDS=0.5)):
         make_movie.clone(args=["before"]).apply_async()
-        books.wait_for(lambda: Movie.objects.filter(name="before").exists(), says=log.read_text)
+        wait_for(lambda: Movie.objects.filter(name="before").exists(), says=log.read_text)
         books.subscribe(2)
         make_movie.clone(args=["after"]).apply_async(countdown=1)
-        books.wait_for(lambda: books.all_done(2), says=log.read_text)
+        wait_for(lambda: books.all_done(2), says=log.read_text)
         trigger = Trigger.objects.get()
         trigger.enabled = False
         trigger.save()
         make_movie.clone(args=["at last"]).apply_async(countdown=1)
-        books.wait_for(lambda: Movie.objects.filter(name="at last").exists(), says=log.read_text)
+        wait_for(lambda: Movie.objects.filter(name="at last").exists(), says=log.read_text)
     assert Event.objects.count() == 1

@@ -243,14 +243,6 @@ def login_server() -> type[SMTPServer]:
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@pytest.fixture
 def silent_port() -> Iterator[int]:
     """A port that takes connections and never says a word."""
     with socket.socket() as listener:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import types
@@ -59,13 +58,13 @@ class ProviderProcess:
         self.url = f"{scheme}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=120)
 
     def _ask(self, path: str, said: Any = None) -> Any:
         data = None if said is None else json.dumps(said).encode()
         # Loopback, and not past any proxy of the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}{path}", data, timeout=10) as answer:
+        with opener.open(f"{self.url}{path}", data, timeout=120) as answer:
             return json.load(answer)
 
     def reset(self) -> None:
@@ -191,11 +190,3 @@ def callbacks(settings: Any) -> Any:
     urls.urlpatterns = [path("sms/", include("dsn_sms.urls"))]  # type: ignore[attr-defined]
     settings.ROOT_URLCONF = urls
     return urls
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -93,7 +93,7 @@ class Provider:
             await writer.drain()
             if mode == "cut":
                 return False
-            for _ in range(400):
+            for _ in range(2_000):
                 await asyncio.sleep(0.05)
                 writer.write(b" ")
                 await writer.drain()

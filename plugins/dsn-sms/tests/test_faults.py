@@ -17,6 +17,8 @@ from dsn_sms import BaseProvider, SMSMessenger, SMSOptions, http
 HTTP = ["twilio", "vonage", "http"]
 ALL = [*HTTP, "sns"]
 TOKEN = "canary-auth-token-0123456789"
+#: Seconds that a busy machine may take for what is over soon, and less than a server hangs here.
+LONG = 40
 
 
 def places(name: str, url: str) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def test_a_time_out_is_unknown_and_keeps_its_time(name: str, provider: Any, send
     provider.script(mode="hang")
     began = time.monotonic()
     receipts = send(*[text_to(f"+4915112345{number:03}") for number in range(5)], by=name, TIMEOUT=0.5)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < LONG
     assert {receipt.outcome for receipt in receipts} == {Outcome.UNKNOWN}
     assert len(provider.requests) == 5
 
@@ -51,7 +53,7 @@ def test_an_answer_that_comes_by_drops_is_given_up(name: str, provider: Any, sen
     provider.script(mode="drip")
     began = time.monotonic()
     (receipt,) = send(text_to(), by=name, TIMEOUT=0.5)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < LONG
     assert receipt.outcome is Outcome.UNKNOWN
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from dsn_core import store_address
 from dsn_core.models import Delivery, MessengerState, Trigger
 from dsn_core.signals import address_refused
 from dsn_sms import sms_received
+from tests.waiting import wait_for
 
 TOKEN = "canary-auth-token-0123456789"
 
@@ -121,10 +121,7 @@ def test_a_worker_that_is_told_to_stop_doubles_and_loses_nothing(provider: Any, 
     told(150)
     provider.script(delay=0.3)
     process = worker()
-    end = time.monotonic() + 120
-    while not provider.requests:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for(lambda: provider.requests)
     process.send_signal(signal.SIGTERM)
     finished(process)
     first = len(provider.requests)

@@ -43,7 +43,7 @@ class BotApi:
         """One of the functions ``do_...`` of the program."""
         body = json.dumps({"do": what, **given}).encode()
         request = urllib.request.Request(f"{self.url}/control", body, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310 - loopback
             return json.load(response)
 
     @property

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.waiting import wait_for
+
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("telegram")]
 
 
@@ -106,14 +108,7 @@ def running(process: subprocess.Popen[str]) -> Any:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
-
-
-def wait_for(condition: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
+        process.communicate(timeout=120)
 
 
 @pytest.mark.django_db(transaction=True)

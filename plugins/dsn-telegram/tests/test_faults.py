@@ -107,11 +107,8 @@ def test_after_a_pause_nothing_more_is_sent_and_what_is_under_way_is_answered(ap
     assert len(receipts) <= CONNECTIONS + 1
 
 
-def test_a_provider_that_is_down_is_tried_again_later(send: Any, to: Any) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    receipt = only(send(to(), API_BASE=f"http://127.0.0.1:{port}"))
+def test_a_provider_that_is_down_is_tried_again_later(closed_port: int, send: Any, to: Any) -> None:
+    receipt = only(send(to(), API_BASE=f"http://127.0.0.1:{closed_port}"))
     assert receipt.outcome is Outcome.RETRY
     assert "No connection to the Bot API" in receipt.reason
 
