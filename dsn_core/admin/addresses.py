@@ -56,6 +56,10 @@ class AddressAdmin(ConfigurationAdmin[Address]):
     search_help_text = gettext_lazy("A user's name or e-mail address, or a part of an address.")
     show_full_result_count = False
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """A project whose addresses are elsewhere has no use for a list that stays empty."""
+        return bool(choices.messengers_with_stored_addresses()) and super().has_module_permission(request)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Address | None = None) -> list[str]:
         # Another user or messenger is another row.
         return ["verified_at"] if obj is None else ["user", "messenger", "verified_at"]

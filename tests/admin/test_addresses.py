@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
-from dsn_core.admin import UserAddressInline
+from dsn_core.admin import UserAddressInline, choices
 from dsn_core.models import Address
 from tests.admin.conftest import Pager
 from tests.admin.pages import errors, options, text, url
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,14 @@ def test_an_address_is_found(client: Client, people: list[User], term: str) -> N
     page = client.get(url(Address, "changelist"), {"q": term})
     assert [row.user.username for row in page.context["cl"].queryset] == ["ann"]
     assert "+49 555" in text(page)
+
+
+def test_where_all_addresses_are_elsewhere_the_list_is_not_in_the_index(client: Client, settings: Settings) -> None:
+    address = url(Address, "changelist")
+    assert f'href="{address}"' in client.get(reverse("admin:index")).content.decode()
+    stored = [name for name, _label in choices.messengers_with_stored_addresses()]
+    settings.DSN = {**settings.DSN, "ADDRESSES": dict.fromkeys(stored, "email")}
+    assert f'href="{address}"' not in client.get(reverse("admin:index")).content.decode()
 
 
 # On the page of a user
