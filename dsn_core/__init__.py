@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -167,23 +168,31 @@ def record_report(
 def find_users(messenger: str, address: str) -> QuerySet[Any]:
     """The users with this address for ``messenger`` (its name or alias): a queryset of the user model.
 
-    ``DSN["ADDRESSES"]``, the messenger's class and ``DSN["PROFILE_MODEL"]`` say where addresses are. Raises
-    :class:`~dsn_core.exceptions.ConfigurationError` when none of them does.
+    It looks where the messenger reads them: at the path of ``DSN["ADDRESSES"]`` or of its class, in the field of the
+    project's profile, or in the rows of :class:`dsn_core.models.Address`. Letter by letter in these; in a field of the
+    project, as its database compares. Of an account, users who have a row of its own count by that one only. More than
+    one user may have the same address. Raises :class:`~dsn_core.exceptions.ConfigurationError` when nothing says where
+    they are, or users cannot be searched by it.
     """
     from dsn_core.sending import addresses
 
     return addresses.users_with(messenger, address)
 
 
-def store_address(user: Any, messenger: str, address: str) -> None:
+def store_address(user: Any, messenger: str, address: str, *, verified_at: datetime | None = None) -> None:
     """Store the user's address for ``messenger``, where :func:`find_users` looks for it; an empty one removes it.
 
-    Creates the profile's row when it is missing. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the
-    path leads to nothing that can be saved, or the field refuses the address.
+    ``verified_at`` is when the user showed that it is theirs; left out, it counts as not verified. A row of
+    :class:`dsn_core.models.Address` keeps it, a field of the project does not. Of two calls at once, the last one wins.
+    An account for which it is removed does not read its messenger's address instead.
+
+    A profile's row that is missing is made. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the path
+    leads to nothing that can be saved, or the field refuses the address; ``ValueError`` for a user who is not saved;
+    ``TypeError`` for what is no user, or no text.
     """
     from dsn_core.sending import addresses
 
-    addresses.store(user, messenger, address)
+    addresses.store(user, messenger, address, verified_at)
 
 
 # Called by the runners of plugins. These import models, so the imports are inside the functions.

@@ -35,8 +35,8 @@ class Settings:
     MESSENGERS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     #: Where a user's address for a messenger is: ``{"sms": "profile.phone"}``, paths from the user.
     ADDRESSES: Mapping[str, str] = field(default_factory=dict)
-    #: The model, one-to-one with the user, that holds the addresses of messengers without a path.
-    PROFILE_MODEL: str = "dsn_core.Profile"
+    #: The model, one-to-one with the user, that holds the addresses which no path is given for. Empty: there is none.
+    PROFILE_MODEL: str = ""
     #: Path from the user to the language of their messages; empty: the site's ``LANGUAGE_CODE``.
     LANGUAGE_PATH: str = ""
     #: Path from the user to the time zone of their messages; empty: the site's ``TIME_ZONE``.

@@ -95,6 +95,26 @@ def test_a_field_that_the_profile_lacks_is_told_with_the_nearest_name(settings: 
     assert not [text for text in said() if "pager_of_profile" in text]
 
 
+def test_a_profile_without_such_a_field_is_told_nothing(settings: Settings, dsn: Harness) -> None:
+    """Then addresses are rows of ours."""
+
+    class Pager(MemoryMessenger):
+        """Keeps its address in the profile."""
+
+        name = "pager_of_profile"
+        profile_field = "beeper_4711"
+
+    dsn.add(Pager)
+    settings.DSN = {"PROFILE_MODEL": "testapp.Profile"}
+    assert not [text for text in said() if "pager_of_profile" in text]
+
+
+def test_the_path_of_the_rows_is_one_of_addresses_only(settings: Settings) -> None:
+    settings.DSN = {"ADDRESSES": {"console": "dsn_address"}, "LANGUAGE_PATH": "dsn_address"}
+    (text,) = said()
+    assert text.startswith("dsn.W007 DSN['LANGUAGE_PATH'] is 'dsn_address', which leads nowhere")
+
+
 @pytest.mark.parametrize(
     ("pool", "size"),
     [(True, 4), ({}, None), ({"min_size": 2}, 2), ({"min_size": 1, "max_size": 3}, 3), ({"max_size": 500}, None)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from django.apps import apps
@@ -12,10 +12,11 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from dsn_core import references
-from dsn_core.exceptions import DSNError, UnknownName
+from dsn_core.exceptions import ConfigurationError, DSNError, UnknownName
 from dsn_core.models import Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.plugins.kinds import MESSAGE_TEMPLATES, MESSENGERS, RECEIVER_RESOLVERS
+from dsn_core.plugins.profiles import STORED_ADDRESS
 from dsn_core.plugins.registry import registry
 
 #: Pairs of stored name and label.
@@ -44,9 +45,25 @@ def models() -> Choices:
 
 
 def messengers() -> Choices:
-    """The installed messengers, and their accounts in the settings."""
+    """The installed messengers, and the accounts of them in the settings."""
+    return _messengers(registry.names(MESSENGERS))
+
+
+def messengers_with_stored_addresses() -> Choices:
+    """Those that read users' addresses from the rows of ``Address``."""
+    return _messengers([alias for alias in registry.names(MESSENGERS) if _stores_addresses(alias)])
+
+
+def _stores_addresses(alias: str) -> bool:
+    try:
+        return registry.address_path(alias) == STORED_ADDRESS
+    except ConfigurationError:
+        return False
+
+
+def _messengers(aliases: Iterable[str]) -> Choices:
     found = []
-    for alias in registry.names(MESSENGERS):
+    for alias in aliases:
         try:
             cls = registry.messenger_class(alias)
         except UnknownName:

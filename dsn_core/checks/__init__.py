@@ -16,7 +16,8 @@ dsn.E005   ``DSN["PROFILE_MODEL"]`` names no model, or one without a one-to-one 
 dsn.W006   The runner that ``DSN["RUNNER"]`` names cannot work here, as ``tasks`` without Django Tasks.
 dsn.W007   A path of ``ADDRESSES``, ``LANGUAGE_PATH`` or ``TIME_ZONE_PATH`` leads nowhere from the user,
            or ``ADDRESSES`` names no messenger. A warning: messages wait until it is fixed.
-dsn.W008   A messenger looks for addresses in a field that ``PROFILE_MODEL`` does not have.
+dsn.W008   A messenger looks for addresses in a field that ``PROFILE_MODEL`` spells differently.
+dsn.W009   A setting names the built-in profile, which the next release removes.
 dsn.W010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
 dsn.W011   A plugin implements a hook that does not exist, or a hook without its marker.

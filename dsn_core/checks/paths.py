@@ -14,6 +14,7 @@ from django.db import models
 from dsn_core import conf
 from dsn_core.checks.installed import ready_messengers
 from dsn_core.exceptions import ConfigurationError, nearest
+from dsn_core.models.profile import Profile
 from dsn_core.payload.private import refuse_sensitive
 from dsn_core.plugins import profiles
 from dsn_core.plugins.kinds import MESSENGERS
@@ -21,20 +22,21 @@ from dsn_core.plugins.registry import Registry, registry
 
 
 def check_paths(**kwargs: Any) -> list[checks.CheckMessage]:
-    """W007 and W008."""
+    """W007 to W009."""
     return messages(registry)
 
 
 def messages(registry: Registry) -> list[checks.CheckMessage]:
     """:func:`check_paths` for any registry."""
-    return [*_of_settings(), *_of_accounts(registry), *_of_profile(registry)]
+    return [*_of_settings(), *_of_accounts(registry), *_of_profile(registry), *_of_built_in_profile()]
 
 
 def _of_settings() -> Iterator[checks.CheckMessage]:
     settings = conf.current()
     paths = {"LANGUAGE_PATH": settings.LANGUAGE_PATH, "TIME_ZONE_PATH": settings.TIME_ZONE_PATH}
     named = {f"DSN[{name!r}]": path for name, path in paths.items()}
-    named |= {f"DSN['ADDRESSES'][{alias!r}]": path for alias, path in settings.ADDRESSES.items()}
+    given = {alias: path for alias, path in settings.ADDRESSES.items() if path != profiles.STORED_ADDRESS}
+    named |= {f"DSN['ADDRESSES'][{alias!r}]": path for alias, path in given.items()}
     for where, path in named.items():
         if path and (why := problem_of(path, get_user_model())):
             yield checks.Warning(
@@ -58,22 +60,46 @@ def _of_accounts(registry: Registry) -> Iterator[checks.CheckMessage]:
 
 def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
     try:
-        profile: type[models.Model] = profiles.relation().model
+        to_user = profiles.relation()
     except ConfigurationError:
         # E005 reports it.
         return
+    if to_user is None:
+        return
+    profile = to_user.model
     fields = [field.name for field in profile._meta.get_fields()]
     given = conf.current().ADDRESSES
     for alias in ready_messengers(registry):
         cls = registry.messenger_class(alias)
         if not cls.profile_field or cls.address_path or cls.profile_field in fields or {alias, cls.name} & set(given):
             continue
+        # Without such a field, addresses are rows of ours, as they may be. With a similar one, that is a slip.
+        if similar := nearest(cls.profile_field, fields):
+            yield checks.Warning(
+                f"The messenger {alias!r} looks for users' addresses in the field {cls.profile_field!r} of their "
+                f"profile, and {profile._meta.label} has no such field{similar}.",
+                hint=f"Add the field, or say in DSN['ADDRESSES'][{alias!r}] where the addresses are "
+                f"({profiles.STORED_ADDRESS!r}: in rows of dsn_core.Address).",
+                id="dsn.W008",
+            )
+
+
+def _of_built_in_profile() -> Iterator[checks.CheckMessage]:
+    """Settings that name the profile of the version before."""
+    settings = conf.current()
+    named = ["DSN['PROFILE_MODEL']"] if settings.PROFILE_MODEL.lower() == Profile._meta.label_lower else []
+    named += [f"DSN['ADDRESSES'][{alias!r}]" for alias, path in settings.ADDRESSES.items() if _is_built_in(path)]
+    for where in named:
         yield checks.Warning(
-            f"The messenger {alias!r} looks for users' addresses in the field {cls.profile_field!r} of their profile, "
-            f"and {profile._meta.label} has no such field{nearest(cls.profile_field, fields)}.",
-            hint=f"Add the field, or set DSN['ADDRESSES'][{alias!r}] to the path to the addresses.",
-            id="dsn.W008",
+            f"{where} names the built-in profile, which goes with the next release of dsn-core.",
+            hint="Take it out of the settings: 'sms' and 'telegram' then read the same addresses from rows of "
+            "dsn_core.Address. Those of another messenger have to be stored there first (dsn_core.store_address).",
+            id="dsn.W009",
         )
+
+
+def _is_built_in(path: str) -> bool:
+    return path.partition(".")[0] == Profile._meta.get_field("user").remote_field.get_accessor_name()
 
 
 def problem_of(path: str, model: type[models.Model]) -> str:

@@ -57,11 +57,13 @@ class BaseMessenger(Named):
     batch_size: ClassVar[int] = 100
     #: The frozen dataclass of its options.
     Options: ClassVar[type[AnyOptions]] = AnyOptions
-    #: The path from a user to the address, e.g. ``"profile.phone"``. The setting ``DSN["ADDRESSES"]`` overrides it.
-    #: Empty: users need no address (in-site, console).
+    #: Where a user's address is, as a path from the user, e.g. ``"profile.phone"``; ``"dsn_address"`` is the row that
+    #: ``dsn_core.store_address`` writes. The setting ``DSN["ADDRESSES"]`` overrides it. Empty: users need no address
+    #: (in-site, console), unless ``profile_field`` is set.
     address_path: ClassVar[str] = ""
-    #: The field of the profile (``DSN["PROFILE_MODEL"]``) that holds a user's address, e.g. ``"phone"``. Used when
-    #: neither the setting nor ``address_path`` gives a path.
+    #: The field of the project's profile (``DSN["PROFILE_MODEL"]``) that holds a user's address, e.g. ``"phone"``,
+    #: where neither the setting nor ``address_path`` says where it is. A project without such a profile or field needs
+    #: none: the addresses are rows, as with ``address_path = "dsn_address"``.
     profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
@@ -73,7 +75,7 @@ class BaseMessenger(Named):
 
     @property
     def path_to_address(self) -> str:
-        """The path to a user's address: from ``DSN["ADDRESSES"]``, else the class's, else to the profile."""
+        """Where a user's address is: the path of ``DSN["ADDRESSES"]``, the class's, to the profile, or to the row."""
         return self._address_path
 
     @property

@@ -1,5 +1,6 @@
 """The models: the configuration (trigger, backend, subscription) and what happened (event, delivery)."""
 
+from dsn_core.models.address import Address
 from dsn_core.models.backend import Backend
 from dsn_core.models.changes import ConfigurationChange
 from dsn_core.models.delivery import Delivery
@@ -12,6 +13,7 @@ from dsn_core.models.subscription import Subscription, SubscriptionAddress
 from dsn_core.models.trigger import Trigger
 
 __all__ = [
+    "Address",
     "Backend",
     "ConfigurationChange",
     "Delivery",

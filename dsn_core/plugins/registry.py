@@ -184,6 +184,7 @@ class Registry:
     def address_path(self, alias: str) -> str:
         """The path from a user to the address for the messenger ``alias``; empty: users need none.
 
+        ``profiles.STORED_ADDRESS`` is the row of ``Address``.
         Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed, or the profile cannot be used.
         """
         given, cls = conf.current().ADDRESSES, self.messenger_class(alias)

@@ -1,29 +1,115 @@
-"""Users' addresses, read backwards: who has one, and where a new one is stored."""
+"""Users' addresses: read for a batch, found by what they are, and stored."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
-from django.db.models import Field, Model, OneToOneRel, QuerySet
+from django.core.exceptions import FieldDoesNotExist, FieldError, ObjectDoesNotExist, ValidationError
+from django.db import router
+from django.db.models import Exists, F, Field, FilteredRelation, Model, OneToOneRel, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
+from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.models import Address
+from dsn_core.models.delivery import ADDRESS_LENGTH
+from dsn_core.models.sql import storable
+from dsn_core.plugins.profiles import STORED_ADDRESS
 from dsn_core.plugins.registry import registry
+
+
+def with_addresses(users: QuerySet[Any], messenger: BaseMessenger) -> QuerySet[Any]:
+    """``users``, read together with their rows of ``Address`` where the messenger's addresses are these.
+
+    The row of an account holds before that of its messenger, also where it is empty.
+    """
+    if messenger.path_to_address != STORED_ADDRESS:
+        return users
+    own = users.annotate(_dsn_own=_row_of(messenger.alias))
+    if messenger.alias == messenger.name:
+        found: QuerySet[Any] = own.annotate(**{STORED_ADDRESS: F("_dsn_own__address")})
+    else:
+        both = own.annotate(_dsn_shared=_row_of(messenger.name))
+        found = both.annotate(**{STORED_ADDRESS: Coalesce("_dsn_own__address", "_dsn_shared__address")})
+    return found
+
+
+def _row_of(alias: str) -> FilteredRelation:
+    return FilteredRelation("dsn_addresses", condition=Q(dsn_addresses__messenger=alias))
+
+
+def of_users(users: Sequence[Any], messenger: BaseMessenger, using: str) -> Mapping[Any, str]:
+    """The addresses of ``users`` by key, as the messenger says. What was not read with them is read here."""
+    is_stored = messenger.path_to_address == STORED_ADDRESS
+    if lacking := {user.pk: user for user in users if is_stored and not hasattr(user, STORED_ADDRESS)}:
+        rows = with_addresses(get_user_model()._base_manager.using(using).filter(pk__in=lacking), messenger)
+        found = dict(rows.values_list("pk", STORED_ADDRESS))
+        for key, user in lacking.items():
+            setattr(user, STORED_ADDRESS, found.get(key))
+    return messenger.addresses(users)
 
 
 def users_with(messenger: str, address: str) -> QuerySet[Any]:
     """See :func:`dsn_core.find_users`."""
     path = _path(messenger)
     users = get_user_model()._default_manager.all()
-    return users.filter(**{path.replace(".", "__"): address}) if address else users.none()
+    if not address or address != storable(address, ADDRESS_LENGTH):
+        # Nobody has one that no database holds; some refuse to look for it.
+        return users.none()
+    if path == STORED_ADDRESS:
+        return users.filter(pk__in=_rows_with(messenger, address).values("user"))
+    try:
+        return users.filter(**{path.replace(".", "__"): address})
+    except FieldError as error:
+        raise ConfigurationError(f"Users cannot be searched by {path!r}: {error}") from error
+    except ValueError:
+        # A number's field, and an address that is none.
+        return users.none()
 
 
-def store(user: Model, messenger: str, address: str) -> None:
+def _rows_with(messenger: str, address: str) -> QuerySet[Address]:
+    """The rows that are ``address`` and that the messenger or account reads."""
+    name = registry.messenger_class(messenger).name
+    rows = Address.objects.filter(messenger__in={messenger, name}, address=address)
+    if messenger == name:
+        return rows
+    own = Address.objects.filter(messenger=messenger, user=OuterRef("user"))
+    return rows.filter(Q(messenger=messenger) | ~Exists(own))
+
+
+def store(user: Model, messenger: str, address: str, verified_at: datetime | None = None) -> None:
     """See :func:`dsn_core.store_address`."""
     path = _path(messenger)
+    if not isinstance(user, get_user_model()):
+        raise TypeError(
+            f"An address is stored for a user ({get_user_model()._meta.label}), not for {type(user).__name__}."
+        )
+    if user.pk is None:
+        raise ValueError("An address cannot be stored for a user who is not saved yet.")
+    if not isinstance(address, str):
+        raise TypeError(f"An address is a text, not {type(address).__name__}.")
+    if path == STORED_ADDRESS:
+        _store_row(user, messenger, address.strip(), verified_at)
+    else:
+        _store_at(path, user, address)
+
+
+def _store_row(user: Model, messenger: str, address: str, verified_at: datetime | None) -> None:
+    rows = Address.objects.using(router.db_for_write(Address, instance=user))
+    if not address and messenger == registry.messenger_class(messenger).name:
+        rows.filter(user=user.pk, messenger=messenger).delete()
+        return
+    # An account's empty row stays: without it, the address of its messenger would be read.
+    _cleaned(Address._meta.get_field("address"), address, Address(), f"{messenger!r} of {Address._meta.label}")
+    rows.store(user.pk, messenger, address, verified_at if address else None)
+
+
+def _store_at(path: str, user: Model, address: str) -> None:
     *relations, name = path.split(".")
-    holder: Model = user
+    holder = user
     for step in relations:
         try:
             following = getattr(holder, step)
@@ -42,15 +128,19 @@ def store(user: Model, messenger: str, address: str) -> None:
         raise _unwritable(path, f"{holder._meta.label} has no field {name!r}")
     # What "no address" is, the field knows.
     empty = None if field.null else ""
-    try:
-        value = field.clean(address, holder) if address else empty
-    except ValidationError as error:
-        raise ConfigurationError(f"{path!r} cannot hold the address: {' '.join(error.messages)}") from error
+    value = _cleaned(field, address, holder, repr(path)) if address else empty
     setattr(holder, field.attname, value)
     if holder._state.adding:
         holder.save()
     else:
         holder.save(update_fields=[field.name])
+
+
+def _cleaned(field: Any, address: str, holder: Model, place: str) -> Any:
+    try:
+        return field.clean(address, holder)
+    except ValidationError as error:
+        raise ConfigurationError(f"{place} cannot hold the address: {' '.join(error.messages)}") from error
 
 
 def _path(messenger: str) -> str:

@@ -14,12 +14,14 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 
 from dsn_core import conf, context
+from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Receipt
 from dsn_core.exceptions import PayloadError
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
 from dsn_core.plugins.calls import tidied
 from dsn_core.queue.claiming import Claim
+from dsn_core.sending.addresses import with_addresses
 from dsn_core.sending.settling import Verdict, once, settle, verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
@@ -239,11 +241,11 @@ class Batch:
                     "Its backend was deleted before it was sent. Subscribe another, for what happens from then on.",
                 )
 
-    def load_users(self, path_to_address: str) -> None:
+    def load_users(self, messenger: BaseMessenger) -> None:
         """Attach each row's user, all with one query, which also gets what the paths from the user lead through."""
-        paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, path_to_address)
+        paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, messenger.path_to_address)
         keys = {row.user_id for row in self.open if row.user_id is not None}
-        users: QuerySet[Any] = get_user_model()._base_manager.using(self.using)
+        users: QuerySet[Any] = with_addresses(get_user_model()._base_manager.using(self.using), messenger)
         if related := {name for path in paths if (name := relations_of(get_user_model(), path))}:
             users = users.select_related(*related)
         found = users.in_bulk(keys) if keys else {}

@@ -26,7 +26,7 @@ from dsn_core.queue import inserting
 from dsn_core.queue.claiming import Claim, claim
 from dsn_core.queue.waits import backoff
 from dsn_core.rendering.locales import Locales
-from dsn_core.sending import only_to
+from dsn_core.sending import addresses, only_to
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.expiry import has_expired
 from dsn_core.sending.preparing import refuse_oversized
@@ -179,7 +179,7 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
     if not batch.go_on():
         return
     by_user = {row.user_id: row for row in rows}
-    recorder = RecordingTemplate(template, by_user, batch, partial(_is_listed, messenger))
+    recorder = RecordingTemplate(template, by_user, batch, partial(_is_listed, messenger, using=batch.using))
     error_text, is_lasting = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
     left: Verdict | None = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
@@ -236,13 +236,13 @@ def _send(
     return NOT_LISTED if template.unlisted else WITHDRAWN if template.is_withdrawn else "", False
 
 
-def _is_listed(messenger: BaseMessenger, user: Any) -> bool:
+def _is_listed(messenger: BaseMessenger, user: Any, using: str) -> bool:
     """Whether ``user``, whom the messenger chose itself, may have the message."""
     if only_to.patterns() is None:
         return True
     if user is None:
         return False
-    address = messenger.addresses([user]).get(user.pk, "") if messenger.needs_address else ""
+    address = addresses.of_users([user], messenger, using).get(user.pk, "") if messenger.needs_address else ""
     return only_to.is_listed(str(address or only_to.email_of(user)))
 
 

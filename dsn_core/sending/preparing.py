@@ -23,7 +23,7 @@ from dsn_core.plugins.calls import put_back, reraise_interrupt, tidied
 from dsn_core.plugins.errors import told
 from dsn_core.plugins.registry import registry
 from dsn_core.rendering.locales import Locales
-from dsn_core.sending import expiry, only_to
+from dsn_core.sending import addresses, expiry, only_to
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.settling import Verdict
 
@@ -97,7 +97,8 @@ def _addresses(batch: Batch, messenger: BaseMessenger, rows: Sequence[Delivery])
     try:
         refuse_sensitive(messenger.path_to_address, get_user_model())
         with tidied(f"messenger {messenger.alias!r}"):
-            given = messenger.addresses(list({row.user_id: row.user for row in rows}.values()))
+            users = list({row.user_id: row.user for row in rows}.values())
+            given = addresses.of_users(users, messenger, batch.using)
             return {key: str(address) for key, address in given.items() if address}
     except BaseException as error:
         reraise_interrupt(error)

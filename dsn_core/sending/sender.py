@@ -227,7 +227,7 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
     # What plugins do from here on, they do because of these events.
     with context.working_on(batch.depth):
         batch.load_backends()
-        batch.load_users(messenger.path_to_address)
+        batch.load_users(messenger)
         apply_filters(batch)
         if messenger.sends_itself():
             keep_to_listed(batch, messenger)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
-from dsn_core.models import ConfigurationChange, Delivery, Event, Trigger
+from dsn_core import find_users, store_address
+from dsn_core.models import Address, ConfigurationChange, Delivery, Event, Profile, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests import services
 from tests.ledger.books import Book
@@ -188,3 +190,25 @@ def test_a_process_of_the_version_before_that_starts_sees_what_was_edited(
     trigger.save()
     old("Movie.objects.create(name='M')")
     assert not Event.objects.exists()
+
+
+OF_ANN = """
+from django.contrib.auth.models import User
+from dsn_core import find_users, store_address
+ann = User.objects.get(username="ann")
+"""
+
+
+def test_addresses_while_both_versions_run(old: Callable[[str], str]) -> None:
+    """What this version stores the version before reads; the other way round when its last process has ended."""
+    ann = User.objects.create_user("ann")
+    store_address(ann, "sms", "+49 1")
+    assert old(f"{OF_ANN}print(*find_users('sms', '+49 1')); store_address(ann, 'telegram', '7')") == "ann\n"
+    assert not find_users("telegram", "7").exists()
+    assert Profile.objects.copy_to_addresses() == 1
+    assert [*find_users("telegram", "7")] == [ann]
+    store_address(ann, "telegram", "")
+    assert old(f"{OF_ANN}print(*find_users('telegram', '7')); store_address(ann, 'sms', '')") == "\n"
+    assert [*find_users("sms", "+49 1")] == [ann]
+    assert Profile.objects.copy_to_addresses() == 1
+    assert not Address.objects.exists()

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from dsn_core.admin.filters import MessengerFilter
 from dsn_core.contracts.activities import Activity
-from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
+from dsn_core.models import Address, Backend, Delivery, Event, MessengerState, Subscription, Trigger
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.payload import dump
 from tests.admin.pages import answer, text, url
@@ -62,7 +62,7 @@ def queries(client: Client, address: str) -> int:
     return len(captured)
 
 
-@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription, Profile, MessengerState])
+@pytest.mark.parametrize("model", [Event, Delivery, Trigger, Backend, Subscription, Address, MessengerState])
 def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
     client: Client, fill: Callable[..., Event], model: type[Any]
 ) -> None:
@@ -72,7 +72,7 @@ def test_a_list_of_many_rows_asks_no_more_than_a_list_of_few(
             trigger = Trigger.objects.define("post_save", action_object=Movie, target=f"{Trigger.objects.count()}.{n}")
             backend = Backend.objects.create(messenger="pager", message_template=f"plain{Backend.objects.count()}")
             MessengerState.objects.create(messenger=f"pager{MessengerState.objects.count()}")
-            Profile.objects.create(user=User.objects.exclude(dsn_profile__isnull=False).latest("pk"))
+            Address.objects.create(user=User.objects.latest("pk"), messenger=f"pager{Address.objects.count()}")
             trigger.subscribe("x", users=[User.objects.first()], backends=[backend])
 
     more(2)

@@ -12,13 +12,13 @@ from django.utils import timezone
 
 from dsn_core import models
 from dsn_core.models import (
+    Address,
     Backend,
     ConfigurationChange,
     Delivery,
     Environment,
     Event,
     MessengerState,
-    Profile,
     Subscription,
     SubscriptionAddress,
     Trigger,
@@ -28,7 +28,7 @@ from tests.admin.conftest import SECRET
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie
 
-CONFIGURED = [Trigger, Backend, Subscription, Profile]
+CONFIGURED = [Trigger, Backend, Subscription, Address]
 HISTORY = [Event, Delivery, MessengerState, ConfigurationChange, WorkerHeartbeat, Environment]
 PAGES = [*CONFIGURED, *HISTORY]
 
@@ -55,18 +55,19 @@ def rows(plain_backend: Backend, root: User) -> dict[type[Any], Any]:
         last_error="<oops>",
     )
     state = MessengerState.objects.create(messenger="night", paused_until=timezone.now(), pause_reason="<busy>")
-    profile = Profile.objects.create(user=root, telegram_chat_id="<i>7</i>", phone="+49 30 901820")
+    address = Address.objects.create(user=root, messenger="pager", address="<i>7</i>")
     change = ConfigurationChange.objects.order_by("created_at").last()
     worker = WorkerHeartbeat.objects.create(host="<b>host</b>", process=7, version="1")
     environment = Environment.objects.create(name="<i>staging</i>")
     kept = (state, change, worker, environment)
-    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, profile, *kept)}
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, address, *kept)}
 
 
 def test_every_model_is_in_the_admin_or_inline() -> None:
     inline = {SubscriptionAddress}
+    deprecated = {models.Profile}
     everything = {getattr(models, name) for name in models.__all__}
-    assert everything - inline == {model for model in everything if admin.site.is_registered(model)}
+    assert everything - inline - deprecated == {model for model in everything if admin.site.is_registered(model)}
 
 
 @pytest.mark.parametrize("model", PAGES)

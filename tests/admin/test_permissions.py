@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from dsn_core import payload
 from dsn_core.conditions.signal_call import SignalCall
-from dsn_core.models import Backend, Delivery, Event, MessengerState, Profile, Subscription, Trigger
+from dsn_core.models import Address, Backend, Delivery, Event, MessengerState, Subscription, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from tests.admin.pages import TRIGGER, addresses, text, url
 from tests.testapp.models import Movie
@@ -44,11 +44,11 @@ def rows(plain_backend: Backend) -> dict[type[Any], Any]:
         event=event, backend=plain_backend, occurrence=event.occurrence, messenger="pager", address="110"
     )
     state = MessengerState.objects.create(messenger="pager", paused_until=timezone.now() + timedelta(hours=1))
-    profile = Profile.objects.create(user=User.objects.create_user("ann"), phone="+49 30 901820")
-    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, profile)}
+    known = Address.objects.create(user=User.objects.create_user("ann"), messenger="pager", address="+49 30 901820")
+    return {type(row): row for row in (trigger, plain_backend, subscription, event, delivery, state, known)}
 
 
-MODELS = [Trigger, Backend, Subscription, Event, Delivery, MessengerState, Profile]
+MODELS = [Trigger, Backend, Subscription, Event, Delivery, MessengerState, Address]
 
 
 @pytest.mark.parametrize("model", MODELS)

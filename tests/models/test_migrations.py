@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 
-from dsn_core.models import ConfigurationChange, Event, Trigger
+from dsn_core import store_address
+from dsn_core.models import Address, ConfigurationChange, Event, Trigger
+from dsn_core.testing import MemoryMessenger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Movie
+
+if TYPE_CHECKING:
+    from dsn_core.testing.harness import Harness
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,3 +87,33 @@ def test_a_new_row_beside_the_one_of_before_is_no_obstacle(migrate: Callable[[st
     known = ConfigurationChange.read("default")
     trigger = Trigger.objects.define("post_save", action_object=Movie)
     assert ConfigurationChange.read("default").since(known) == {trigger.pk}
+
+
+def test_addresses_go_from_profiles_into_rows_and_back(migrate: Callable[[str], None], dsn: Harness) -> None:
+    class Pager(MemoryMessenger):
+        """A stranger's, which reads the column of another."""
+
+        name = "pager"
+        profile_field = "phone"
+
+    dsn.add(Pager)
+    migrate("0008")
+    ann, bob = (User.objects.create_user(name) for name in ("ann", "bob"))
+    old = old_model("0008_pauses_and_holds", "Profile")
+    old.objects.create(user_id=ann.pk, phone="+49 1", telegram_chat_id="7")
+    old.objects.create(user_id=bob.pk)
+    call_command("migrate", verbosity=0)
+    expected = [("pager", "+49 1"), ("sms", "+49 1"), ("telegram", "7")]
+    assert list(Address.objects.order_by("messenger").values_list("messenger", "address")) == expected
+    store_address(bob, "pager", "lost")
+    Address.objects.create(user=bob, messenger="telegram", address="8")
+    migrate("0008")
+    assert sorted(old.objects.values_list("user_id", "phone", "telegram_chat_id")) == [
+        (ann.pk, "+49 1", "7"),
+        (bob.pk, "", "8"),
+    ]
+    migrate("0010_address")
+    Address.objects.create(user=ann, messenger="sms", address="+49 1")
+    # One that was broken off is run again.
+    call_command("migrate", verbosity=0)
+    assert list(Address.objects.filter(user=ann).order_by("messenger").values_list("messenger", "address")) == expected

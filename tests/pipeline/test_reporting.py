@@ -1,4 +1,4 @@
-"""Reports of providers, refused addresses, and users' addresses read backwards."""
+"""Reports of providers, and refused addresses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from dsn_core import BaseMessenger, Receipt, find_users, record_report, store_address
-from dsn_core.exceptions import ConfigurationError
-from dsn_core.models import Delivery, MessengerState, Profile, Trigger
+from dsn_core import BaseMessenger, Receipt, record_report, store_address
+from dsn_core.models import Address, Delivery, MessengerState, Trigger
 from dsn_core.runners import driver
 from dsn_core.sending import sender
 from dsn_core.signals import address_refused, delivery_reported
@@ -54,44 +53,12 @@ def hear():
 
 def sent_to(number, dsn):
     ann = User.objects.create_user("ann")
-    Profile.objects.create(user=ann, phone=number)
+    store_address(ann, "phone", number)
     trigger = Trigger.objects.define("post_save", action_object=Movie)
     trigger.subscribe(users=[ann], backends=[("phone", "simple")])
     Movie.objects.create(name="Brazil")
     dsn.run()
     return Delivery.objects.get()
-
-
-def test_the_address_is_found_in_the_profile(phone, dsn):
-    delivery = sent_to("+4930901820", dsn)
-    assert (delivery.status, delivery.address, delivery.provider_id) == ("sent", "+4930901820", "sm-+4930901820")
-
-
-def test_addresses_of_a_batch_cost_no_query_each(phone, dsn, django_assert_max_num_queries):
-    users = [User.objects.create_user(f"user{number}") for number in range(60)]
-    Profile.objects.bulk_create([Profile(user=user, phone="+4930901820") for user in users[:45]])
-    trigger = Trigger.objects.define("post_save", action_object=Movie)
-    trigger.subscribe(users=users, backends=[("phone", "simple")])
-    Movie.objects.create(name="Brazil")
-    with django_assert_max_num_queries(50):
-        dsn.run()
-    assert Delivery.objects.filter(status="sent").count() == 45
-    skipped = Delivery.objects.filter(status="skipped")
-    assert set(skipped.values_list("last_error", flat=True)) == {"The user has no address for phone."}
-    assert skipped.count() == 15
-
-
-def test_a_profile_of_the_project_is_used_instead(phone, dsn, settings):
-    settings.DSN = {"RUNNER": "worker", "ADDRESSES": {"phone": "last_name"}}
-    User.objects.create_user("bob", last_name="+1555")
-    assert [user.username for user in find_users("phone", "+1555")] == ["bob"]
-
-
-@pytest.mark.parametrize("label", ["nonsense", "testapp.Nothing", "testapp.Movie"])
-def test_a_profile_model_that_cannot_be_used_is_an_error_with_the_reason(phone, settings, label):
-    settings.DSN = {"PROFILE_MODEL": label}
-    with pytest.raises(ConfigurationError, match="PROFILE_MODEL"):
-        find_users("phone", "+1555")
 
 
 @pytest.mark.parametrize(("state", "status"), [("delivered", "sent"), ("undelivered", "unknown")])
@@ -146,7 +113,7 @@ def test_a_pause_that_another_worker_heard_of_is_kept_between_two_batches(phone,
 
     monkeypatch.setattr(phone, "answer", answer)
     users = [User.objects.create_user(f"user{number}") for number in range(4)]
-    Profile.objects.bulk_create([Profile(user=user, phone="+1") for user in users])
+    Address.objects.bulk_create([Address(user=user, messenger="phone", address="+1") for user in users])
     Trigger.objects.define("post_save", action_object=Movie).subscribe(users=users, backends=[("phone", "simple")])
     Movie.objects.create(name="Brazil")
     driver.expander.expand_due("default")
@@ -210,28 +177,3 @@ def test_later_uses_up_no_attempt_and_delays_no_other(phone, dsn, monkeypatch):
     monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.later(7, "slow chat", message=message))
     delivery = sent_to("+1", dsn)
     assert (delivery.status, delivery.attempts, delivery.last_error) == ("retry", 0, "slow chat")
-
-
-def test_an_address_is_stored_where_it_is_looked_for(phone):
-    ann = User.objects.create_user("ann")
-    store_address(ann, "phone", "")
-    assert not Profile.objects.exists()
-    store_address(ann, "phone", "+1")
-    assert [user.pk for user in find_users("phone", "+1")] == [ann.pk]
-    store_address(User.objects.get(pk=ann.pk), "phone", "+2")
-    assert Profile.objects.get().phone == "+2"
-    store_address(User.objects.get(pk=ann.pk), "phone", "")
-    assert Profile.objects.get().phone == ""
-    assert not find_users("phone", "").exists()
-
-
-def test_an_address_that_cannot_be_stored_says_why(phone, settings):
-    ann = User.objects.create_user("ann")
-    with pytest.raises(ConfigurationError, match="cannot hold"):
-        store_address(ann, "phone", "1" * 33)
-    settings.DSN = {"ADDRESSES": {"phone": "get_full_name"}}
-    with pytest.raises(ConfigurationError, match="no field 'get_full_name'"):
-        store_address(ann, "phone", "+1")
-    settings.DSN = {"ADDRESSES": {"phone": "username.phone"}}
-    with pytest.raises(ConfigurationError, match="leads to no row"):
-        store_address(ann, "phone", "+1")

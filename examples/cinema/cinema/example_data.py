@@ -10,7 +10,8 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, User
 
 from cinema.models import Movie
-from dsn_core.models import Profile, Trigger
+from dsn_core import store_address
+from dsn_core.models import Trigger
 
 #: The user of the admin. The others have the same password.
 ADMIN: Final = ("admin", "cinema")
@@ -105,10 +106,11 @@ def _user(name: str) -> User:
         "is_active": name not in INACTIVE,
         "password": _hash_for_all(),
     }
-    user, _created = User.objects.get_or_create(username=name, defaults=defaults)
-    # dsn-core's own profile; DSN["PROFILE_MODEL"] could name one of the project.
-    addresses = {"telegram_chat_id": TELEGRAM.get(name, ""), "phone": PHONES.get(name, "")}
-    Profile.objects.get_or_create(user=user, defaults=addresses)
+    user, created = User.objects.get_or_create(username=name, defaults=defaults)
+    # In rows of dsn-core's; DSN["PROFILE_MODEL"] could name a model of the project.
+    for messenger, addresses in {"telegram": TELEGRAM, "sms": PHONES}.items():
+        if created and name in addresses:
+            store_address(user, messenger, addresses[name])
     return user
 
 

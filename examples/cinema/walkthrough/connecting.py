@@ -73,9 +73,10 @@ def _to_eve(world: World) -> list[str]:
 
 
 def _chat_of_eve() -> str:
-    from dsn_core.models import Profile
+    from dsn_core.models import Address
 
-    return Profile.objects.get(user__username="eve").telegram_chat_id
+    rows = Address.objects.filter(user__username="eve", messenger="telegram")
+    return str(rows.values_list("address", flat=True).first() or "")
 
 
 class _Quoted:

@@ -116,9 +116,10 @@ def confirm(user: Any, key: int) -> ConnectionRequest | None:
     rows = _requests()
     with transaction.atomic(using=rows.db):
         row = rows.open().filter(user=user, pk=key).exclude(started_at=None).select_related("user").first()
-        if row is None or not rows.open().filter(pk=row.pk).update(confirmed_at=timezone.now()):
+        now = timezone.now()
+        if row is None or not rows.open().filter(pk=row.pk).update(confirmed_at=now):
             return None
-        store_address(row.user, row.messenger, row.chat)
+        store_address(row.user, row.messenger, row.chat, verified_at=now)
         rows.filter(user=user, messenger=row.messenger).exclude(pk=row.pk).delete()
     telegram_connected.send_robust(sender=type(row.user), user=row.user, messenger=row.messenger)
     return row

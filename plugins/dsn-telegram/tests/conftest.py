@@ -165,8 +165,9 @@ def address_of() -> Callable[[Any], str]:
     """A user's stored chat."""
 
     def find(user: Any) -> str:
-        from dsn_core.models import Profile
+        from dsn_core.models import Address
 
-        return str(Profile.objects.filter(user=user).values_list("telegram_chat_id", flat=True).first() or "")
+        rows = Address.objects.filter(user=user, messenger="telegram")
+        return str(rows.values_list("address", flat=True).first() or "")
 
     return find

@@ -139,12 +139,12 @@ def deliveries(db: None) -> Any:
     from django.contrib.auth.models import User
     from django.contrib.auth.signals import user_logged_in
 
-    from dsn_core.models import Profile, Trigger
+    from dsn_core.models import Address, Trigger
 
     def make(chats: list[str], times: int = 1) -> None:
         users = [User.objects.create(username=f"user{number}") for number in range(len(chats))]
-        Profile.objects.bulk_create(
-            Profile(user=user, telegram_chat_id=chat) for user, chat in zip(users, chats, strict=True)
+        Address.objects.bulk_create(
+            Address(user=user, messenger="telegram", address=chat) for user, chat in zip(users, chats, strict=True)
         )
         Trigger.objects.define("user_logged_in").subscribe(users=users, backends=[("telegram", "simple")])
         for _ in range(times):

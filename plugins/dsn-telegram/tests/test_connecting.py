@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from dsn_core import store_address
 from dsn_telegram import connecting, updates
 from dsn_telegram.models import ConnectionRequest
 
@@ -75,14 +76,15 @@ def test_a_user_connects_step_by_step(ann: Any, address_of: Any, dsn: Any) -> No
     assert address_of(ann) == "42"
 
 
-def test_a_profile_that_is_there_keeps_the_rest(ann: Any, address_of: Any) -> None:
-    from dsn_core.models import Profile
+def test_what_was_confirmed_is_a_verified_address(ann: Any) -> None:
+    from dsn_core.models import Address
 
-    Profile.objects.create(user=ann, phone="+4930901820")
+    store_address(ann, "telegram", "41")
     said(f"/start {new_token(ann)}")
     page_of(ann, press="confirm")
-    assert Profile.objects.get(user=ann).phone == "+4930901820"
-    assert address_of(ann) == "42"
+    row = Address.objects.get(user=ann)
+    assert (row.messenger, row.address) == ("telegram", "42")
+    assert timezone.now() - row.verified_at < datetime.timedelta(minutes=5)
 
 
 def test_only_a_digest_of_the_token_is_stored(ann: Any) -> None:

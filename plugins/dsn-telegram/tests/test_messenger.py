@@ -95,18 +95,18 @@ def test_accounts_are_found_by_their_name(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_addresses_come_from_the_profile_with_one_query_for_a_batch(
+def test_addresses_are_read_with_one_query_for_a_batch(
     telegram: dict[str, Any], api: Any, dsn: Any, ann: Any, bob: Any
 ) -> None:
-    from dsn_core import BaseMessageTemplate
-    from dsn_core.models import Delivery, Profile, Trigger
+    from dsn_core import BaseMessageTemplate, store_address
+    from dsn_core.models import Delivery, Trigger
 
     class Plain(BaseMessageTemplate):
         name = "plain"
         text = "Hello {{ user.username }}"
 
     dsn.add(Plain)
-    Profile.objects.create(user=ann, telegram_chat_id="77")
+    store_address(ann, "telegram", "77")
     Trigger.objects.define("user_logged_in").subscribe(users=[ann, bob], backends=[("telegram", "plain")])
     from django.contrib.auth.signals import user_logged_in
 
@@ -125,7 +125,8 @@ def test_a_refused_address_is_told_to_the_project(
 ) -> None:
     from django.contrib.auth.signals import user_logged_in
 
-    from dsn_core.models import Delivery, Profile, Trigger
+    from dsn_core import store_address
+    from dsn_core.models import Delivery, Trigger
     from dsn_core.signals import address_refused
 
     heard: list[tuple[str, str, Any]] = []
@@ -134,7 +135,7 @@ def test_a_refused_address_is_told_to_the_project(
         heard.append((messenger, address, user))
 
     api.do("set", blocked=["77"])
-    Profile.objects.create(user=ann, telegram_chat_id="77")
+    store_address(ann, "telegram", "77")
     Trigger.objects.define("user_logged_in").subscribe(users=[ann], backends=[("telegram", "simple")])
     user_logged_in.send(sender=type(ann), request=None, user=ann)
     address_refused.connect(hear)

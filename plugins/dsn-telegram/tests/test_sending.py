@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from dsn_core import Outcome
-from dsn_core.models import Profile
+from dsn_core import Outcome, store_address
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 100
 
@@ -147,7 +146,7 @@ def test_a_group_that_moved_gets_the_message_and_its_users_the_new_address(
     api: Any, send: Any, to: Any, ann: Any, bob: Any, address_of: Any
 ) -> None:
     for user in (ann, bob):
-        Profile.objects.create(user=user, telegram_chat_id="-100")
+        store_address(user, "telegram", "-100")
     api.do("set", moved={"-100": "-1001"})
     (receipt,) = send(to("-100", user=ann))
     assert receipt.outcome is Outcome.SENT
