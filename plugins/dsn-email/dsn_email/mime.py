@@ -1,10 +1,10 @@
 """A Django e-mail whose MIME form costs less to make: on Django 6 half as much.
 
-Django 5.2 makes mail with Python's old policy, which folds each header letter by letter; those that
+Django 5.2 makes mail with Python's old policy, which folds each header character by character; those that
 a batch shares are folded once. Since Django 6.0 mail is built with Python's modern e-mail policy,
-which makes a class and parses anew for every header. In a batch most headers are the same (From,
+which makes a class and parses again for every header. In a batch most headers are the same (From,
 Auto-Submitted, the types of the parts), so both are remembered here. That policy also encodes a
-link that is longer than a line, which RFC 2369 forbids for List-Unsubscribe and its kin; here it
+link that is longer than a line, which RFC 2369 forbids for List-Unsubscribe and similar headers; here it
 stays whole. And Python looks for a boundary that no part contains by compiling a pattern per
 message and searching its whole text; here 128 random bits are enough. Apart from these links and
 the boundary, the same bytes are sent.

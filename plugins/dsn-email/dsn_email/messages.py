@@ -1,4 +1,4 @@
-"""Makes Django e-mails out of messages."""
+"""Makes a Django e-mail from each message of a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsn_email.headers import HeaderError, Mailbox, extra_headers, mailbox, mail
 from dsn_email.mime import Email
 from dsn_email.options import EmailOptions
 
-#: The key of ``Message.extra`` under which templates speak to this messenger, and what they can say.
+#: The key of ``Message.extra`` for what templates say to this messenger, and the keys within it.
 EXTRA: Final = "email"
 EXTRA_KEYS: Final = ("attachments", "headers", "reply_to")
 #: How much of the text becomes the subject when a template has none.
@@ -26,8 +26,8 @@ _MIMETYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A message and the e-mail that carries it."""
+class OutgoingMessage:
+    """A message and the e-mail made from it."""
 
     message: Message
     email: Email
@@ -35,8 +35,8 @@ class Letter:
     message_id: str
 
 
-class Stationery:
-    """What all letters of a batch have in common: made once, shared by all of them.
+class MessageFactory:
+    """Makes the e-mails of one batch. What they have in common is made once.
 
     Raises :class:`~dsn_email.headers.HeaderError` when the options or DEFAULT_FROM_EMAIL cannot be sent.
     """
@@ -45,12 +45,12 @@ class Stationery:
         sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
         self._sender = str(sender)
         self._reply_to = _written(mailboxes("Reply-To", options.REPLY_TO))
-        # RFC 3834: asks vacation notices and other robots not to answer.
+        # RFC 3834: asks programs that answer by themselves, such as out-of-office replies, not to do so.
         self._headers = {"Auto-Submitted": "auto-generated", **extra_headers(options.HEADERS)}
         self._domain = _domain(sender)
 
-    def letter(self, message: Message) -> Letter:
-        """The letter for ``message``. Touches no network.
+    def make(self, message: Message) -> OutgoingMessage:
+        """The e-mail for ``message``. Uses no network.
 
         Raises :class:`~dsn_core.exceptions.InvalidAddress` for its address and
         :class:`~dsn_email.headers.HeaderError` for anything else that cannot be sent.
@@ -69,7 +69,7 @@ class Stationery:
         )
         if message.html:
             email.attach_alternative(message.html, "text/html")
-        return Letter(message, email, message_id)
+        return OutgoingMessage(message, email, message_id)
 
 
 def _written(found: Iterable[Mailbox]) -> list[str]:
@@ -77,7 +77,7 @@ def _written(found: Iterable[Mailbox]) -> list[str]:
 
 
 def _domain(sender: Mailbox) -> str:
-    """Where the Message-IDs belong: the sender's domain, or this machine's name when that is local."""
+    """The domain of the Message-IDs: the sender's, or this machine's name when that is local."""
     domain = sender.address.rpartition("@")[2]
     return domain if "." in domain and not domain.startswith("[") else DNS_NAME.get_fqdn()
 
@@ -90,7 +90,7 @@ def _local_id(message_id: str) -> str:
 
 
 def _subject(text: str) -> str:
-    """A subject for a message whose template has none: how its text begins."""
+    """A subject for a message without one: the beginning of its text."""
     words = " ".join(next((line for line in text.splitlines() if line.strip()), "").split())
     if len(words) > SUBJECT_LENGTH:
         words = words[: SUBJECT_LENGTH - 1].rstrip() + "…"
@@ -98,7 +98,7 @@ def _subject(text: str) -> str:
 
 
 def _merged(shared: Mapping[str, str], own: object) -> dict[str, str]:
-    """The batch's headers with the message's own over them; names differ in more than their case."""
+    """The headers of the batch, replaced by the message's own of the same name in any case."""
     if not isinstance(own, Mapping):
         raise HeaderError(f"extra['{EXTRA}']['headers'] is {type(own).__name__}; it must be a dict.")
     checked = extra_headers(own)
