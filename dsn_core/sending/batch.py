@@ -7,11 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from dsn_core import conf, context
 from dsn_core.contracts.receipts import Receipt
@@ -21,6 +19,7 @@ from dsn_core.models.delivery import Status
 from dsn_core.plugins.calls import tidied
 from dsn_core.queue.claiming import Claim
 from dsn_core.sending.settling import Verdict, once, settle, verdict_of
+from dsn_core.sending.users import users_by_key
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -243,10 +242,7 @@ class Batch:
         """Attach each row's user, all with one query, which also gets what the paths from the user lead through."""
         paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, path_to_address)
         keys = {row.user_id for row in self.open if row.user_id is not None}
-        users: QuerySet[Any] = get_user_model()._base_manager.using(self.using)
-        if related := {name for path in paths if (name := relations_of(get_user_model(), path))}:
-            users = users.select_related(*related)
-        found = users.in_bulk(keys) if keys else {}
+        found = users_by_key(get_user_model(), keys, self.using, paths)
         for row in self.open:
             user_id = row.user_id
             if user_id is None:
@@ -266,18 +262,3 @@ def _given_back(row: Delivery) -> Verdict:
     status = Status.RETRY if row.attempts > 1 else Status.PENDING
     # In its old place: what was put behind it stays behind it.
     return Verdict(status, row.last_error, not_before=row.due_at, after=0.0, counts=False)
-
-
-def relations_of(model: type[Model], path: str) -> str:
-    """The relations to one object each with which ``path`` from a ``model`` instance begins, for ``select_related``."""
-    names: list[str] = []
-    for name in path.split("."):
-        try:
-            field = model._meta.get_field(name)
-        except FieldDoesNotExist:
-            break
-        if not (field.many_to_one or field.one_to_one) or not isinstance(field.related_model, type):
-            break
-        names.append(name)
-        model = field.related_model
-    return "__".join(names)
