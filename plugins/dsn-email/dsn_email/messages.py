@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from django.conf import settings
@@ -21,18 +22,45 @@ EXTRA: Final = "email"
 EXTRA_KEYS: Final = ("attachments", "headers", "reply_to")
 #: How much of the text becomes the subject when a template has none.
 SUBJECT_LENGTH: Final = 78
+Attachment = tuple[str, str | bytes, str] | tuple[str, str | bytes, None]
 _ID: Final = re.compile(r"[A-Za-z0-9_=+-]+(\.[A-Za-z0-9_=+-]+)*")
 _MIMETYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """A message and the e-mail made from it."""
+    """What the e-mail for ``message`` is made of. All of it was checked."""
 
     message: Message
-    email: Email
+    sender: Mailbox
+    address: str
+    subject: str
+    text: str
+    html: str
+    reply_to: Sequence[str]
+    #: Those that the messages of a batch share, without those that the message has its own of.
+    shared_headers: Mapping[str, str]
+    own_headers: Mapping[str, str]
+    attachments: Sequence[Attachment]
     #: The Message-ID without its brackets.
     message_id: str
+    has_own_reply_to: bool = False
+
+    @cached_property
+    def email(self) -> Email:
+        """As an e-mail of Django's, for any mail backend."""
+        email = Email(
+            subject=self.subject,
+            body=self.text,
+            from_email=str(self.sender),
+            to=[self.address],
+            reply_to=self.reply_to,
+            headers={**self.shared_headers, **self.own_headers, "Message-ID": f"<{self.message_id}>"},
+            attachments=self.attachments,
+        )
+        if self.html:
+            email.attach_alternative(self.html, "text/html")
+        return email
 
 
 class MessageFactory:
@@ -42,12 +70,11 @@ class MessageFactory:
     """
 
     def __init__(self, options: EmailOptions) -> None:
-        sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
-        self._sender = str(sender)
+        self._sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
         self._reply_to = _written(mailboxes("Reply-To", options.REPLY_TO))
         # RFC 3834: asks programs that answer by themselves, such as out-of-office replies, not to do so.
         self._headers = {"Auto-Submitted": "auto-generated", **extra_headers(options.HEADERS)}
-        self._domain = _domain(sender)
+        self._domain = _domain(self._sender)
 
     def make(self, message: Message) -> OutgoingMessage:
         """The e-mail for ``message``. Uses no network.
@@ -57,19 +84,23 @@ class MessageFactory:
         """
         address = receiver_address(message.address)
         extra = _extra(message)
-        message_id = f"{_local_id(message.id)}@{self._domain}"
-        email = Email(
-            subject=one_line("Subject", message.subject) or _subject(message.text),
-            body=message.text,
-            from_email=self._sender,
-            to=[address],
-            reply_to=_written(mailboxes("Reply-To", extra["reply_to"])) if "reply_to" in extra else self._reply_to,
-            headers=_merged(self._headers, extra.get("headers", {})) | {"Message-ID": f"<{message_id}>"},
-            attachments=[_attachment(item) for item in _listed(extra.get("attachments", ()))],
+        own_headers = _own_headers(extra)
+        own_reply_to = _written(mailboxes("Reply-To", extra["reply_to"])) if "reply_to" in extra else None
+        text = message.text
+        return OutgoingMessage(
+            message,
+            self._sender,
+            address,
+            one_line("Subject", message.subject) or _subject(text),
+            text,
+            message.html,
+            self._reply_to if own_reply_to is None else own_reply_to,
+            _without(self._headers, own_headers),
+            own_headers,
+            [_attachment(item) for item in _listed(extra.get("attachments", ()))],
+            f"{_local_id(message.id)}@{self._domain}",
+            has_own_reply_to=own_reply_to is not None,
         )
-        if message.html:
-            email.attach_alternative(message.html, "text/html")
-        return OutgoingMessage(message, email, message_id)
 
 
 def _written(found: Iterable[Mailbox]) -> list[str]:
@@ -97,13 +128,17 @@ def _subject(text: str) -> str:
     return words or "(no subject)"
 
 
-def _merged(shared: Mapping[str, str], own: object) -> dict[str, str]:
-    """The headers of the batch, replaced by the message's own of the same name in any case."""
+def _own_headers(extra: Mapping[str, Any]) -> dict[str, str]:
+    own = extra.get("headers", {})
     if not isinstance(own, Mapping):
         raise HeaderError(f"extra['{EXTRA}']['headers'] is {type(own).__name__}; it must be a dict.")
-    checked = extra_headers(own)
-    taken = {name.lower() for name in checked}
-    return {name: value for name, value in shared.items() if name.lower() not in taken} | checked
+    return extra_headers(own)
+
+
+def _without(shared: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers of the batch without those that the message has, whose names may differ in their case."""
+    taken = {name.lower() for name in own}
+    return {name: value for name, value in shared.items() if name.lower() not in taken} if taken else shared
 
 
 def _extra(message: Message) -> Mapping[str, Any]:
@@ -124,7 +159,7 @@ def _listed(items: object) -> Sequence[object]:
     return items
 
 
-def _attachment(item: object) -> tuple[str, str | bytes, str] | tuple[str, str | bytes, None]:
+def _attachment(item: object) -> Attachment:
     """A checked ``(name, content)`` or ``(name, content, mimetype)``."""
     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
         raise HeaderError("An attachment is (name, content) or (name, content, mimetype).")

@@ -16,11 +16,13 @@ import inspect
 import re
 import secrets
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
-from email.policy import Compat32, EmailPolicy, Policy, compat32
+from email.message import MIMEPart
+from email.policy import SMTP, Compat32, EmailPolicy, Policy, compat32
 from email.policy import default as default_policy
 from functools import lru_cache
 from typing import Any, Final
 
+from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 
 #: Headers that many messages share. Others may hold what is one receiver's own, and are not kept in memory.
@@ -92,9 +94,20 @@ class _RememberingCompat32(Compat32):
 _remembering_compat32: Final = _RememberingCompat32()
 
 
+_smtp_compat32: Final = _remembering_compat32.clone(linesep="\r\n")
+#: Bytes of a line up to which Django sends a text as it is.
+_LONGEST_LINE: Final = 78 if _TAKES_POLICY else 998
+_LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
+
+
 @lru_cache(maxsize=64)
 def _folded(name: str, value: str, linesep: str, max_line_length: int | None) -> bytes:
     return compat32.clone(linesep=linesep, max_line_length=max_line_length).fold_binary(name, value)
+
+
+def boundary() -> str:
+    """What separates the parts of one message, and is in none of them."""
+    return f"=={secrets.token_hex(16)}=="
 
 
 class Email(EmailMultiAlternatives):
@@ -108,7 +121,40 @@ class Email(EmailMultiAlternatives):
         mime = super().message(**kwargs)
         for part in mime.walk():
             if part.get_content_maintype() == "multipart" and part.get_boundary() is None:
-                part.set_boundary(f"=={secrets.token_hex(16)}==")
+                part.set_boundary(boundary())
         if mime.policy is compat32:
             mime.policy = _remembering_compat32
         return mime
+
+
+def smtp_bytes(email: Email) -> tuple[bytes, bytes]:
+    """What Django sends by SMTP for ``email``, and its boundary, which is empty when it has one part."""
+    mime = email.message(policy=SMTP) if _TAKES_POLICY else email.message()
+    written: bytes = mime.as_bytes() if _TAKES_POLICY else mime.as_bytes(linesep="\r\n")
+    return written, (mime.get_boundary() or "").encode()
+
+
+def encoded_header(name: str, value: str) -> bytes:
+    """The lines of one header as Django sends it by SMTP. Raises ValueError for line breaks in ``value``."""
+    if _TAKES_POLICY:
+        policy = _faster(SMTP)
+        return policy.fold_binary(*policy.header_store_parse(name, value))
+    return _smtp_compat32.fold_binary(*mail.message.forbid_multi_line_headers(name, value, "utf-8"))
+
+
+def encoded_body(text: str, subtype: str) -> tuple[bytes, bytes]:
+    """The transfer encoding, and the lines, of a part ``text/<subtype>`` as Django sends it by SMTP."""
+    raw = text.encode()
+    lines = raw.splitlines()
+    if max(map(len, lines), default=0) <= _LONGEST_LINE:
+        # Django 6 ends the last line, too.
+        ending = b"\r\n" if _TAKES_POLICY or raw.endswith((b"\n", b"\r")) else b""
+        return b"7bit" if raw.isascii() else b"8bit", b"\r\n".join(lines) + ending
+    part: Any
+    if _TAKES_POLICY:
+        part = MIMEPart(policy=_faster(SMTP))
+        part.set_content(text, subtype=subtype, charset="utf-8")
+    else:
+        part = mail.message.SafeMIMEText(text, subtype, "utf-8")
+    payload = b"\r\n".join(_LINE_BREAK.split(part.get_payload().encode()))
+    return part["Content-Transfer-Encoding"].encode(), payload

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from django.core.mail.backends.smtp import EmailBackend
+
 from dsn_core import Outcome, Receipt
 from dsn_email import error_mapping
 from dsn_email.error_mapping import SendResult
 from dsn_email.mailers import connect, without_secrets
 from dsn_email.messages import OutgoingMessage
 from dsn_email.options import EmailOptions
+from dsn_email.skeletons import Skeletons
 from dsn_email.smtp_monitor import SmtpMonitor
 
 logger = logging.getLogger("dsn_email")
@@ -32,6 +35,9 @@ class Transport:
         self._options = options
         self._connection: Any = None
         self._monitor: SmtpMonitor | None = None
+        #: Whether the backend is Django's own for SMTP: one that is made from it may do more with an e-mail.
+        self._is_smtp = False
+        self._skeletons = Skeletons()
 
     def send(self, messages: Iterable[OutgoingMessage]) -> Iterator[Receipt]:
         """Send ``messages`` and yield a receipt for each; a pause holds for all that follow it."""
@@ -85,12 +91,16 @@ class Transport:
             self.close()
             return refusal
         self._connection, self._monitor = connection, SmtpMonitor.of(connection)
+        self._is_smtp = type(connection) is EmailBackend and self._monitor is not None
         return None
 
     def _send(self, message: OutgoingMessage) -> SendResult:
         if self._monitor:
             self._monitor.begin()
         try:
+            if self._is_smtp and (written := self._skeletons.write(message)) is not None:
+                self._connection.connection.sendmail(message.sender.address, [message.address], written)
+                return SendResult(Receipt.sent(message.message_id))
             count = self._connection.send_messages([message.email])
         except Exception as error:
             return error_mapping.of_sending(
