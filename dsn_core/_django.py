@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import re
 import signal
@@ -20,6 +22,10 @@ from django.core.serializers.base import DeserializedObject
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
+from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
+from django.db.models.signals import post_init, pre_init
 from django.db.transaction import TransactionManagementError
 
 #: There is no public parser of regular expressions: :mod:`dsn_core.conditions.patterns` bounds a pattern's worst case
@@ -156,6 +162,33 @@ def is_historical(sender: Any) -> bool:
     Reason: their changes concern no trigger. Leans on the name of their modules.
     """
     return isinstance(sender, type) and sender.__module__ in ("__fake__", "django.db.migrations.recorder")
+
+
+def is_made_by_storing(model: type[Model]) -> bool:
+    """Whether Django makes an instance of ``model`` from its row by storing the values, and by nothing else.
+
+    Reason: ``Model.__init__`` goes through the fields one by one, which takes as long as the query. Leans on: what
+    ``Model.from_db`` and ``Model.__init__`` do; the attributes of fields whose ``__set__`` only stores.
+    """
+    return _only_stores(model) and not (pre_init.has_listeners(model) or post_init.has_listeners(model))
+
+
+#: Of the attributes that fields make. Others may convert what is stored, or be a property of the model.
+_STORING: Final = frozenset({DeferredAttribute, ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor})
+
+
+@functools.lru_cache(maxsize=64)
+def _only_stores(model: type[Model]) -> bool:
+    own: Any = model
+    return (
+        own.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
+        and own.__init__ is Model.__init__
+        # Of a class that stands behind Model, which calls it.
+        and super(Model, own).__init__ is object.__init__
+        and own.__new__ is object.__new__
+        and own.__setattr__ is object.__setattr__
+        and all(type(inspect.getattr_static(own, field.attname)) in _STORING for field in own._meta.concrete_fields)
+    )
 
 
 def is_interrupt(error: BaseException) -> bool:

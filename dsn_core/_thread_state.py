@@ -6,6 +6,7 @@ As in :mod:`dsn_core._django`, these are internals, and ``tests/test_django_inte
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,8 +30,9 @@ class ThreadState:
     """The language, the time zone and the database connections of this thread, to be restored later.
 
     Reason: Django restores a language and a time zone only for code that uses its context managers, and never ends a
-    transaction that was left open. Leans on: ``_active`` of Django's translation and time zone, which have ``value``
-    while one is activated; the connection's ``atomic_blocks``, ``in_atomic_block``, ``autocommit``.
+    transaction that was left open. Leans on: ``_active`` of Django's translation and time zone, which hold ``value``
+    while one is activated, in a context variable; the connection's ``atomic_blocks``, ``in_atomic_block``,
+    ``autocommit``.
     """
 
     def __init__(self) -> None:
@@ -41,21 +43,31 @@ class ThreadState:
             connection: (len(connection.atomic_blocks), _autocommit(connection), _is_closed(connection))
             for connection in connections.all(initialized_only=True)
         }
+        self._context = contextvars.copy_context()
         #: Whether a transaction was rolled back when it was restored.
         self.rolled_back = False
 
     def looks_unchanged(self) -> bool:
         """Whether nothing differs, as far as a cheap test shows: connections opened since are not looked at."""
-        return (
-            getattr(_language(), "value", None) is self._language
-            and getattr(_time_zone(), "value", None) is self._time_zone
-            and all(
-                len(connection.atomic_blocks) == blocks
-                and (connection.connection is None or connection.autocommit == autocommit or connection.in_atomic_block)
-                and _is_closed(connection) is was_closed
-                for connection, (blocks, autocommit, was_closed) in self._connections.items()
-            )
-        )
+        # Comparing all context variables takes a tenth of the time that asking Django's two takes.
+        if not self._has_same_context() and (
+            getattr(_language(), "value", None) is not self._language
+            or getattr(_time_zone(), "value", None) is not self._time_zone
+        ):
+            return False
+        for connection, (blocks, autocommit, was_closed) in self._connections.items():
+            if len(connection.atomic_blocks) != blocks or _is_closed(connection) is not was_closed:
+                return False
+            if not (connection.connection is None or connection.autocommit == autocommit or connection.in_atomic_block):
+                return False
+        return True
+
+    def _has_same_context(self) -> bool:
+        try:
+            return contextvars.copy_context() == self._context
+        except Exception:
+            # A value that cannot be compared with another.
+            return False
 
     def restore(self) -> list[str]:
         """Restore what differs, and return it in words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import signal
 from typing import Any
@@ -37,6 +38,17 @@ from dsn_core._django import (
 )
 from dsn_core._thread_state import ThreadState
 from tests.testapp.models import Country
+
+#: Of code that has nothing to do with Django.
+VARIABLE: contextvars.ContextVar[Any] = contextvars.ContextVar("variable", default=None)
+VARIABLE.set("before")
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("as arrays of some libraries do")
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Server:
@@ -119,6 +131,25 @@ def test_blocks_that_were_left_open_end_and_others_stay(depth: int) -> None:
     for block in reversed(outer):
         block.__exit__(None, None, None)
     assert connection.get_autocommit()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", [lambda: translation.activate("de"), lambda: timezone.activate("Asia/Tokyo")])
+@pytest.mark.parametrize("beside", [None, Incomparable()], ids=["alone", "beside another variable"])
+def test_a_language_or_time_zone_that_was_left_behind_is_seen_at_a_glance(change: Any, beside: Any) -> None:
+    connection.ensure_connection()
+    before = ThreadState()
+    held = VARIABLE.set(beside) if beside else None
+    assert before.looks_unchanged()
+    with translation.override("fr"), timezone.override("Asia/Tokyo"), transaction.atomic():
+        assert not before.looks_unchanged()
+    assert before.looks_unchanged()
+    change()
+    assert not before.looks_unchanged()
+    before.restore()
+    assert before.looks_unchanged()
+    if held:
+        VARIABLE.reset(held)
 
 
 @pytest.mark.django_db(transaction=True)

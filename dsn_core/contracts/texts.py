@@ -13,6 +13,7 @@ def clean_text(text: str) -> str:
 
     A surrogate pair becomes its character, half a pair becomes U+FFFD, NUL is removed.
     """
-    if not _NOT_STORABLE.search(text):
+    # Quicker than the search, and most texts that are not ASCII need that one.
+    if (text.isascii() and "\0" not in text) or not _NOT_STORABLE.search(text):
         return text
     return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

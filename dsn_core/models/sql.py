@@ -17,15 +17,20 @@ def literal(value: Any) -> tuple[str, list[Any]]:
 
 
 def among(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> str:
-    """The SQL that compares a column with the primary keys of ``rows`` of ours.
+    """SQL after which a column holds the primary key of one of ``rows``, which are our own."""
+    return among_keys([row.pk for row in rows], connection)
+
+
+def among_keys(keys: Iterable[int], connection: BaseDatabaseWrapper) -> str:
+    """SQL after which a column holds one of ``keys``.
 
     Whole numbers, written out: a parameter for each would cost more. PostgreSQL parses an array of them at once, where
     a list is an expression for each.
     """
-    keys = ", ".join([str(int(row.pk)) for row in rows])
+    listed = ", ".join([str(int(key)) for key in keys])
     if connection.vendor == "postgresql":
-        return f"= ANY ('{{{keys}}}'::bigint[])"
-    return f"IN ({keys})"
+        return f"= ANY ('{{{listed}}}'::bigint[])"
+    return f"IN ({listed})"
 
 
 def storable(text: Any, limit: int) -> str:

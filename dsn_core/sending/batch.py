@@ -7,11 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from dsn_core import conf, context
 from dsn_core.contracts.messengers import BaseMessenger
@@ -23,6 +21,7 @@ from dsn_core.plugins.calls import tidied
 from dsn_core.queue.claiming import Claim
 from dsn_core.sending.addresses import with_addresses
 from dsn_core.sending.settling import Verdict, once, settle, verdict_of
+from dsn_core.sending.users import users_by_key
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -245,10 +244,8 @@ class Batch:
         """Attach each row's user, all with one query, which also gets what the paths from the user lead through."""
         paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, messenger.path_to_address)
         keys = {row.user_id for row in self.open if row.user_id is not None}
-        users: QuerySet[Any] = with_addresses(get_user_model()._base_manager.using(self.using), messenger)
-        if related := {name for path in paths if (name := relations_of(get_user_model(), path))}:
-            users = users.select_related(*related)
-        found = users.in_bulk(keys) if keys else {}
+        users = with_addresses(get_user_model()._base_manager.using(self.using), messenger)
+        found = users_by_key(users, keys, paths)
         for row in self.open:
             user_id = row.user_id
             if user_id is None:
@@ -268,18 +265,3 @@ def _given_back(row: Delivery) -> Verdict:
     status = Status.RETRY if row.attempts > 1 else Status.PENDING
     # In its old place: what was put behind it stays behind it.
     return Verdict(status, row.last_error, not_before=row.due_at, after=0.0, counts=False)
-
-
-def relations_of(model: type[Model], path: str) -> str:
-    """The relations to one object each with which ``path`` from a ``model`` instance begins, for ``select_related``."""
-    names: list[str] = []
-    for name in path.split("."):
-        try:
-            field = model._meta.get_field(name)
-        except FieldDoesNotExist:
-            break
-        if not (field.many_to_one or field.one_to_one) or not isinstance(field.related_model, type):
-            break
-        names.append(name)
-        model = field.related_model
-    return "__".join(names)

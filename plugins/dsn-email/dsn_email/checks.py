@@ -1,4 +1,4 @@
-"""What ``dsn_plugins`` and ``check --deploy`` say about the options."""
+"""Checks of the options, which ``dsn_plugins`` and ``check --deploy`` show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _refused(check: Callable[[], object], option: str, id: str) -> list[CheckMes
     try:
         check()
     except HeaderError as error:
-        hint = "Until it is mended every message fails, without being sent."
+        hint = "Until it is corrected, every message fails without being sent."
         return [Error(f"{option} cannot be used: {error}", hint=hint, id=id)]
     return []
 
@@ -41,7 +41,7 @@ def _addresses(read: Callable[[], Sequence[Mailbox]], option: str, id: str) -> l
     return [
         Warning(
             f"{option} has a display name without the quotes that it needs; it is sent as {item}.",
-            hint=f"Write it so, if it is meant so: {str(item)!r}.",
+            hint=f"If that is right, write it like this: {str(item)!r}.",
             id="dsn_email.W006",
         )
         for item in read()

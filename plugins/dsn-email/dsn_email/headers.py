@@ -1,4 +1,4 @@
-"""What may stand in a header, and what an address is."""
+"""Checks of header values, and the reader of e-mail addresses."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from django.utils.functional import Promise
 
 from dsn_core.exceptions import InvalidAddress
 
-#: Everything that some mail program or library takes for the end of a line, and NUL.
+#: Every character that some mail program or library reads as the end of a line, and NUL.
 _BREAK: Final = re.compile("[\r\n\0\v\f\x1c-\x1e\x85\u2028\u2029]")
-#: Signs that a display name holds between quotes only, RFC 5322 section 3.2.3.
+#: Characters that a display name may hold between quotes only, RFC 5322 section 3.2.3.
 _SPECIAL: Final = re.compile(r'[()<>\[\]:;@\\,."]')
-#: The same without the dot, which section 4.1 forgives. "Dr. No" needs no warning.
+#: The same without the dot, which section 4.1 allows. "Dr. No" needs no warning.
 _MISLEADING: Final = re.compile(r'[()<>\[\]:;@\\,"]')
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-#: Outside of quotes, these could be another address.
+#: A display name that cannot hold another address outside its quotes.
 _DISPLAY_NAME: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^<>@"\\])*')
-#: Letters of a domain, RFC 1035.
+#: Characters of a domain, RFC 1035.
 _LONGEST_DOMAIN: Final = 253
 #: A header's name, RFC 5322 section 3.6.8.
 _NAME: Final = re.compile(r"[!-9;-~]+")
@@ -88,7 +88,7 @@ def extra_headers(given: Mapping[Any, object]) -> dict[str, str]:
     for name, value in given.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise HeaderError(
-                f"{name!r} is not a name of a header: it is made of ASCII signs without blanks and colons."
+                f"{name!r} is not a name of a header: it is made of ASCII characters without blanks and colons."
             )
         lower = name.lower()
         if lower in RESERVED or lower.startswith("content-"):
@@ -136,7 +136,7 @@ def receiver_address(value: str) -> str:
 def _read(text: str) -> Mailbox | None:
     """``someone@example.org``, or with a display name before angle brackets; None for anything else.
 
-    The one reader of addresses: what it takes in a check is what is sent. A display name that lacks
+    Checks and sending both read addresses by this function. A display name that lacks
     its quotes (``Foo, Inc. <foo@example.org>``) gets them, unless it may hold another address.
     """
     if not text.endswith(">"):

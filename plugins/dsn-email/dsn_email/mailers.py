@@ -1,4 +1,4 @@
-"""Django's mail backends: opened, given a time-out, and kept from leaking."""
+"""Makes Django's mail backends with a time-out, and masks their secrets in texts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _REASON_LENGTH: Final = 500
 def connect(mailer: str, timeout: float) -> BaseEmailBackend:
     """A backend that is not opened yet, as MAILERS or EMAIL_* say; ``timeout`` (seconds) where they set none.
 
-    What the settings make impossible is raised as Django raises it.
+    Errors of the settings are raised as Django raises them.
     """
     mailers = getattr(mail, "mailers", None)
     connection: Any
     if mailers is not None:
-        # Without MAILERS its "default" is made from EMAIL_*, and our name stays out of Django's deprecation warnings.
+        # Without MAILERS, Django makes "default" from EMAIL_*, and warns of nothing in this file.
         connection = mailers[mailer or DEFAULT_MAILER]
     elif mailer:
         raise ImproperlyConfigured(f"The option MAILER ({mailer!r}) needs Django 6.1 or later.")
@@ -34,13 +34,13 @@ def connect(mailer: str, timeout: float) -> BaseEmailBackend:
     if "timeout" in vars(connection) and not connection.timeout:
         connection.timeout = timeout
     if vars(connection).get("fail_silently"):
-        # Silence would be taken for success.
+        # With it, a failure would look like a success.
         connection.fail_silently = False
     return connection  # type: ignore[no-any-return]  # Django's factories say nothing narrower for custom backends
 
 
 def without_secrets(text: str, connection: object) -> str:
-    """``text`` in one line, without what ``connection`` knows as a password or key; at most 500 signs."""
+    """``text`` in one line, without the passwords and keys of ``connection``; at most 500 characters."""
     for secret in sorted(set(_secrets(connection)), key=len, reverse=True):
         text = text.replace(secret, "********")
     return " ".join(text.split())[:_REASON_LENGTH]

@@ -1,4 +1,4 @@
-"""The messenger ``email``."""
+"""The messenger ``email``: what dsn-core calls to send e-mail."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dsn_core import BaseMessenger, Message, Receipt
 from dsn_core import Options as AnyOptions
 from dsn_core.exceptions import InvalidAddress
 from dsn_email import checks
-from dsn_email.courier import Courier
 from dsn_email.headers import HeaderError
-from dsn_email.letters import Letter, Stationery
+from dsn_email.messages import MessageFactory, OutgoingMessage
 from dsn_email.options import EmailOptions
+from dsn_email.transport import Transport
 
 
 class EmailMessenger(BaseMessenger):
@@ -36,31 +36,31 @@ class EmailMessenger(BaseMessenger):
         return {pk: address for pk, address in found.items() if address}
 
     def send_messages(self, messages: Sequence[Message]) -> Iterator[Receipt]:
-        """Answer for what cannot be sent before any network is touched, then send the rest."""
+        """Answer for what cannot be sent before the network is used, then send the rest."""
         try:
-            stationery = Stationery(self.options)
+            factory = MessageFactory(self.options)
         except HeaderError as error:
             for message in messages:
                 yield Receipt.failed(str(error), message=message)
             return
-        letters: list[Letter] = []
+        outgoing: list[OutgoingMessage] = []
         for message in messages:
             try:
-                letters.append(stationery.letter(message))
+                outgoing.append(factory.make(message))
             except InvalidAddress as error:
                 yield Receipt.invalid_address(str(error), message=message)
             except HeaderError as error:
                 yield Receipt.failed(str(error), message=message)
-        if letters:
-            yield from Courier(self.options).deliver(letters)
+        if outgoing:
+            yield from Transport(self.options).send(outgoing)
 
     @classmethod
     def check(cls, options: AnyOptions) -> list[CheckMessage]:
-        """What is wrong with the options, or with the mail settings that they rest on."""
+        """What is wrong with the options, or with the mail settings that they use."""
         return checks.problems(options) if isinstance(options, EmailOptions) else []
 
 
 def _email_of(user: Any) -> str:
-    """A user's address, for any user model: those made from scratch may lack Django's method."""
+    """A user's address, for any user model: one that does not inherit Django's may lack the method."""
     name_of_field = getattr(type(user), "get_email_field_name", None)
     return str(getattr(user, name_of_field() if name_of_field else "email", "") or "").strip()

@@ -12,7 +12,7 @@ from dsn_core import Options
 class EmailOptions(Options):
     """Options of the messenger ``email``. All have a default.
 
-    Hosts, ports, user names and passwords are not here: they stand in Django's own ``MAILERS``
+    Hosts, ports, user names and passwords are not here: they are in Django's own ``MAILERS``
     or ``EMAIL_*`` settings. ``TIMEOUT`` counts where those set no time-out.
     """
 

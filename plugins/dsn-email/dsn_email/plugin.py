@@ -1,4 +1,4 @@
-"""What the entry point ``email`` names: the plugin's hooks."""
+"""The hooks of the plugin, which the entry point ``email`` names."""
 
 from __future__ import annotations
 

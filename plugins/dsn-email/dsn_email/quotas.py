@@ -1,18 +1,18 @@
-"""Recognises a mail service that says how much the account may send, and that this is used up."""
+"""Recognises replies which say that the account has used up its sending quota."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: Seconds until a quota has passed: they are mostly counted by the day.
+#: Seconds until a quota is renewed: most are counted by the day.
 QUOTA_PAUSE: Final = 86_400.0
 
 #: Gmail's "sending limit exceeded", Exchange Online's "daily limit for message recipients".
 _DETAILS: Final = frozenset({"4.4.5", "5.4.5", "5.1.90"})
 #: A mailbox that is full, disabled or receives too much: the status codes of RFC 3463 that are about it.
 _MAILBOX_DETAILS: Final = frozenset({"4.2.1", "4.2.2", "5.2.1", "5.2.2"})
-#: What a quota counts when it is the sender's.
+#: Words about what a sender's quota counts.
 _SENT: Final = r"daily|hourly|monthly|weekly|sending|outgoing|outbound|submission|relay(?:ing)?|transmission"
 _QUOTA: Final = re.compile(
     rf"\b(?:{_SENT})\b[^.;]{{0,60}}\b(?:quota|limit|allowance|credits?)\b"
@@ -22,7 +22,7 @@ _QUOTA: Final = re.compile(
     r"|\b(?:account|user|plan)(?:'s)? (?:message |e-?mail |mail )?(?:quota|limit)\b",
     re.IGNORECASE,
 )
-#: Words of a receiver's mailbox, and of one message's size.
+#: Words about a receiver's mailbox, or the size of one message.
 _OTHER: Final = re.compile(
     r"mailbox|inbox|storage|disk|receiv|recipient's|tried to reach|trying to (?:contact|reach)"
     r"|\bsize\b|too (?:large|big)",

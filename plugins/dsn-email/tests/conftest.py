@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback whose answers a test chooses, and mail settings for every Django.
+"""A real SMTP server on loopback with answers that a test chooses, and mail settings for every Django.
 
 These tests need no settings of the repository: where none are named they configure Django themselves,
 so that they run beside installed wheels as well.
@@ -167,7 +167,7 @@ def server() -> Iterator[SMTPServer]:
 
 @pytest.fixture
 def use_smtp(settings: Any) -> Callable[..., None]:
-    """Point the project's mail settings at a port. Further options in the small letters of MAILERS."""
+    """Point the project's mail settings at a port. Further options in the lower-case names of MAILERS."""
 
     def use(port: int, **options: Any) -> None:
         if HAS_MAILERS:
@@ -225,7 +225,7 @@ def send() -> Callable[..., list[Receipt]]:
 
 
 @pytest.fixture
-def letter_to() -> Callable[..., Message]:
+def message_to() -> Callable[..., Message]:
     """A message to a name at example.org (or to a whole address); everything else can be given."""
 
     def make(to: str = "ann", **parts: Any) -> Message:
@@ -244,7 +244,7 @@ def login_server() -> type[SMTPServer]:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

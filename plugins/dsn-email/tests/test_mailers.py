@@ -28,43 +28,43 @@ def test_the_project_s_own_time_out_goes_before(use_smtp: Any) -> None:
     assert connect("", 7.5).timeout == 3
 
 
-def test_a_time_out_of_nought_is_none_at_all(use_smtp: Any) -> None:
+def test_a_time_out_of_zero_is_none(use_smtp: Any) -> None:
     use_smtp(25, timeout=0)
     assert connect("", 7.5).timeout == 7.5
 
 
 @needs_mailers
-def test_silence_is_switched_off(server: Any, use_smtp: Any, send: Any, letter_to: Any) -> None:
+def test_fail_silently_is_switched_off(server: Any, use_smtp: Any, send: Any, message_to: Any) -> None:
     use_smtp(server.port, fail_silently=True)
     server.answers["RCPT"] = lambda about: "550 5.1.1 No such user"
-    (receipt,) = send(letter_to("ann"))
+    (receipt,) = send(message_to("ann"))
     assert receipt.outcome is Outcome.INVALID_ADDRESS
 
 
 @needs_mailers
-def test_the_option_mailer_chooses_one_of_mailers(server: Any, send: Any, letter_to: Any, settings: Any) -> None:
+def test_the_option_mailer_chooses_one_of_mailers(server: Any, send: Any, message_to: Any, settings: Any) -> None:
     settings.MAILERS = {
         "default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"},
         "bulk": {"OPTIONS": {"host": "127.0.0.1", "port": server.port}},
     }
-    (receipt,) = send(letter_to("ann"), MAILER="bulk")
+    (receipt,) = send(message_to("ann"), MAILER="bulk")
     assert receipt.outcome is Outcome.SENT
     assert server.receivers == ["ann@example.org"]
 
 
 @needs_mailers
-def test_a_mailer_that_is_not_there_pauses(server: Any, use_smtp: Any, send: Any, letter_to: Any) -> None:
+def test_a_mailer_that_is_not_there_pauses(server: Any, use_smtp: Any, send: Any, message_to: Any) -> None:
     use_smtp(server.port)
-    (receipt,) = send(letter_to("ann"), MAILER="bulk")
+    (receipt,) = send(message_to("ann"), MAILER="bulk")
     assert receipt.outcome is Outcome.PAUSE
     assert "bulk" in receipt.reason
     assert server.connections == 0
 
 
 @needs_mailers
-def test_a_backend_that_cannot_be_imported_pauses(send: Any, letter_to: Any, settings: Any) -> None:
+def test_a_backend_that_cannot_be_imported_pauses(send: Any, message_to: Any, settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "no.such.Backend"}}
-    (receipt,) = send(letter_to("ann"))
+    (receipt,) = send(message_to("ann"))
     assert receipt.outcome is Outcome.PAUSE
     assert "no.such.Backend" in receipt.reason
 
@@ -72,7 +72,7 @@ def test_a_backend_that_cannot_be_imported_pauses(send: Any, letter_to: Any, set
 @needs_mailers
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 def test_a_project_that_still_uses_the_old_settings_sends_without_a_warning_of_ours(
-    server: Any, send: Any, letter_to: Any, settings: Any
+    server: Any, send: Any, message_to: Any, settings: Any
 ) -> None:
     # Setting them warns already; what follows must not.
     del settings.MAILERS
@@ -81,15 +81,15 @@ def test_a_project_that_still_uses_the_old_settings_sends_without_a_warning_of_o
     )
     with old, warnings.catch_warnings():
         warnings.simplefilter("error")
-        (receipt,) = send(letter_to("ann"))
+        (receipt,) = send(message_to("ann"))
     assert receipt.outcome is Outcome.SENT
     assert server.receivers == ["ann@example.org"]
 
 
 @before_mailers
-def test_the_option_mailer_is_refused_before_django_6_1(server: Any, use_smtp: Any, send: Any, letter_to: Any) -> None:
+def test_the_option_mailer_is_refused_before_django_6_1(server: Any, use_smtp: Any, send: Any, message_to: Any) -> None:
     use_smtp(server.port)
-    (receipt,) = send(letter_to("ann"), MAILER="bulk")
+    (receipt,) = send(message_to("ann"), MAILER="bulk")
     assert receipt.outcome is Outcome.PAUSE
     assert server.connections == 0
     with pytest.raises(ImproperlyConfigured, match=r"needs Django 6\.1"):

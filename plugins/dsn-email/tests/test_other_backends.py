@@ -37,23 +37,23 @@ def backend_says(use_backend: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return say
 
 
-def test_in_memory(in_memory: Any, send: Any, letter_to: Any) -> None:
-    (receipt,) = send(letter_to("ann", html="<p>Out</p>", id="7"))
+def test_in_memory(in_memory: Any, send: Any, message_to: Any) -> None:
+    (receipt,) = send(message_to("ann", html="<p>Out</p>", id="7"))
     assert (receipt.outcome, receipt.provider_id) == (Outcome.SENT, "7@example.org")
     (mail,) = in_memory
     assert (mail.subject, mail.to, mail.from_email) == ("Solaris is out", ["ann@example.org"], "cinema@example.org")
     assert mail.alternatives == [("<p>Out</p>", "text/html")]
 
 
-def test_the_console(use_backend: Any, send: Any, letter_to: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console(use_backend: Any, send: Any, message_to: Any, capsys: pytest.CaptureFixture[str]) -> None:
     use_backend("django.core.mail.backends.console.EmailBackend")
-    assert send(letter_to("ann"))[0].outcome is Outcome.SENT
+    assert send(message_to("ann"))[0].outcome is Outcome.SENT
     assert "To: ann@example.org" in capsys.readouterr().out
 
 
-def test_files(use_backend: Any, send: Any, letter_to: Any, tmp_path: Path) -> None:
+def test_files(use_backend: Any, send: Any, message_to: Any, tmp_path: Path) -> None:
     use_backend("django.core.mail.backends.filebased.EmailBackend", file_path=str(tmp_path))
-    assert [receipt.outcome for receipt in send(letter_to("ann"), letter_to("bob"))] == [Outcome.SENT] * 2
+    assert [receipt.outcome for receipt in send(message_to("ann"), message_to("bob"))] == [Outcome.SENT] * 2
     written = "".join(path.read_text() for path in tmp_path.iterdir())
     assert "To: ann@example.org" in written
     assert "To: bob@example.org" in written
@@ -68,7 +68,7 @@ def test_files(use_backend: Any, send: Any, letter_to: Any, tmp_path: Path) -> N
         (ValueError("this text cannot be sent"), Outcome.FAILED),
         (PermissionError("no disk"), Outcome.RETRY),
         (RuntimeError("boom"), Outcome.RETRY),
-        (ConnectionRefusedError("nobody there"), Outcome.RETRY),
+        (ConnectionRefusedError("no server"), Outcome.RETRY),
         (socket.gaierror("no such host"), Outcome.RETRY),
         (TimeoutError("no answer"), Outcome.UNKNOWN),
         (ConnectionResetError("gone"), Outcome.UNKNOWN),
@@ -76,10 +76,10 @@ def test_files(use_backend: Any, send: Any, letter_to: Any, tmp_path: Path) -> N
     ids=repr,
 )
 def test_what_a_backend_returns_or_raises_has_its_receipt(
-    result: Any, outcome: Outcome, backend_says: Any, send: Any, letter_to: Any
+    result: Any, outcome: Outcome, backend_says: Any, send: Any, message_to: Any
 ) -> None:
     backend_says(result)
-    assert send(letter_to("ann"))[0].outcome is outcome
+    assert send(message_to("ann"))[0].outcome is outcome
 
 
 # django-anymail, against a server that answers as Postmark does
@@ -127,9 +127,9 @@ def postmark(use_backend: Any, settings: Any) -> Iterator[Postmark]:
         thread.join()
 
 
-def test_an_esp_s_own_id_is_kept(postmark: Postmark, send: Any, letter_to: Any) -> None:
+def test_an_esp_s_own_id_is_kept(postmark: Postmark, send: Any, message_to: Any) -> None:
     postmark.answer = [{"ErrorCode": 0, "Message": "OK", "MessageID": "esp-77", "To": "ann@example.org"}]
-    (receipt,) = send(letter_to("ann", html="<p>Out</p>", id="7"))
+    (receipt,) = send(message_to("ann", html="<p>Out</p>", id="7"))
     assert (receipt.outcome, receipt.provider_id) == (Outcome.SENT, "esp-77")
     (asked,) = postmark.asked
     assert (asked["To"], asked["Subject"], asked["HtmlBody"]) == ("ann@example.org", "Solaris is out", "<p>Out</p>")
@@ -157,20 +157,20 @@ INACTIVE = "Found inactive addresses: ann@example.org.\nInactive recipients are 
     ],
 )
 def test_an_esp_s_refusals_have_their_receipts(
-    status: int, answer: Any, headers: dict[str, str], outcome: Outcome, postmark: Postmark, send: Any, letter_to: Any
+    status: int, answer: Any, headers: dict[str, str], outcome: Outcome, postmark: Postmark, send: Any, message_to: Any
 ) -> None:
     postmark.status, postmark.answer, postmark.headers = status, answer, headers
-    (receipt,) = send(letter_to("ann"))
+    (receipt,) = send(message_to("ann"))
     assert receipt.outcome is outcome
     assert receipt.after == (7 if headers else receipt.after)
     assert "canary" not in receipt.reason
 
 
 def test_an_esp_that_is_away_is_a_retry(
-    postmark: Postmark, send: Any, letter_to: Any, settings: Any, closed_port: int
+    postmark: Postmark, send: Any, message_to: Any, settings: Any, closed_port: int
 ) -> None:
     settings.ANYMAIL = settings.ANYMAIL | {"POSTMARK_API_URL": f"http://127.0.0.1:{closed_port}/"}
-    assert send(letter_to("ann"))[0].outcome is Outcome.RETRY
+    assert send(message_to("ann"))[0].outcome is Outcome.RETRY
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_esp_that_is_away_is_a_retry(
     [({"esp-77", None}, "7@example.org"), (None, "7@example.org"), ("", "7@example.org"), ("esp-77", "esp-77")],
 )
 def test_only_one_text_is_a_provider_s_id(
-    message_id: Any, kept: str, use_backend: Any, monkeypatch: pytest.MonkeyPatch, send: Any, letter_to: Any
+    message_id: Any, kept: str, use_backend: Any, monkeypatch: pytest.MonkeyPatch, send: Any, message_to: Any
 ) -> None:
     def sending(self: Any, email_messages: Any) -> int:
         for item in email_messages:
@@ -187,5 +187,5 @@ def test_only_one_text_is_a_provider_s_id(
 
     monkeypatch.setattr(RaisingBackend, "send_messages", sending)
     use_backend(f"{__name__}.RaisingBackend")
-    (receipt,) = send(letter_to("ann", id="7"))
+    (receipt,) = send(message_to("ann", id="7"))
     assert (receipt.outcome, receipt.provider_id) == (Outcome.SENT, kept)

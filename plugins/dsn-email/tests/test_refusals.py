@@ -14,7 +14,7 @@ from dsn_core.models import Delivery, MessengerState, Trigger
 
 
 class Plain(BaseMessageTemplate):
-    """Says little."""
+    """A short text."""
 
     name = "plain"
     subject = "Solaris is out"
@@ -26,10 +26,12 @@ def only(name: str, reply: str) -> Any:
     return lambda about: reply if about.startswith(f"{name}@") else None
 
 
-def test_the_second_of_three_refused_stops_nobody_else(server: Any, use_smtp: Any, send: Any, letter_to: Any) -> None:
+def test_a_refusal_of_the_second_of_three_stops_no_other(
+    server: Any, use_smtp: Any, send: Any, message_to: Any
+) -> None:
     use_smtp(server.port)
     server.answers["RCPT"] = only("bob", "550 5.1.1 No such user here")
-    ann, bob, cleo = send(letter_to("ann"), letter_to("bob"), letter_to("cleo"))
+    ann, bob, cleo = send(message_to("ann"), message_to("bob"), message_to("cleo"))
     assert (ann.outcome, bob.outcome, cleo.outcome) == (Outcome.SENT, Outcome.INVALID_ADDRESS, Outcome.SENT)
     assert "550 5.1.1 No such user here" in bob.reason
     assert server.receivers == ["ann@example.org", "cleo@example.org"]
@@ -61,11 +63,11 @@ def test_the_second_of_three_refused_stops_nobody_else(server: Any, use_smtp: An
     ],
 )
 def test_each_reply_has_its_receipt(
-    command: str, reply: str, outcome: Outcome, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    command: str, reply: str, outcome: Outcome, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
     server.answers[command] = lambda about: reply
-    (receipt,) = send(letter_to("ann"))
+    (receipt,) = send(message_to("ann"))
     assert receipt.outcome is outcome
     assert reply in receipt.reason
     assert server.received == []
@@ -76,11 +78,11 @@ def test_each_reply_has_its_receipt(
     "reply", ["530 5.7.0 Authentication required", "534 5.7.9 Stronger login", "535 5.7.8 No", "538 5.7.11 TLS"]
 )
 def test_a_reply_that_follows_one_receiver_is_never_the_account_s(
-    command: str, reply: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    command: str, reply: str, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
     server.answers[command] = only("bob", reply)
-    ann, bob, cleo = send(letter_to("ann"), letter_to("bob"), letter_to("cleo"))
+    ann, bob, cleo = send(message_to("ann"), message_to("bob"), message_to("cleo"))
     assert (ann.outcome, bob.outcome, cleo.outcome) == (Outcome.SENT, Outcome.FAILED, Outcome.SENT)
     assert reply in bob.reason
 
@@ -104,12 +106,12 @@ DAY = 86_400
         "550 You have exceeded the limit of 500 messages per day",
     ],
 )
-def test_a_quota_of_the_account_is_a_pause_of_a_day_and_nobody_s_failure(
-    command: str, reply: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+def test_a_quota_of_the_account_is_a_pause_of_a_day_and_fails_no_message(
+    command: str, reply: str, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
     server.answers[command] = only("cinema" if command == "MAIL" else "ann", reply)
-    receipts = send(letter_to("ann"), letter_to("bob"))
+    receipts = send(message_to("ann"), message_to("bob"))
     assert [(receipt.outcome, receipt.after) for receipt in receipts] == [(Outcome.PAUSE, DAY)]
     assert reply in receipts[0].reason
     assert server.received == []
@@ -131,21 +133,21 @@ def test_a_quota_of_the_account_is_a_pause_of_a_day_and_nobody_s_failure(
     ],
 )
 def test_a_full_mailbox_or_a_large_message_is_no_quota_of_the_account(
-    reply: str, outcome: Outcome, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    reply: str, outcome: Outcome, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
     server.answers["RCPT"] = only("ann", reply)
-    ann, bob = send(letter_to("ann"), letter_to("bob"))
+    ann, bob = send(message_to("ann"), message_to("bob"))
     assert (ann.outcome, bob.outcome) == (outcome, Outcome.SENT)
 
 
 def test_after_a_refusal_the_rest_goes_on_over_the_same_connection(
-    server: Any, use_smtp: Any, send: Any, letter_to: Any
+    server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
     server.answers["DATA"] = only("ann", "554 Spam")
     server.answers["RCPT"] = only("bob", "450 Later")
-    ann, bob, cleo = send(letter_to("ann"), letter_to("bob"), letter_to("cleo"))
+    ann, bob, cleo = send(message_to("ann"), message_to("bob"), message_to("cleo"))
     assert (ann.outcome, bob.outcome, cleo.outcome) == (Outcome.FAILED, Outcome.RETRY, Outcome.SENT)
     assert server.connections == 1
 
@@ -153,11 +155,11 @@ def test_after_a_refusal_the_rest_goes_on_over_the_same_connection(
 @pytest.mark.parametrize(
     "address",
     ["", "ann", "ann@", "@example.org", "ann@example", "ann example@example.org", "a@b@example.org", "änn@example.org",
-     "ann@example.org, bob@example.org", "Ann <nobody>", "ann@exa mple.org", "ann@example.org\r\nBcc: eve@example.org",
+     "ann@example.org, bob@example.org", "Ann <ann>", "ann@exa mple.org", "ann@example.org\r\nBcc: eve@example.org",
      "ann@example.org\n", "\nann@example.org", "ann@example.org\x00", '"a\nb" <ann@example.org>'],
 )  # fmt: skip
 def test_what_is_no_address_is_told_before_any_network(
-    address: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    address: str, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     from dsn_core import Message
 
@@ -169,10 +171,10 @@ def test_what_is_no_address_is_told_before_any_network(
 
 
 def test_a_bad_address_is_told_even_when_the_server_is_away(
-    use_smtp: Any, send: Any, letter_to: Any, closed_port: int
+    use_smtp: Any, send: Any, message_to: Any, closed_port: int
 ) -> None:
     use_smtp(closed_port)
-    bad, good = send(letter_to("no@address"), letter_to("ann"))
+    bad, good = send(message_to("no@address"), message_to("ann"))
     assert (bad.outcome, good.outcome) == (Outcome.INVALID_ADDRESS, Outcome.RETRY)
 
 
@@ -190,7 +192,7 @@ LINE_BREAKS = [
 @pytest.mark.parametrize("where", ["FROM", "REPLY_TO", "HEADERS", "HEADERS name", "headers", "headers name", "reply_to",
                                    "attachment", "subject"])  # fmt: skip
 def test_a_line_break_in_a_header_fails_for_good_and_nothing_is_sent(
-    where: str, forged: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    where: str, forged: str, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
     options: dict[str, Any] = {
@@ -205,7 +207,7 @@ def test_a_line_break_in_a_header_fails_for_good_and_nothing_is_sent(
         "reply_to": {"reply_to": f"desk@example.org{forged}"},
         "attachment": {"attachments": [(f"a.txt{forged}", "text")]},
     }.get(where, {})
-    message = letter_to("ann", extra={"email": extra})
+    message = message_to("ann", extra={"email": extra})
     if where == "subject":
         # Message itself puts a subject on one line; this is one that was changed afterwards.
         message.subject = f"Out{forged}"
@@ -216,10 +218,10 @@ def test_a_line_break_in_a_header_fails_for_good_and_nothing_is_sent(
 
 
 def test_a_line_break_in_a_template_s_subject_becomes_a_blank(
-    server: Any, use_smtp: Any, send: Any, letter_to: Any
+    server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
-    send(letter_to("ann", subject="Solaris\r\nBcc: eve@example.org"))
+    send(message_to("ann", subject="Solaris\r\nBcc: eve@example.org"))
     assert server.mails[0]["Subject"] == "Solaris Bcc: eve@example.org"
     assert server.mails[0]["Bcc"] is None
     assert server.receivers == ["ann@example.org"]
@@ -229,10 +231,10 @@ def test_a_line_break_in_a_template_s_subject_becomes_a_blank(
     "name", ["Bcc", "to", "CC", "From", "Subject", "Message-ID", "Content-Type", "Reply-To", "", "X:Y", "X Y"]
 )
 def test_headers_that_are_not_the_template_s_fail(
-    name: str, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    name: str, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
-    (receipt,) = send(letter_to("ann", extra={"email": {"headers": {name: "eve@example.org"}}}))
+    (receipt,) = send(message_to("ann", extra={"email": {"headers": {name: "eve@example.org"}}}))
     assert receipt.outcome is Outcome.FAILED
     assert "eve" not in receipt.reason
     assert server.connections == 0
@@ -240,7 +242,7 @@ def test_headers_that_are_not_the_template_s_fail(
 
 @pytest.mark.parametrize(
     "extra",
-    [{"cc": ["bob@example.org"]}, {"headers": ["X-A"]}, {"headers": {"X-A": b"1"}}, {"reply_to": "nobody"},
+    [{"cc": ["bob@example.org"]}, {"headers": ["X-A"]}, {"headers": {"X-A": b"1"}}, {"reply_to": "ann"},
      {"reply_to": 7},
      {"attachments": "a.txt"}, {"attachments": ["a.txt"]}, {"attachments": [("a.txt", 7)]},
      {"attachments": [("", "a")]},
@@ -248,10 +250,10 @@ def test_headers_that_are_not_the_template_s_fail(
     ids=repr,
 )  # fmt: skip
 def test_an_extra_that_makes_no_sense_fails_with_the_reason(
-    extra: Any, server: Any, use_smtp: Any, send: Any, letter_to: Any
+    extra: Any, server: Any, use_smtp: Any, send: Any, message_to: Any
 ) -> None:
     use_smtp(server.port)
-    good, bad = send(letter_to("ann"), letter_to("bob", extra={"email": extra}))
+    good, bad = send(message_to("ann"), message_to("bob", extra={"email": extra}))
     assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.FAILED)
     assert bad.reason
     assert server.receivers == ["ann@example.org"]
@@ -259,19 +261,19 @@ def test_an_extra_that_makes_no_sense_fails_with_the_reason(
 
 @pytest.mark.parametrize(("sign", "word"), [("\0", "a NUL character"), ("\n", "a line break")])
 def test_what_a_header_or_an_address_may_not_hold_is_called_by_its_name(
-    sign: str, word: str, send: Any, letter_to: Any
+    sign: str, word: str, send: Any, message_to: Any
 ) -> None:
     in_address, in_header = (
-        *send(letter_to(f"ann{sign}@example.org")),
-        *send(letter_to("ann", extra={"email": {"headers": {"X-Kind": f"a{sign}b"}}})),
+        *send(message_to(f"ann{sign}@example.org")),
+        *send(message_to("ann", extra={"email": {"headers": {"X-Kind": f"a{sign}b"}}})),
     )
     assert word in in_address.reason
     assert word in in_header.reason
 
 
 REFUSED = {
-    "stranger": "530 5.7.1 Relaying needs a login",
-    "nobody": "550 5.1.1 No such user here",
+    "external": "530 5.7.1 Relaying needs a login",
+    "unknown": "550 5.1.1 No such user here",
     "full": "552 5.2.2 Mailbox full",
 }
 
@@ -281,7 +283,7 @@ def test_three_hundred_get_their_mail_though_three_are_refused(
     server: Any, use_smtp: Any, dsn: Any, settings: Any
 ) -> None:
     use_smtp(server.port)
-    # Each of another kind; none of them pauses the messenger, whose rate alone says how long it takes.
+    # Each of a different kind; none of them pauses the messenger, whose rate alone says how long it takes.
     server.answers["RCPT"] = lambda about: REFUSED.get(about.partition("@")[0])
     settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"email": {"FROM": "cinema@example.org", "RATE": "600/s"}}}
     dsn.add(SignalRegistration("happened", Signal()), Plain)

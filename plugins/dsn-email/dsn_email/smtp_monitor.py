@@ -1,4 +1,4 @@
-"""How far an SMTP dialogue came before its connection was lost."""
+"""Watches an SMTP connection, to know whether a message was handed over before the connection was lost."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import smtplib
 from typing import Any
 
 
-class Progress:
+class SmtpMonitor:
     """Watches one ``smtplib`` connection, to tell "not sent" from "may have been sent".
 
     smtplib reports a lost connection with the same error at every stage. What matters is whether
-    the end of the message had left for the server: before that the server cannot have accepted
-    it, after that only its answer would tell.
+    the end of the message was sent to the server: before that, the server cannot have accepted
+    it; after that, only its answer says.
     """
 
     def __init__(self, smtp: smtplib.SMTP) -> None:
         self._smtp_data, self._smtp_send = smtp.data, smtp.send
         self._in_data = False
         self._sends = 0
-        # The backend made this object and keeps it; there is no other way to look into its dialogue.
+        # The backend makes and keeps this object: there is no other way to see its dialogue.
         smtp.data = self._data  # type: ignore[method-assign]  # on this one object, see above
         smtp.send = self._send  # type: ignore[method-assign]  # on this one object, see above
 
     @classmethod
-    def of(cls, connection: object) -> Progress | None:
+    def of(cls, connection: object) -> SmtpMonitor | None:
         """Watch the connection of an opened backend; None when it does not send with ``smtplib``."""
         smtp = getattr(connection, "connection", None)
         return cls(smtp) if isinstance(smtp, smtplib.SMTP) else None
 
     def begin(self) -> None:
-        """A new message begins."""
+        """Note that a new message begins."""
         self._in_data = False
         self._sends = 0
 

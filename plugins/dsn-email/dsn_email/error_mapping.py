@@ -1,4 +1,4 @@
-"""What an error of a mail backend means for the message, and for the connection."""
+"""Maps errors of a mail backend to receipts, and says whether the connection can still be used."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from django.core.exceptions import ImproperlyConfigured
 from dsn_core import Receipt
 from dsn_email.quotas import QUOTA_PAUSE, is_quota
 
-#: Seconds the messenger rests when the server refuses its user, password or TLS: somebody must mend the settings.
+#: Seconds of the pause when the server refuses the user name, the password or TLS: the settings must be corrected.
 CONFIGURATION_PAUSE: Final = 300.0
-#: Seconds it rests when the server says that it cannot check the password just now.
+#: Seconds of the pause when the server cannot check the password at the moment.
 TEMPORARY_PAUSE: Final = 60.0
-#: Seconds it rests when an ESP says "too many requests" and not for how long.
+#: Seconds of the pause when a mail service says "too many requests", and not for how long.
 THROTTLE_PAUSE: Final = 30.0
-#: However long an ESP asks for.
+#: The longest pause in seconds, even if a mail service asks for more.
 LONGEST_PAUSE: Final = 86_400.0
 
 _ENHANCED: Final = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})\b")
-#: Replies that ask for a (better) login or for TLS: RFC 4954, and 5.7.8 and its kin in RFC 3463's registry.
+#: Replies that ask for a (better) login or for TLS: RFC 4954, and the codes of the registry of RFC 3463.
 _LOGIN_CODES: Final = frozenset({530, 534, 535, 538})
 _LOGIN_DETAILS: Final = frozenset({"5.7.8", "5.7.9", "5.7.11"})
 #: Replies to RCPT that mean the address when there is no enhanced code: no such user, moved, not allowed, no mail here.
@@ -33,31 +33,35 @@ _ADDRESS_CODES: Final = frozenset({550, 551, 553, 521, 556})
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """``receipt`` for the message; ``lost``: the connection is of no use any more; ``unsent``: the
-    server cannot have accepted the message, so that it may be sent again at once."""
+class SendResult:
+    """What one attempt to send one message came to.
+
+    ``receipt``          the receipt for the message
+    ``connection_lost``  the connection cannot be used any more
+    ``not_accepted``     the server cannot have accepted the message: it may be sent again at once
+    """
 
     receipt: Receipt
-    lost: bool = False
-    unsent: bool = False
+    connection_lost: bool = False
+    not_accepted: bool = False
 
 
 def of_opening(error: Exception, said: str) -> Receipt:
-    """The receipt for all messages that wait, when no connection came about. ``said`` has no secrets."""
+    """The receipt for all messages that wait, when no connection could be opened. ``said`` holds no secrets."""
     if isinstance(error, UnicodeError):
-        # Its text would show a letter of the password.
+        # Its text would show a character of the password.
         return Receipt.pause(
             CONFIGURATION_PAUSE,
-            "The user name, the password or the host of the mail server holds letters that SMTP cannot carry.",
+            "The user name, the password or the host of the mail server holds characters that SMTP cannot carry.",
         )
     if isinstance(error, smtplib.SMTPResponseException) and is_quota(said, _detail(error.smtp_error)):
         return _quota(said)
     if isinstance(error, smtplib.SMTPAuthenticationError):
         if 400 <= error.smtp_code < 500:
-            return Receipt.pause(TEMPORARY_PAUSE, f"The mail server cannot log us in just now: {said}")
+            return Receipt.pause(TEMPORARY_PAUSE, f"The mail server cannot check the login at the moment: {said}")
         return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server refuses the user name or password: {said}")
     if isinstance(error, smtplib.SMTPNotSupportedError) or type(error) is smtplib.SMTPException:
-        # TLS or login is asked for, and the server offers none that Python knows.
+        # The settings ask for TLS or a login, and the server offers none that Python knows.
         return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server does not offer what the settings ask for: {said}")
     if isinstance(error, ssl.SSLCertVerificationError):
         return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server's certificate is not trusted: {said}")
@@ -66,8 +70,8 @@ def of_opening(error: Exception, said: str) -> Receipt:
     return Receipt.retry(reason=f"No connection to the mail server: {said}")
 
 
-def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> Verdict:
-    """The verdict on one message. ``smtp``: ``body_sent`` is known, since the dialogue was watched."""
+def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> SendResult:
+    """The result for one message. ``smtp``: the SMTP dialogue was watched, so that ``body_sent`` is known."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()), (0, b""))
         return _of_reply(code, text, said, about="address")
@@ -77,16 +81,22 @@ def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> V
         return _of_reply(error.smtp_code, error.smtp_error, said, about="account", body_sent=body_sent)
     if smtp and isinstance(error, OSError) and not isinstance(error, smtplib.SMTPNotSupportedError):
         if body_sent:
-            return Verdict(Receipt.unknown(f"The connection was lost before the server answered: {said}"), lost=True)
-        return Verdict(Receipt.retry(reason=f"The connection was lost: {said}"), lost=True, unsent=True)
-    if verdict := _of_esp(error, said):
-        return verdict
+            return SendResult(
+                Receipt.unknown(f"The connection was lost before the server answered: {said}"), connection_lost=True
+            )
+        return SendResult(
+            Receipt.retry(reason=f"The connection was lost: {said}"), connection_lost=True, not_accepted=True
+        )
+    if result := _of_esp(error, said):
+        return result
     if is_quota(said):
-        return Verdict(_quota(said), lost=True)
+        return SendResult(_quota(said), connection_lost=True)
     if isinstance(error, ImproperlyConfigured):
-        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}"), lost=True)
+        return SendResult(
+            Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}"), connection_lost=True
+        )
     if isinstance(error, ValueError | TypeError | smtplib.SMTPNotSupportedError):
-        return Verdict(Receipt.failed(f"The message cannot be sent as e-mail: {said}"))
+        return SendResult(Receipt.failed(f"The message cannot be sent as e-mail: {said}"))
     return _of_unknown_backend(error, said)
 
 
@@ -120,66 +130,74 @@ def _of_reply(
     *,
     about: Literal["account", "address", "message"],
     body_sent: bool = False,
-) -> Verdict:
-    """The verdict that a reply means. ``about``: what the command that it answers had named.
+) -> SendResult:
+    """The result that a reply of the server means. ``about``: what the answered command names.
 
-    A reply to RCPT or DATA follows one address or one message, whatever its code says of logins: a
-    server that relays to no stranger's domain answers 530 to that one RCPT.
+    A reply to RCPT or DATA is about one address or one message, even if its code asks for a login: a
+    server that does not relay to other domains answers 530 to that one RCPT.
     """
     detail = _detail(text)
     if 400 <= code < 600 and is_quota(said, detail):
-        return Verdict(_quota(said), lost=True)
+        return SendResult(_quota(said), connection_lost=True)
     if code == 421:
-        return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
+        return SendResult(Receipt.retry(reason=said), connection_lost=True, not_accepted=True)
     if 400 <= code < 500:
-        return Verdict(Receipt.retry(reason=said))
+        return SendResult(Receipt.retry(reason=said))
     if about == "account" and (code in _LOGIN_CODES or detail in _LOGIN_DETAILS):
-        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail server wants another login: {said}"), lost=True)
+        return SendResult(
+            Receipt.pause(CONFIGURATION_PAUSE, f"The mail server wants another login: {said}"), connection_lost=True
+        )
     if code == 503 and not body_sent:
-        # "Bad sequence of commands": the two sides disagree about where they are. A fresh start may help.
-        return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
+        # "Bad sequence of commands": the states of client and server differ. A new connection may help.
+        return SendResult(Receipt.retry(reason=said), connection_lost=True, not_accepted=True)
     if 500 <= code < 600:
         refused = about == "address" and (
             detail.startswith("5.1.") or detail == "5.2.1" if detail else code in _ADDRESS_CODES
         )
-        return Verdict(Receipt.invalid_address(said) if refused else Receipt.failed(said))
-    # Not a reply of SMTP at all.
+        return SendResult(Receipt.invalid_address(said) if refused else Receipt.failed(said))
+    # Not a valid SMTP reply.
     if body_sent:
-        return Verdict(Receipt.unknown(f"The server's answer makes no sense: {said}"), lost=True)
-    return Verdict(Receipt.retry(reason=f"The server's answer makes no sense: {said}"), lost=True, unsent=True)
+        return SendResult(Receipt.unknown(f"The server's answer is no valid SMTP reply: {said}"), connection_lost=True)
+    return SendResult(
+        Receipt.retry(reason=f"The server's answer is no valid SMTP reply: {said}"),
+        connection_lost=True,
+        not_accepted=True,
+    )
 
 
-def _of_esp(error: Exception, said: str) -> Verdict | None:
+def _of_esp(error: Exception, said: str) -> SendResult | None:
     """What django-anymail's errors mean. Recognised by name and ``status_code``: anymail is not imported."""
     names = {cls.__name__ for cls in type(error).__mro__}
     if "AnymailRecipientsRefused" in names:
         status = getattr(getattr(error, "email_message", None), "anymail_status", None)
-        return Verdict(of_status(status) or Receipt.invalid_address(said))
+        return SendResult(of_status(status) or Receipt.invalid_address(said))
     if names & {"AnymailUnsupportedFeature", "AnymailInvalidAddress", "AnymailSerializationError"}:
-        return Verdict(Receipt.failed(f"The mail service cannot send this message: {said}"))
+        return SendResult(Receipt.failed(f"The mail service cannot send this message: {said}"))
     code = getattr(error, "status_code", None)
     if "AnymailError" not in names or not isinstance(code, int):
         return None
     if code == 429:
         asked = _retry_after(error)
         if asked is None and is_quota(said):
-            return Verdict(_quota(said), lost=True)
+            return SendResult(_quota(said), connection_lost=True)
         wait = THROTTLE_PAUSE if asked is None else asked
-        return Verdict(Receipt.pause(wait, f"The mail service asks for a pause: {said}"), lost=True)
+        return SendResult(Receipt.pause(wait, f"The mail service asks for a pause: {said}"), connection_lost=True)
     if code == 402 or (400 <= code < 500 and is_quota(said)):
-        # "Payment required": the account's credits are used up.
-        return Verdict(_quota(said), lost=True)
+        # "Payment required": the account has no credits left.
+        return SendResult(_quota(said), connection_lost=True)
     if code == 403 and "recipient" in said.lower():
         # An account that is not yet approved may write to some addresses, and not to this one.
-        return Verdict(Receipt.failed(said))
+        return SendResult(Receipt.failed(said))
     if code in (401, 403):
-        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail service refuses the key: {said}"), lost=True)
+        return SendResult(
+            Receipt.pause(CONFIGURATION_PAUSE, f"The mail service refuses the key: {said}"), connection_lost=True
+        )
     if code in (408, 425, 503):
-        return Verdict(Receipt.retry(reason=said))
+        return SendResult(Receipt.retry(reason=said))
     if 400 <= code < 500:
-        return Verdict(Receipt.failed(said))
-    # A service that broke down, or that answers "yes" in words that nobody understands.
-    return Verdict(Receipt.unknown(f"The mail service may have taken it: {said}"))
+        return SendResult(Receipt.failed(said))
+    # A failure within the service, or a success that it reports in an unknown form.
+    return SendResult(Receipt.unknown(f"The mail service may have taken it: {said}"))
 
 
 def provider_id_of(status: Any) -> str:
@@ -210,7 +228,7 @@ def _retry_after(error: Exception) -> float | None:
         return None
 
 
-def _of_unknown_backend(error: Exception, said: str) -> Verdict:
+def _of_unknown_backend(error: Exception, said: str) -> SendResult:
     """The best guess about a backend that is neither SMTP nor anymail's: unknown when it may have gone out."""
     chain = list(_causes(error))
     names = {cls.__name__ for item in chain for cls in type(item).__mro__}
@@ -218,10 +236,12 @@ def _of_unknown_backend(error: Exception, said: str) -> Verdict:
         "ConnectTimeout",
         "ConnectTimeoutError",
     }:
-        return Verdict(Receipt.retry(reason=f"No connection to the mail service: {said}"), lost=True, unsent=True)
+        return SendResult(
+            Receipt.retry(reason=f"No connection to the mail service: {said}"), connection_lost=True, not_accepted=True
+        )
     if any("Timeout" in name for name in names) or any(isinstance(item, ConnectionError) for item in chain):
-        return Verdict(Receipt.unknown(f"The mail service did not answer: {said}"), lost=True)
-    return Verdict(Receipt.retry(reason=said), lost=True)
+        return SendResult(Receipt.unknown(f"The mail service did not answer: {said}"), connection_lost=True)
+    return SendResult(Receipt.retry(reason=said), connection_lost=True)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""Makes Django e-mails out of messages."""
+"""Makes a Django e-mail from each message of a batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from django.conf import settings
@@ -16,60 +17,90 @@ from dsn_email.headers import HeaderError, Mailbox, extra_headers, mailbox, mail
 from dsn_email.mime import Email
 from dsn_email.options import EmailOptions
 
-#: The key of ``Message.extra`` under which templates speak to this messenger, and what they can say.
+#: The key of ``Message.extra`` for what templates say to this messenger, and the keys within it.
 EXTRA: Final = "email"
 EXTRA_KEYS: Final = ("attachments", "headers", "reply_to")
 #: How much of the text becomes the subject when a template has none.
 SUBJECT_LENGTH: Final = 78
+Attachment = tuple[str, str | bytes, str] | tuple[str, str | bytes, None]
 _ID: Final = re.compile(r"[A-Za-z0-9_=+-]+(\.[A-Za-z0-9_=+-]+)*")
 _MIMETYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A message and the e-mail that carries it."""
+class OutgoingMessage:
+    """What the e-mail for ``message`` is made of. All of it was checked."""
 
     message: Message
-    email: Email
+    sender: Mailbox
+    address: str
+    subject: str
+    text: str
+    html: str
+    reply_to: Sequence[str]
+    #: Those that the messages of a batch share, without those that the message has its own of.
+    shared_headers: Mapping[str, str]
+    own_headers: Mapping[str, str]
+    attachments: Sequence[Attachment]
     #: The Message-ID without its brackets.
     message_id: str
+    has_own_reply_to: bool = False
+
+    @cached_property
+    def email(self) -> Email:
+        """As an e-mail of Django's, for any mail backend."""
+        email = Email(
+            subject=self.subject,
+            body=self.text,
+            from_email=str(self.sender),
+            to=[self.address],
+            reply_to=self.reply_to,
+            headers={**self.shared_headers, **self.own_headers, "Message-ID": f"<{self.message_id}>"},
+            attachments=self.attachments,
+        )
+        if self.html:
+            email.attach_alternative(self.html, "text/html")
+        return email
 
 
-class Stationery:
-    """What all letters of a batch have in common: made once, shared by all of them.
+class MessageFactory:
+    """Makes the e-mails of one batch. What they have in common is made once.
 
     Raises :class:`~dsn_email.headers.HeaderError` when the options or DEFAULT_FROM_EMAIL cannot be sent.
     """
 
     def __init__(self, options: EmailOptions) -> None:
-        sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
-        self._sender = str(sender)
+        self._sender = mailbox("From", options.FROM or settings.DEFAULT_FROM_EMAIL)
         self._reply_to = _written(mailboxes("Reply-To", options.REPLY_TO))
-        # RFC 3834: asks vacation notices and other robots not to answer.
+        # RFC 3834: asks programs that answer by themselves, such as out-of-office replies, not to do so.
         self._headers = {"Auto-Submitted": "auto-generated", **extra_headers(options.HEADERS)}
-        self._domain = _domain(sender)
+        self._domain = _domain(self._sender)
 
-    def letter(self, message: Message) -> Letter:
-        """The letter for ``message``. Touches no network.
+    def make(self, message: Message) -> OutgoingMessage:
+        """The e-mail for ``message``. Uses no network.
 
         Raises :class:`~dsn_core.exceptions.InvalidAddress` for its address and
         :class:`~dsn_email.headers.HeaderError` for anything else that cannot be sent.
         """
         address = receiver_address(message.address)
         extra = _extra(message)
-        message_id = f"{_local_id(message.id)}@{self._domain}"
-        email = Email(
-            subject=one_line("Subject", message.subject) or _subject(message.text),
-            body=message.text,
-            from_email=self._sender,
-            to=[address],
-            reply_to=_written(mailboxes("Reply-To", extra["reply_to"])) if "reply_to" in extra else self._reply_to,
-            headers=_merged(self._headers, extra.get("headers", {})) | {"Message-ID": f"<{message_id}>"},
-            attachments=[_attachment(item) for item in _listed(extra.get("attachments", ()))],
+        own_headers = _own_headers(extra)
+        own_reply_to = _written(mailboxes("Reply-To", extra["reply_to"])) if "reply_to" in extra else None
+        text = message.text
+        return OutgoingMessage(
+            message,
+            self._sender,
+            address,
+            one_line("Subject", message.subject) or _subject(text),
+            text,
+            message.html,
+            self._reply_to if own_reply_to is None else own_reply_to,
+            _without(self._headers, own_headers),
+            own_headers,
+            [_attachment(item) for item in _listed(extra.get("attachments", ()))],
+            f"{_local_id(message.id)}@{self._domain}",
+            has_own_reply_to=own_reply_to is not None,
         )
-        if message.html:
-            email.attach_alternative(message.html, "text/html")
-        return Letter(message, email, message_id)
 
 
 def _written(found: Iterable[Mailbox]) -> list[str]:
@@ -77,7 +108,7 @@ def _written(found: Iterable[Mailbox]) -> list[str]:
 
 
 def _domain(sender: Mailbox) -> str:
-    """Where the Message-IDs belong: the sender's domain, or this machine's name when that is local."""
+    """The domain of the Message-IDs: the sender's, or this machine's name when that is local."""
     domain = sender.address.rpartition("@")[2]
     return domain if "." in domain and not domain.startswith("[") else DNS_NAME.get_fqdn()
 
@@ -90,20 +121,24 @@ def _local_id(message_id: str) -> str:
 
 
 def _subject(text: str) -> str:
-    """A subject for a message whose template has none: how its text begins."""
+    """A subject for a message without one: the beginning of its text."""
     words = " ".join(next((line for line in text.splitlines() if line.strip()), "").split())
     if len(words) > SUBJECT_LENGTH:
         words = words[: SUBJECT_LENGTH - 1].rstrip() + "…"
     return words or "(no subject)"
 
 
-def _merged(shared: Mapping[str, str], own: object) -> dict[str, str]:
-    """The batch's headers with the message's own over them; names differ in more than their case."""
+def _own_headers(extra: Mapping[str, Any]) -> dict[str, str]:
+    own = extra.get("headers", {})
     if not isinstance(own, Mapping):
         raise HeaderError(f"extra['{EXTRA}']['headers'] is {type(own).__name__}; it must be a dict.")
-    checked = extra_headers(own)
-    taken = {name.lower() for name in checked}
-    return {name: value for name, value in shared.items() if name.lower() not in taken} | checked
+    return extra_headers(own)
+
+
+def _without(shared: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers of the batch without those that the message has, whose names may differ in their case."""
+    taken = {name.lower() for name in own}
+    return {name: value for name, value in shared.items() if name.lower() not in taken} if taken else shared
 
 
 def _extra(message: Message) -> Mapping[str, Any]:
@@ -124,7 +159,7 @@ def _listed(items: object) -> Sequence[object]:
     return items
 
 
-def _attachment(item: object) -> tuple[str, str | bytes, str] | tuple[str, str | bytes, None]:
+def _attachment(item: object) -> Attachment:
     """A checked ``(name, content)`` or ``(name, content, mimetype)``."""
     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
         raise HeaderError("An attachment is (name, content) or (name, content, mimetype).")
