@@ -14,7 +14,6 @@ from asgiref.sync import sync_to_async
 
 from dsn_core.context import acting, muted
 from dsn_core.contracts.codecs import BaseCodec
-from dsn_core.contracts.html import Element, Piece, read_html
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.options import Options, secret
@@ -23,7 +22,6 @@ from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolve
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.contracts.texts import clean_text
 from dsn_core.hookspecs import hookimpl
 from dsn_core.plugins.catalogue import register_signal
 
@@ -37,18 +35,15 @@ __all__ = [
     "BaseReceiverFilter",
     "BaseReceiverResolver",
     "BaseRunner",
-    "Element",
     "Message",
     "Options",
     "Outcome",
-    "Piece",
     "Receipt",
     "Receiver",
     "SignalRegistration",
     "acting",
     "aemit",
     "aemit_many",
-    "clean_text",
     "due_messengers",
     "emit",
     "emit_many",
@@ -56,7 +51,6 @@ __all__ = [
     "find_users",
     "hookimpl",
     "muted",
-    "read_html",
     "record_report",
     "refresh",
     "register_signal",

@@ -6,17 +6,15 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
 
 from dsn_core import Receipt
+from dsn_core.kit import CONFIGURATION_PAUSE, causes_of
 from dsn_email.quotas import QUOTA_PAUSE, is_quota
 
-#: Seconds the messenger rests when the server refuses its user, password or TLS: somebody must mend the settings.
-CONFIGURATION_PAUSE: Final = 300.0
 #: Seconds it rests when the server says that it cannot check the password just now.
 TEMPORARY_PAUSE: Final = 60.0
 #: Seconds it rests when an ESP says "too many requests" and not for how long.
@@ -212,7 +210,7 @@ def _retry_after(error: Exception) -> float | None:
 
 def _of_unknown_backend(error: Exception, said: str) -> Verdict:
     """The best guess about a backend that is neither SMTP nor anymail's: unknown when it may have gone out."""
-    chain = list(_causes(error))
+    chain = list(causes_of(error))
     names = {cls.__name__ for item in chain for cls in type(item).__mro__}
     if any(isinstance(item, ConnectionRefusedError | socket.gaierror) for item in chain) or names & {
         "ConnectTimeout",
@@ -222,12 +220,3 @@ def _of_unknown_backend(error: Exception, said: str) -> Verdict:
     if any("Timeout" in name for name in names) or any(isinstance(item, ConnectionError) for item in chain):
         return Verdict(Receipt.unknown(f"The mail service did not answer: {said}"), lost=True)
     return Verdict(Receipt.retry(reason=said), lost=True)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it came from."""
-    for _ in range(10):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__

@@ -10,11 +10,10 @@ from django.core.checks import CheckMessage
 
 from dsn_core import BaseMessenger, Message, Outcome, Receipt
 from dsn_core import Options as AnyOptions
+from dsn_core.kit import CONFIGURATION_PAUSE, describe
 from dsn_sms import addresses, checks
 from dsn_sms.dispatch import dispatch
 from dsn_sms.exceptions import BadSettings, NoAnswer, NoConnection
-from dsn_sms.http import describe
-from dsn_sms.meanings import CONFIGURATION_PAUSE
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS, prepare
 from dsn_sms.providers import find
