@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dsn_core.contracts.messages import Message
@@ -26,17 +26,17 @@ class Outcome(enum.Enum):
     PAUSE = "pause"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """One message's fate. Made by the class methods, one per possible answer.
+    """What became of one message. Made by the class methods, one per possible answer.
 
-    Every one takes ``message=`` to say which message it is about; without it, receipts are taken
-    in the order of the messages. ``reason`` is kept on the delivery and shown to operators: it
-    must not hold secrets. ``after`` is in seconds, and is brought within 1 second and 30 days: what
+    Each takes one argument by position, and all others by name. Every one takes ``message=`` to say which message it
+    is about; without it, receipts are taken in the order of the messages. ``reason`` is kept on the delivery and shown
+    to operators: it must not hold secrets. ``after`` is in seconds, and is brought within 1 second and 30 days: what
     providers send is sometimes 0, negative, no number at all (NaN), or a date.
     """
 
-    outcome: Outcome
+    outcome: Outcome = field(kw_only=False)
     reason: str = ""
     after: float | None = None
     provider_id: str = ""
@@ -64,7 +64,7 @@ class Receipt:
         return cls(Outcome.SENT, provider_id=provider_id, message=message)
 
     @classmethod
-    def retry(cls, after: float | None = None, reason: str = "", *, message: Message | None = None) -> Receipt:
+    def retry(cls, after: float | None = None, *, reason: str = "", message: Message | None = None) -> Receipt:
         """Not sent, may work later. ``after`` lengthens the back-off and never shortens it; None leaves it alone."""
         return cls(Outcome.RETRY, reason=reason, after=after, message=message)
 
@@ -84,7 +84,7 @@ class Receipt:
         return cls(Outcome.UNKNOWN, reason=reason, message=message)
 
     @classmethod
-    def later(cls, after: float, reason: str = "", *, message: Message | None = None) -> Receipt:
+    def later(cls, after: float, *, reason: str = "", message: Message | None = None) -> Receipt:
         """Not tried: this message alone comes again after ``after`` seconds. Uses up no attempt.
 
         For limits of one receiver: a chat that takes one message a second.
@@ -92,7 +92,7 @@ class Receipt:
         return cls(Outcome.LATER, reason=reason, after=after, message=message)
 
     @classmethod
-    def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
+    def pause(cls, after: float, *, reason: str, message: Message | None = None) -> Receipt:
         """Not sent; the whole messenger rests for ``after`` seconds, in all workers.
 
         For what is the account's: a login that is refused, too many requests. This message goes

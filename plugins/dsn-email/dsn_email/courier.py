@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -118,7 +119,7 @@ def _for_all(waiting: Iterable[Letter], receipt: Receipt) -> Iterator[Receipt]:
 
 
 def _about(letter: Letter, receipt: Receipt) -> Receipt:
-    return Receipt(receipt.outcome, receipt.reason, receipt.after, receipt.provider_id, letter.message)
+    return dataclasses.replace(receipt, message=letter.message)
 
 
 def _is_pause(receipt: Receipt) -> bool:

@@ -46,21 +46,23 @@ def of_opening(error: Exception, said: str) -> Receipt:
         # Its text would show a letter of the password.
         return Receipt.pause(
             CONFIGURATION_PAUSE,
-            "The user name, the password or the host of the mail server holds letters that SMTP cannot carry.",
+            reason="The user name, the password or the host of the mail server holds letters that SMTP cannot carry.",
         )
     if isinstance(error, smtplib.SMTPResponseException) and is_quota(said, _detail(error.smtp_error)):
         return _quota(said)
     if isinstance(error, smtplib.SMTPAuthenticationError):
         if 400 <= error.smtp_code < 500:
-            return Receipt.pause(TEMPORARY_PAUSE, f"The mail server cannot log us in just now: {said}")
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server refuses the user name or password: {said}")
+            return Receipt.pause(TEMPORARY_PAUSE, reason=f"The mail server cannot log us in just now: {said}")
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail server refuses the user name or password: {said}")
     if isinstance(error, smtplib.SMTPNotSupportedError) or type(error) is smtplib.SMTPException:
         # TLS or login is asked for, and the server offers none that Python knows.
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server does not offer what the settings ask for: {said}")
+        return Receipt.pause(
+            CONFIGURATION_PAUSE, reason=f"The mail server does not offer what the settings ask for: {said}"
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server's certificate is not trusted: {said}")
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail server's certificate is not trusted: {said}")
     if isinstance(error, ImproperlyConfigured | ImportError | TypeError | ValueError):
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}")
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail settings cannot work: {said}")
     return Receipt.retry(reason=f"No connection to the mail server: {said}")
 
 
@@ -82,7 +84,7 @@ def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> V
     if is_quota(said):
         return Verdict(_quota(said), lost=True)
     if isinstance(error, ImproperlyConfigured):
-        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}"), lost=True)
+        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail settings cannot work: {said}"), lost=True)
     if isinstance(error, ValueError | TypeError | smtplib.SMTPNotSupportedError):
         return Verdict(Receipt.failed(f"The message cannot be sent as e-mail: {said}"))
     return _of_unknown_backend(error, said)
@@ -108,7 +110,7 @@ def _detail(text: bytes | str) -> str:
 
 
 def _quota(said: str) -> Receipt:
-    return Receipt.pause(QUOTA_PAUSE, f"The account has sent as much as it may: {said}")
+    return Receipt.pause(QUOTA_PAUSE, reason=f"The account has sent as much as it may: {said}")
 
 
 def _of_reply(
@@ -132,7 +134,9 @@ def _of_reply(
     if 400 <= code < 500:
         return Verdict(Receipt.retry(reason=said))
     if about == "account" and (code in _LOGIN_CODES or detail in _LOGIN_DETAILS):
-        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail server wants another login: {said}"), lost=True)
+        return Verdict(
+            Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail server wants another login: {said}"), lost=True
+        )
     if code == 503 and not body_sent:
         # "Bad sequence of commands": the two sides disagree about where they are. A fresh start may help.
         return Verdict(Receipt.retry(reason=said), lost=True, unsent=True)
@@ -163,7 +167,7 @@ def _of_esp(error: Exception, said: str) -> Verdict | None:
         if asked is None and is_quota(said):
             return Verdict(_quota(said), lost=True)
         wait = THROTTLE_PAUSE if asked is None else asked
-        return Verdict(Receipt.pause(wait, f"The mail service asks for a pause: {said}"), lost=True)
+        return Verdict(Receipt.pause(wait, reason=f"The mail service asks for a pause: {said}"), lost=True)
     if code == 402 or (400 <= code < 500 and is_quota(said)):
         # "Payment required": the account's credits are used up.
         return Verdict(_quota(said), lost=True)
@@ -171,7 +175,9 @@ def _of_esp(error: Exception, said: str) -> Verdict | None:
         # An account that is not yet approved may write to some addresses, and not to this one.
         return Verdict(Receipt.failed(said))
     if code in (401, 403):
-        return Verdict(Receipt.pause(CONFIGURATION_PAUSE, f"The mail service refuses the key: {said}"), lost=True)
+        return Verdict(
+            Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail service refuses the key: {said}"), lost=True
+        )
     if code in (408, 425, 503):
         return Verdict(Receipt.retry(reason=said))
     if 400 <= code < 500:

@@ -47,7 +47,7 @@ def dispatch(
     if not (is_paused or is_stopping()):
         for sms in waiting:
             said = f"Not tried, since the provider cannot be reached. {reason}"
-            yield Receipt.later(REST, said, message=sms.message)
+            yield Receipt.later(REST, reason=said, message=sms.message)
 
 
 def _taken_from(waiting: deque[SMS]) -> Iterator[SMS]:

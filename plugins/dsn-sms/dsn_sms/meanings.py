@@ -63,10 +63,10 @@ def receipt_of(meaning: Meaning, reason: str, after: float | None = None) -> Rec
         case Meaning.ADDRESS:
             return Receipt.invalid_address(reason)
         case Meaning.TRANSIENT:
-            return Receipt.retry(after, reason)
+            return Receipt.retry(after, reason=reason)
         case Meaning.THROTTLED:
-            return Receipt.pause(THROTTLE_PAUSE if after is None else after, reason)
+            return Receipt.pause(THROTTLE_PAUSE if after is None else after, reason=reason)
         case Meaning.CONFIGURATION:
-            return Receipt.pause(CONFIGURATION_PAUSE, reason)
+            return Receipt.pause(CONFIGURATION_PAUSE, reason=reason)
         case Meaning.UNKNOWN:
             return Receipt.unknown(reason)

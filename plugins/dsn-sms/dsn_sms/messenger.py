@@ -70,7 +70,7 @@ class SMSMessenger(BaseMessenger):
         except NoConnection:
             raise
         except BadSettings as error:
-            return Receipt.pause(CONFIGURATION_PAUSE, str(error))
+            return Receipt.pause(CONFIGURATION_PAUSE, reason=str(error))
         except NoAnswer as error:
             receipt = Receipt.unknown(str(error))
         except Exception as error:

@@ -77,16 +77,18 @@ def of_answer(answer: Answer) -> Receipt:
     said = f"{answer.status}: {answer.description or 'no words of the Bot API'}"
     if answer.status == 429:
         wait = THROTTLE_PAUSE if answer.retry_after is None else answer.retry_after
-        return Receipt.pause(wait, f"The Bot API asks for a pause ({said}).")
+        return Receipt.pause(wait, reason=f"The Bot API asks for a pause ({said}).")
     if not answer.is_its_own:
         return _of_a_gateway(answer.status)
     if answer.status == 403:
         return Receipt.invalid_address(said)
     if answer.status in (401, 404):
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The Bot API refuses the token ({said}): see the option BOT_TOKEN.")
+        return Receipt.pause(
+            CONFIGURATION_PAUSE, reason=f"The Bot API refuses the token ({said}): see the option BOT_TOKEN."
+        )
     if answer.status >= 500:
         # It says itself that it failed: the message was not sent.
-        return Receipt.retry(answer.retry_after, said)
+        return Receipt.retry(answer.retry_after, reason=said)
     if answer.status == 400 and _is_address(answer.description.lower()):
         return Receipt.invalid_address(said)
     return Receipt.failed(said)
@@ -99,7 +101,7 @@ def _is_address(said: str) -> bool:
 def of_no_answer(error: ProviderError) -> Receipt:
     """The receipt for a message whose call was not answered."""
     if isinstance(error, BadSettings):
-        return Receipt.pause(CONFIGURATION_PAUSE, str(error))
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=str(error))
     return Receipt.unknown(str(error)) if isinstance(error, NoAnswer) else Receipt.retry(reason=str(error))
 
 
@@ -114,7 +116,9 @@ def _of_a_gateway(status: int) -> Receipt:
     if status in (413, 414, 431):
         # This message is too large for what stands before it; others are not.
         return Receipt.failed(f"{said}: the message is too large.")
-    return Receipt.pause(CONFIGURATION_PAUSE, f"{said}: see the option API_BASE, and the proxies of the environment.")
+    return Receipt.pause(
+        CONFIGURATION_PAUSE, reason=f"{said}: see the option API_BASE, and the proxies of the environment."
+    )
 
 
 def _message_id(result: object) -> str:

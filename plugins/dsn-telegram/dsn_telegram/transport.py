@@ -70,7 +70,7 @@ class Transport:
         receipt = Receipt.sent()
         for number, call in enumerate(outgoing.calls[start:], start):
             if number > start and self._stopping.wait(outgoing.interval):
-                receipt = Receipt.later(outgoing.interval, "The rest of the message is to follow.")
+                receipt = Receipt.later(outgoing.interval, reason="The rest of the message is to follow.")
                 break
             try:
                 answer = self._called(outgoing.chat, call)

@@ -34,7 +34,7 @@ def take(bot: str, messages: Sequence[Outgoing]) -> tuple[list[Outgoing], list[R
                 now.append(outgoing)
             else:
                 reason = f"It is not yet the turn of the chat {chat}."
-                later.append(Receipt.later(wait, reason, message=outgoing.message))
+                later.append(Receipt.later(wait, reason=reason, message=outgoing.message))
             wait += len(outgoing.calls) * outgoing.interval
     return now, later
 
