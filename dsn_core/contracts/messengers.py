@@ -65,6 +65,10 @@ class BaseMessenger(Named):
     profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
+    #: Whether one call of ``send_messages`` has several messages under way, over as many connections as the option
+    #: ``CONNECTIONS`` says. It then overrides :meth:`stop`. A worker calls any other one for ``CONNECTIONS`` batches at
+    #: the same time, each in a thread of its own.
+    concurrent: ClassVar[bool] = False
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
         self.alias = alias or self.name
@@ -109,9 +113,9 @@ class BaseMessenger(Named):
     def stop(self) -> None:
         """Begin no further message: the worker is to stop, or has lost its lease.
 
-        For messengers that have several messages under way at once. Called between two receipts, maybe
-        more than once; ``send_messages`` then goes on with the receipts of what is under way, and ends.
-        A messenger that does not override it is not asked for more receipts.
+        For messengers that declare ``concurrent = True``. Called between two receipts, maybe more than once;
+        ``send_messages`` then goes on with the receipts of what is under way, and ends. One that is not concurrent is
+        not asked for more receipts.
         """
 
     def send(
@@ -152,6 +156,13 @@ class BaseMessenger(Named):
         super().check_contract()
         where = f"{cls.__module__}.{cls.__qualname__}"
         require_override(cls, BaseMessenger, "send_messages", "send")
+        if cls.concurrent is not overrides(cls, BaseMessenger, "stop"):
+            does = "does not override" if cls.concurrent else "overrides"
+            raise ContractError(
+                f"{where} declares concurrent = {cls.concurrent!r}, and {does} stop(), which is called for concurrent "
+                "messengers: those that have several messages under way in one call of send_messages(). Declare it "
+                "with stop(), or leave both out."
+            )
         unknown = [part for part in cls.parts if part not in PARTS]
         if unknown or not cls.parts:
             raise ContractError(f"{where}.parts is {cls.parts!r}; it lists one or more of {', '.join(PARTS)}.")

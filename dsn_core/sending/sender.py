@@ -198,10 +198,11 @@ def _report(alias: str, rows: Sequence[Delivery]) -> None:
         logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
-def lanes_of(alias: str) -> int:
-    """How many batches of the messenger a worker sends at the same time."""
+def connections_of(alias: str) -> int:
+    """How many batches of the messenger a worker process sends at the same time."""
     try:
-        return int(registry.messenger_options(alias).LANES)
+        # A concurrent messenger keeps its connections busy with one batch.
+        return 1 if registry.messenger_class(alias).concurrent else int(registry.messenger_options(alias).CONNECTIONS)
     except ConfigurationError:
         return 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,13 @@ def test_send_is_given_what_it_takes(send, taken: tuple[str, ...]) -> None:
     cls.check_contract()
     assert cls.sends_itself()
     assert send_arguments(cls()) == taken
+
+
+@pytest.mark.parametrize("attributes", [{"concurrent": True}, {"stop": lambda self: None}])
+def test_a_concurrent_messenger_declares_it_and_can_be_stopped(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match=r"stop\(\), which is called for concurrent messengers"):
+        messenger(**attributes).check_contract()
+    messenger(concurrent=True, stop=lambda self: None).check_contract()
 
 
 def test_setting_batch_size_counts_even_to_the_default() -> None:

@@ -30,6 +30,7 @@ class SMSMessenger(BaseMessenger):
     profile_field = "phone"
     # Many are under way at the same time, so that a hundred would be over before all connections are in use.
     batch_size = 500
+    concurrent = True
     Options: ClassVar[type[AnyOptions]] = SMSOptions
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:

@@ -29,6 +29,7 @@ class TelegramMessenger(BaseMessenger):
     parts = ("subject", "text", "html")
     #: Enough to keep all connections busy while a batch is claimed and settled.
     batch_size = 250
+    concurrent = True
     profile_field = "telegram_chat_id"
     Options: ClassVar[type[AnyOptions]] = TelegramOptions
 
