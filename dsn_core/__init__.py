@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from dsn_core.context import acting, muted
+from dsn_core.contracts.activities import ActivityView
 from dsn_core.contracts.codecs import BaseCodec
-from dsn_core.contracts.messages import Message
+from dsn_core.contracts.messages import EventInfo, Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.options import Options, secret
 from dsn_core.contracts.receipts import Outcome, Receipt
-from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolver, Receiver
+from dsn_core.contracts.receivers import (
+    BackendView,
+    BaseReceiverFilter,
+    BaseReceiverResolver,
+    DeliveryView,
+    Receiver,
+)
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
@@ -29,12 +36,16 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 __all__ = [
+    "ActivityView",
+    "BackendView",
     "BaseCodec",
     "BaseMessageTemplate",
     "BaseMessenger",
     "BaseReceiverFilter",
     "BaseReceiverResolver",
     "BaseRunner",
+    "DeliveryView",
+    "EventInfo",
     "Message",
     "Options",
     "Outcome",

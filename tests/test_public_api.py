@@ -11,12 +11,16 @@ import dsn_core
 from dsn_core import hookspecs, models, testing
 
 PUBLIC = [
+    "ActivityView",
+    "BackendView",
     "BaseCodec",
     "BaseMessageTemplate",
     "BaseMessenger",
     "BaseReceiverFilter",
     "BaseReceiverResolver",
     "BaseRunner",
+    "DeliveryView",
+    "EventInfo",
     "Message",
     "Options",
     "Outcome",

@@ -46,6 +46,7 @@ class Command(BaseCommand):
             subject=options["subject"],
             address=options["address"],
             id=f"test-{uuid.uuid4().hex}",
+            messenger=messenger.alias,
         )
         receipts: dict[str, Receipt] = {}
         raised = collect(messenger, [message], lambda: True, receipts)
