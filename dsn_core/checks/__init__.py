@@ -20,7 +20,7 @@ dsn.W007   A path of ``ADDRESSES``, ``LANGUAGE_PATH`` or ``TIME_ZONE_PATH`` lead
 dsn.W008   A messenger looks for addresses in a field that ``PROFILE_MODEL`` does not have.
 dsn.W010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
-dsn.W011   A plugin implements a hook that does not exist, or forgot to mark one.
+dsn.W011   A plugin implements a hook that does not exist, or forgot to mark one; or misspelt an attribute of a class.
 dsn.W012   A plugin offers a name that another plugin holds. The name is the other's.
 dsn.W013   ``DSN["PLUGINS"]`` or ``DSN["DISABLED_PLUGINS"]`` names a plugin that was not found.
 dsn.E015   Faults of plugins and of the runner, counted (with ``--deploy``).
