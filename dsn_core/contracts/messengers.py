@@ -18,6 +18,8 @@ from dsn_core.exceptions import ContractError
 
 #: The arguments that a seed-style ``send`` may take, by name.
 SEND_ARGUMENTS: Final = ("template", "sender", "users", "trigger_context", "signal_kwargs")
+#: What a messenger can declare that it can, and the method that does it.
+CAPABILITIES: Final = {"sends_itself": "send", "finds_addresses": "addresses", "concurrent": "stop"}
 #: The parts of a message there are.
 PARTS: Final = ("subject", "text", "html")
 
@@ -65,10 +67,25 @@ class BaseMessenger(Named):
     profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
+    # What it can do: the pipeline asks nothing else. The first two need no declaration: a class that defines the method is
+    # taken for one that can, when the class is made.
+
+    #: Whether it works in the way of the specification, by :meth:`send`. True of a class that defines ``send``, unless
+    #: it declares False: then its ``send`` is a helper of its own.
+    sends_itself: ClassVar[bool] = False
+    #: Whether :meth:`addresses` knows the users' addresses without a path. True of a class that defines ``addresses``,
+    #: unless it declares False.
+    finds_addresses: ClassVar[bool] = False
     #: Whether one call of ``send_messages`` has several messages under way, over as many connections as the option
     #: ``CONNECTIONS`` says. It then overrides :meth:`stop`. A worker calls any other one for ``CONNECTIONS`` batches at
     #: the same time, each in a thread of its own.
     concurrent: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        for capability in ("sends_itself", "finds_addresses"):
+            if _defines_before_it_declares(cls, CAPABILITIES[capability], capability):
+                setattr(cls, capability, True)
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
         self.alias = alias or self.name
@@ -83,7 +100,7 @@ class BaseMessenger(Named):
     @property
     def needs_address(self) -> bool:
         """Whether a user without an address cannot be reached."""
-        return bool(self.path_to_address) or overrides(type(self), BaseMessenger, "addresses")
+        return bool(self.path_to_address) or self.finds_addresses
 
     def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
         """Return ``{user.pk: address}`` for those of ``users`` that have one.
@@ -142,11 +159,6 @@ class BaseMessenger(Named):
         return []
 
     @classmethod
-    def sends_itself(cls) -> bool:
-        """Whether the class follows the seed's way: it overrides ``send``."""
-        return overrides(cls, BaseMessenger, "send")
-
-    @classmethod
     def sets_batch_size(cls) -> bool:
         """Whether the class sets ``batch_size`` itself, be it to the default."""
         return any("batch_size" in vars(base) for base in cls.__mro__[: cls.__mro__.index(BaseMessenger)])
@@ -156,13 +168,16 @@ class BaseMessenger(Named):
         super().check_contract()
         where = f"{cls.__module__}.{cls.__qualname__}"
         require_override(cls, BaseMessenger, "send_messages", "send")
-        if cls.concurrent is not overrides(cls, BaseMessenger, "stop"):
-            does = "does not override" if cls.concurrent else "overrides"
+        for capability, method in CAPABILITIES.items():
+            if getattr(cls, capability) and not overrides(cls, BaseMessenger, method):
+                raise ContractError(f"{where} declares {capability} = True, and does not override {method}().")
+        if overrides(cls, BaseMessenger, "stop") and not cls.concurrent:
             raise ContractError(
-                f"{where} declares concurrent = {cls.concurrent!r}, and {does} stop(), which is called for concurrent "
-                "messengers: those that have several messages under way in one call of send_messages(). Declare it "
-                "with stop(), or leave both out."
+                f"{where} overrides stop(), which is called for concurrent messengers alone: those that have several "
+                "messages under way in one call of send_messages(). Declare concurrent = True, or leave stop() out."
             )
+        if not cls.sends_itself:
+            require_override(cls, BaseMessenger, "send_messages")
         unknown = [part for part in cls.parts if part not in PARTS]
         if unknown or not cls.parts:
             raise ContractError(f"{where}.parts is {cls.parts!r}; it lists one or more of {', '.join(PARTS)}.")
@@ -175,8 +190,14 @@ class BaseMessenger(Named):
                 f"{where}.Options ({cls.Options.__qualname__}) is no dataclass, so that its own options would not be "
                 "seen. Write @dataclass(frozen=True, kw_only=True) above it."
             )
-        if cls.sends_itself():
+        if cls.sends_itself:
             _check_send_signature(cls, where)
+
+
+def _defines_before_it_declares(cls: type, method: str, attribute: str) -> bool:
+    """Whether the class next in line that has either of them has ``method`` alone."""
+    nearest = next(parent for parent in cls.__mro__ if method in vars(parent) or attribute in vars(parent))
+    return attribute not in vars(nearest)
 
 
 def send_arguments(messenger: BaseMessenger) -> tuple[str, ...]:

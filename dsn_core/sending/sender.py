@@ -208,7 +208,7 @@ def connections_of(alias: str) -> int:
 
 
 def _claim(rows: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
-    if not messenger.sends_itself():
+    if not messenger.sends_itself:
         return _claim_first(rows, limit)
     calls = (legacy_send.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
     return next((call for call in calls if call is not None), None)
@@ -230,7 +230,7 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
         batch.load_backends()
         batch.load_users(messenger.path_to_address)
         apply_filters(batch)
-        if messenger.sends_itself():
+        if messenger.sends_itself:
             keep_to_listed(batch, messenger)
             batch.paced = len(batch.open)
             legacy_send.call(batch, messenger)

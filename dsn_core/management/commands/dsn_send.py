@@ -33,7 +33,7 @@ class Command(BaseCommand):
             messenger = registry.messenger(options["messenger"])
         except DSNError as error:
             raise CommandError(str(error)) from error
-        if messenger.sends_itself():
+        if messenger.sends_itself:
             raise CommandError(
                 f"{messenger.alias!r} renders and chooses its receivers itself; it takes no message to an address."
             )
