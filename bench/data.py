@@ -106,9 +106,9 @@ def crowd(number: int, name: str = "crowd") -> Group:
 
 @contextlib.contextmanager
 def lanes(messenger: str, number: int) -> Iterator[None]:
-    """Within, a worker sends so many batches of ``messenger`` at the same time: its option LANES."""
+    """Within, a worker sends so many batches of ``messenger`` at the same time: its option CONNECTIONS."""
     held: dict[str, Any] = settings.DSN
-    settings.DSN = {**held, "MESSENGERS": {messenger: {"LANES": number}}}
+    settings.DSN = {**held, "MESSENGERS": {messenger: {"CONNECTIONS": number}}}
     try:
         yield
     finally:

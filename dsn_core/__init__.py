@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from dsn_core.context import acting, muted
+from dsn_core.contracts.activities import ActivityView
 from dsn_core.contracts.codecs import BaseCodec
-from dsn_core.contracts.html import Element, Piece, read_html
-from dsn_core.contracts.messages import Message
+from dsn_core.contracts.messages import EventInfo, Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.options import Options, secret
 from dsn_core.contracts.receipts import Outcome, Receipt
-from dsn_core.contracts.receivers import BaseReceiverFilter, BaseReceiverResolver, Receiver
+from dsn_core.contracts.receivers import (
+    BackendView,
+    BaseReceiverFilter,
+    BaseReceiverResolver,
+    DeliveryView,
+    Receiver,
+)
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.contracts.runners import BaseRunner
 from dsn_core.contracts.templates import BaseMessageTemplate
-from dsn_core.contracts.texts import clean_text
 from dsn_core.hookspecs import hookimpl
 from dsn_core.plugins.catalogue import register_signal
 
@@ -31,24 +36,25 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 __all__ = [
+    "ActivityView",
+    "BackendView",
     "BaseCodec",
     "BaseMessageTemplate",
     "BaseMessenger",
     "BaseReceiverFilter",
     "BaseReceiverResolver",
     "BaseRunner",
-    "Element",
+    "DeliveryView",
+    "EventInfo",
     "Message",
     "Options",
     "Outcome",
-    "Piece",
     "Receipt",
     "Receiver",
     "SignalRegistration",
     "acting",
     "aemit",
     "aemit_many",
-    "clean_text",
     "due_messengers",
     "emit",
     "emit_many",
@@ -56,7 +62,6 @@ __all__ = [
     "find_users",
     "hookimpl",
     "muted",
-    "read_html",
     "record_report",
     "refresh",
     "register_signal",

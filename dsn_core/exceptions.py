@@ -9,6 +9,10 @@
     ├── InvalidAddress            an address that its messenger cannot use
     ├── PayloadError              an event's payload that cannot be read back
     │   └── NotStored             a value that the event did not store, and that is used
+    ├── ProviderError             a provider that could not be called, or did not answer
+    │   ├── BadSettings           no request can work as things are set
+    │   ├── NoAnswer              it may have got the request
+    │   └── NoConnection          it cannot have got the request
     ├── RenderingError            a message template that cannot be rendered
     └── SnapshotError             an attempt to save or delete a rebuilt instance
 """
@@ -53,6 +57,22 @@ class PayloadError(DSNError):
 
 class NotStored(PayloadError):
     """A template, a path or code uses a value that the event does not hold: too large, of no known type, or secret."""
+
+
+class ProviderError(DSNError):
+    """A provider could not be called, or did not answer. Its text says why, without secrets."""
+
+
+class BadSettings(ProviderError):
+    """No request to the provider can work before its settings are corrected."""
+
+
+class NoAnswer(ProviderError):
+    """The provider may have got the request: its answer did not come."""
+
+
+class NoConnection(ProviderError):
+    """The provider cannot have got the request as a whole."""
 
 
 class RenderingError(DSNError):

@@ -123,7 +123,7 @@ def test_a_pool_that_is_smaller_than_a_workers_threads_is_told(
     pool: Any, size: int | None, settings: Settings, dsn: Harness
 ) -> None:
     class Fast(BaseMessenger):
-        """Sends by several lanes."""
+        """Sends by several connections."""
 
         name = "fast"
 
@@ -131,7 +131,7 @@ def test_a_pool_that_is_smaller_than_a_workers_threads_is_told(
             return []
 
     dsn.add(Fast)
-    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"fast": {"LANES": 5}}}
+    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"fast": {"CONNECTIONS": 5}}}
     found = configuration.pool_messages(registry, {"OPTIONS": {"pool": pool}}, "default")
     assert [message.id for message in found] == ([] if size is None else ["dsn.W047"])
     if size is not None:

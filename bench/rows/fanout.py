@@ -1,8 +1,8 @@
 """From one event to a settled delivery for each of many receivers, by one worker.
 
 The control does one thing after the other, as such code does, and renders nothing. A worker makes the deliveries while
-it sends, and with the option LANES it sends a batch while the database settles another. Within one process Python runs
-on one processor at a time; ``dsn_worker --processes 2`` uses two. On SQLite there is one writer, and one process.
+it sends, and with the option CONNECTIONS it sends a batch while the database settles another. Within one process Python
+runs on one processor at a time; ``dsn_worker --processes 2`` uses two. On SQLite there is one writer, and one process.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def measure(size: Size) -> Iterator[Row]:
             rendering.append(_control(group, number, render))
     for name, plain, worker, bound in (
         (f"{number:,} receivers, 2 processes", bare, double, 2.0),
-        (f"... 1 process, LANES {LANES}", bare, ours, 2.0),
-        ("... 1 process, LANES 1", bare, single, None),
+        (f"... 1 process, CONNECTIONS {LANES}", bare, ours, 2.0),
+        ("... 1 process, CONNECTIONS 1", bare, single, None),
         ("... a control that renders", rendering, ours, None),
     ):
         if not worker:

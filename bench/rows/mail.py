@@ -79,7 +79,7 @@ def measure(size: Size) -> Iterator[Row]:
     with _server(SLOW), lanes("email", LANES), steady():
         # The control takes as long for each message, however many there are.
         pairs = [(_django(200), _by_worker(number)) for _ in range(size.of(3, 1))]
-    yield _row(f"... 20 ms each, LANES {LANES}", pairs, 4.0)
+    yield _row(f"... 20 ms each, CONNECTIONS {LANES}", pairs, 4.0)
 
 
 def _row(name: str, pairs: Sequence[tuple[float, float]], bound: float) -> Row:

@@ -20,7 +20,7 @@ dsn.W008   A messenger looks for addresses in a field that ``PROFILE_MODEL`` spe
 dsn.W009   A setting names the built-in profile, which the next release removes.
 dsn.W010   A plugin is broken: it cannot be imported, lacks its app, or does not keep its contract.
            Nothing of it is used; all other plugins work.
-dsn.W011   A plugin implements a hook that does not exist, or a hook without its marker.
+dsn.W011   A plugin implements a hook that does not exist, or a hook without its marker, or misspells an attribute.
 dsn.W012   A plugin offers a name that another plugin has. The other plugin keeps the name.
 dsn.W013   ``DSN["PLUGINS"]`` or ``DSN["DISABLED_PLUGINS"]`` names a plugin that was not found.
 dsn.E015   Faults of plugins and of the runner, counted (with ``--deploy``).

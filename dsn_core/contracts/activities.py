@@ -34,19 +34,37 @@ class Activity:
 
 
 class ActivityView(Protocol):
-    """The attributes of an event that a plugin may use."""
+    """The event, as resolvers and filters get it: what the signal said, read back from the event's row.
+
+    Reading an attribute costs no query: the row and its payload were read before the plugin is called. An instance of a
+    model is what was stored when the signal fired. Following a relation from it (``event.action_object.author``,
+    ``event.signal_kwargs["movie"].audiences.all()``) costs a query each time, and reads what the database holds now.
+    """
 
     @property
-    def verb(self) -> str: ...
+    def verb(self) -> str:
+        """The verb of the signal. No query."""
+
     @property
-    def action_object(self) -> Any: ...
+    def action_object(self) -> Any:
+        """The model instance or class that it is about, or None. No query; its relations cost one each."""
+
     @property
-    def actor_object(self) -> Any: ...
+    def actor_object(self) -> Any:
+        """The instance that acted, or None. No query; its relations cost one each."""
+
     @property
-    def target(self) -> str: ...
+    def target(self) -> str:
+        """The target, as a text; may be empty. No query."""
+
     @property
-    def sender(self) -> Any: ...
+    def sender(self) -> Any:
+        """The sender of the signal: a class, or what is stored of something else. No query."""
+
     @property
-    def signal_kwargs(self) -> Mapping[str, Any]: ...
+    def signal_kwargs(self) -> Mapping[str, Any]:
+        """The signal's own arguments, by name. No query; the relations of an instance cost one each."""
+
     @property
-    def trigger_context(self) -> dict[str, Any]: ...
+    def trigger_context(self) -> dict[str, Any]:
+        """The verb and the three other parts, by name. No query."""

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dsn_core.contracts.html import html_to_text
 from dsn_core.contracts.texts import clean_text
 
 
+@dataclass(frozen=True)
+class EventInfo:
+    """What a message says of the event that it is about. Read-only, and no query.
+
+    ``id``          the event's key: ``Event.pk``
+    ``verb``        the verb of the signal
+    ``occurrence``  shared by all events of one signal
+    ``time``        when the event was recorded
+    """
+
+    id: int
+    verb: str
+    occurrence: uuid.UUID
+    time: datetime.datetime
+
+
 class Message(str):
     """A message to one receiver.
 
     A ``str`` (its text, or its HTML when it has no text of its own), so that it can be used where
-    a plain text is expected. Made by a message template's ``render``; the pipeline adds the receiver.
+    a plain text is expected. Made by a message template's ``render``; the pipeline adds the receiver
+    and the origin: ``id``, ``address``, ``user``, ``messenger``, ``event`` and ``topics``. None of them costs a query.
 
-    ``subject``   one line, without line breaks; may be empty
-    ``text``      plain text; made from the HTML when the template has none
-    ``html``      HTML, or an empty string
-    ``id``        stable over retries of the same delivery: use it as the provider's idempotency
-                  key or ``Message-ID``
-    ``address``   where to send it: from the messenger's ``addresses``, or the bare address
-    ``user``      the user, or None for a bare address
-    ``extra``     additions of a template for particular messengers, by name
+    ``subject``    one line, without line breaks; may be empty
+    ``text``       plain text; made from the HTML when the template has none
+    ``html``       HTML, or an empty string
+    ``id``         stable over retries of the same delivery: use it as the provider's idempotency
+                   key or ``Message-ID``
+    ``address``    where to send it, from the messenger's ``addresses``, or the bare address
+    ``user``       the user, or None for a bare address
+    ``messenger``  the messenger's name, or the alias of the account, that it is sent by
+    ``event``      an :class:`EventInfo`; None where no event led to it (``manage.py dsn_send``)
+    ``topics``     what it is about, as a tuple of names: those that its message template declares
+    ``extra``      additions of a template for particular messengers, by name
 
     ``subject``, ``text`` and ``html`` hold no characters that a provider cannot take: NUL is removed, and half of a
     surrogate pair becomes U+FFFD.
@@ -34,6 +57,9 @@ class Message(str):
     id: str
     address: str
     user: Any
+    messenger: str
+    event: EventInfo | None
+    topics: tuple[str, ...]
     extra: dict[str, Any]
 
     def __new__(
@@ -45,6 +71,9 @@ class Message(str):
         id: str = "",
         address: str = "",
         user: Any = None,
+        messenger: str = "",
+        event: EventInfo | None = None,
+        topics: Iterable[str] = (),
         extra: Mapping[str, Any] | None = None,
     ) -> Message:
         text, subject, html = clean_text(text), clean_text(subject), clean_text(html)
@@ -55,6 +84,9 @@ class Message(str):
         message.id = id
         message.address = address
         message.user = user
+        message.messenger = messenger
+        message.event = event
+        message.topics = tuple(topics)
         message.extra = dict(extra or {})
         return message
 

@@ -18,6 +18,8 @@ from dsn_core.exceptions import ContractError
 
 #: The arguments that ``send`` may take, by name.
 SEND_ARGUMENTS: Final = ("template", "sender", "users", "trigger_context", "signal_kwargs")
+#: The capabilities that a messenger can declare, and the method behind each.
+CAPABILITIES: Final = {"sends_itself": "send", "finds_addresses": "addresses", "concurrent": "stop"}
 #: All parts of a message.
 PARTS: Final = ("subject", "text", "html")
 
@@ -67,6 +69,25 @@ class BaseMessenger(Named):
     profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
+    # What it can do: the pipeline asks nothing else. The first two need no declaration: they are derived from the
+    # methods when the class is made.
+
+    #: Whether it works in the way of the specification, by :meth:`send`. True of a class that defines ``send``, unless
+    #: it declares False: then its ``send`` is a helper of its own.
+    sends_itself: ClassVar[bool] = False
+    #: Whether :meth:`addresses` knows the users' addresses without a path. True of a class that defines ``addresses``,
+    #: unless it declares False.
+    finds_addresses: ClassVar[bool] = False
+    #: Whether one call of ``send_messages`` has several messages under way, over as many connections as the option
+    #: ``CONNECTIONS`` says. It then overrides :meth:`stop`. A worker calls any other one for ``CONNECTIONS`` batches at
+    #: the same time, each in a thread of its own.
+    concurrent: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        for capability in ("sends_itself", "finds_addresses"):
+            if _defines_before_it_declares(cls, CAPABILITIES[capability], capability):
+                setattr(cls, capability, True)
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
         self.alias = alias or self.name
@@ -81,7 +102,7 @@ class BaseMessenger(Named):
     @property
     def needs_address(self) -> bool:
         """Whether a user without an address cannot be reached."""
-        return bool(self.path_to_address) or overrides(type(self), BaseMessenger, "addresses")
+        return bool(self.path_to_address) or self.finds_addresses
 
     def addresses(self, users: Sequence[Any]) -> Mapping[Any, str]:
         """Return ``{user.pk: address}`` for those of ``users`` that have one.
@@ -110,9 +131,9 @@ class BaseMessenger(Named):
     def stop(self) -> None:
         """Begin no further message: the worker is stopping, or has lost its lease.
 
-        For messengers that send several messages at once. Called between two receipts, possibly more than once;
-        ``send_messages`` then yields the receipts of the messages already begun, and ends. A messenger that does not
-        override this is not asked for more receipts.
+        For messengers that declare ``concurrent = True``. Called between two receipts, possibly more than once;
+        ``send_messages`` then yields the receipts of the messages already begun, and ends. A messenger that is not
+        concurrent is not asked for more receipts.
         """
 
     def send(
@@ -137,11 +158,6 @@ class BaseMessenger(Named):
         return []
 
     @classmethod
-    def sends_itself(cls) -> bool:
-        """Whether the class overrides ``send``."""
-        return overrides(cls, BaseMessenger, "send")
-
-    @classmethod
     def sets_batch_size(cls) -> bool:
         """Whether the class sets ``batch_size`` itself, even to the default."""
         return any("batch_size" in vars(base) for base in cls.__mro__[: cls.__mro__.index(BaseMessenger)])
@@ -151,6 +167,16 @@ class BaseMessenger(Named):
         super().check_contract()
         where = f"{cls.__module__}.{cls.__qualname__}"
         require_override(cls, BaseMessenger, "send_messages", "send")
+        for capability, method in CAPABILITIES.items():
+            if getattr(cls, capability) and not overrides(cls, BaseMessenger, method):
+                raise ContractError(f"{where} declares {capability} = True, and does not override {method}().")
+        if overrides(cls, BaseMessenger, "stop") and not cls.concurrent:
+            raise ContractError(
+                f"{where} overrides stop(), which is called for concurrent messengers alone: those that have several "
+                "messages under way in one call of send_messages(). Declare concurrent = True, or leave stop() out."
+            )
+        if not cls.sends_itself:
+            require_override(cls, BaseMessenger, "send_messages")
         unknown = [part for part in cls.parts if part not in PARTS]
         if unknown or not cls.parts:
             raise ContractError(f"{where}.parts is {cls.parts!r}; it lists one or more of {', '.join(PARTS)}.")
@@ -163,8 +189,14 @@ class BaseMessenger(Named):
                 f"{where}.Options ({cls.Options.__qualname__}) is no dataclass, so that its own options would not be "
                 "seen. Write @dataclass(frozen=True, kw_only=True) above it."
             )
-        if cls.sends_itself():
+        if cls.sends_itself:
             _check_send_signature(cls, where)
+
+
+def _defines_before_it_declares(cls: type, method: str, attribute: str) -> bool:
+    """Whether the class next in line that has either of them has ``method`` alone."""
+    nearest = next(parent for parent in cls.__mro__ if method in vars(parent) or attribute in vars(parent))
+    return attribute not in vars(nearest)
 
 
 def send_arguments(messenger: BaseMessenger) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
 from dsn_core.contracts.rates import Rate
@@ -18,8 +18,8 @@ from dsn_core.masking import exc_info
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
-#: Each is a thread with a connection to the database.
-MOST_LANES = 32
+#: Options of earlier versions, and what they are called now.
+_RENAMED: Final = {"LANES": "CONNECTIONS"}
 
 _SECRET = "dsn_secret"  # noqa: S105 - the name of a mark
 
@@ -49,8 +49,12 @@ class Options:
     TIMEOUT: float = 10.0
     #: How many messages all workers together may send: ``"30/s"``, ``"500/h"``. Empty: any number.
     RATE: str = ""
-    #: How many batches one worker process sends at the same time, each over a connection of its own.
-    LANES: int = 1
+    #: How many connections to the provider one worker process keeps busy. The worker sends so many batches at the same
+    #: time, or leaves it to a messenger that is :attr:`~dsn_core.BaseMessenger.concurrent`.
+    CONNECTIONS: int = 1
+
+    #: The most that ``CONNECTIONS`` may be. The worker's are threads with a connection to the database each.
+    MOST_CONNECTIONS: ClassVar[int] = 32
 
     @property
     def rate(self) -> Rate | None:
@@ -79,25 +83,25 @@ class Options:
         """What is wrong with ``values``, one sentence each, without showing any value."""
         fields = {field.name: field for field in dataclasses.fields(cls)}
         hints = typing.get_type_hints(cls)
-        found = [f"{name} is not an option{nearest(name, fields)}" for name in values if name not in fields]
+        found = [_unknown(name, fields) for name in values if name not in fields]
         for name, field in fields.items():
             if name not in values:
                 if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                     found.append(f"{name} is missing")
                 elif name in _OF_ALL:
                     # A subclass may have given it another type, or a default that cannot work.
-                    found += _OF_ALL[name](field.default)
+                    found += _OF_ALL[name](cls, field.default)
                 continue
             is_secret = bool(field.metadata.get(_SECRET))
             value = hide(values[name]) if is_secret else reveal(values[name])
             if name == "RATE" and not isinstance(value, str):
-                found += _rate_problems(value)
+                found += _rate_problems(cls, value)
             elif not _fits(value, hints[name]):
                 found.append(f"{name} must be {_spell(hints[name])}, not {_kind_of(value)}")
             elif is_secret and value == "":
                 found.append(f"{name} is empty")
             elif name in _OF_ALL:
-                found += _OF_ALL[name](value)
+                found += _OF_ALL[name](cls, value)
         return found
 
     def mask(self, text: str) -> str:
@@ -117,7 +121,13 @@ class Options:
         return exc_info(error, self.mask)
 
 
-def _timeout_problems(value: Any) -> list[str]:
+def _unknown(name: str, known: Iterable[str]) -> str:
+    if name in _RENAMED and name not in known:
+        return f"{name} is called {_RENAMED[name]} now"
+    return f"{name} is not an option{nearest(name, known)}"
+
+
+def _timeout_problems(cls: type[Options], value: Any) -> list[str]:
     if not _fits(value, float):
         return [f"TIMEOUT must be float, not {type(value).__name__}"]
     if not 0 < value < math.inf:
@@ -125,11 +135,13 @@ def _timeout_problems(value: Any) -> list[str]:
     return []
 
 
-def _lanes_problems(value: Any) -> list[str]:
-    return [] if _fits(value, int) and 1 <= value <= MOST_LANES else [f"LANES must be a number from 1 to {MOST_LANES}"]
+def _connections_problems(cls: type[Options], value: Any) -> list[str]:
+    if _fits(value, int) and 1 <= value <= cls.MOST_CONNECTIONS:
+        return []
+    return [f"CONNECTIONS must be a number from 1 to {cls.MOST_CONNECTIONS}"]
 
 
-def _rate_problems(value: Any) -> list[str]:
+def _rate_problems(cls: type[Options], value: Any) -> list[str]:
     if not isinstance(value, str):
         return [f"RATE must be text, such as '30/s', not {type(value).__name__}"]
     try:
@@ -140,9 +152,9 @@ def _rate_problems(value: Any) -> list[str]:
 
 
 #: What is wrong with the value of an option that every messenger has.
-_OF_ALL: Final[Mapping[str, Callable[[Any], list[str]]]] = {
+_OF_ALL: Final[Mapping[str, Callable[[type[Options], Any], list[str]]]] = {
     "TIMEOUT": _timeout_problems,
-    "LANES": _lanes_problems,
+    "CONNECTIONS": _connections_problems,
     "RATE": _rate_problems,
 }
 

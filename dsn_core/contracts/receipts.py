@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dsn_core.contracts.messages import Message
@@ -26,16 +26,17 @@ class Outcome(enum.Enum):
     PAUSE = "pause"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Receipt:
     """The outcome of sending one message. Made by the class methods, one per outcome.
 
-    Each takes ``message=``, the message that it is about; without it, receipts are in the order of the messages.
-    ``reason`` is kept on the delivery and shown to operators: it must not hold secrets. ``after`` is in seconds, and is
-    limited to between 1 second and 30 days: providers sometimes send 0, a negative number, NaN or a date.
+    Each takes one argument by position, and all others by name. ``message=`` is the message that it is about; without
+    it, receipts are in the order of the messages. ``reason`` is kept on the delivery and shown to operators: it must
+    not hold secrets. ``after`` is in seconds, and is limited to between 1 second and 30 days: providers sometimes send
+    0, a negative number, NaN or a date.
     """
 
-    outcome: Outcome
+    outcome: Outcome = field(kw_only=False)
     reason: str = ""
     after: float | None = None
     provider_id: str = ""
@@ -63,7 +64,7 @@ class Receipt:
         return cls(Outcome.SENT, provider_id=provider_id, message=message)
 
     @classmethod
-    def retry(cls, after: float | None = None, reason: str = "", *, message: Message | None = None) -> Receipt:
+    def retry(cls, after: float | None = None, *, reason: str = "", message: Message | None = None) -> Receipt:
         """Not sent, may work later. ``after`` can only lengthen the back-off; None leaves it as it is."""
         return cls(Outcome.RETRY, reason=reason, after=after, message=message)
 
@@ -83,7 +84,7 @@ class Receipt:
         return cls(Outcome.UNKNOWN, reason=reason, message=message)
 
     @classmethod
-    def later(cls, after: float, reason: str = "", *, message: Message | None = None) -> Receipt:
+    def later(cls, after: float, *, reason: str = "", message: Message | None = None) -> Receipt:
         """Not tried: this message alone is tried again after ``after`` seconds. Uses up no attempt.
 
         For limits of one receiver, such as a chat that takes one message a second.
@@ -91,7 +92,7 @@ class Receipt:
         return cls(Outcome.LATER, reason=reason, after=after, message=message)
 
     @classmethod
-    def pause(cls, after: float, reason: str, *, message: Message | None = None) -> Receipt:
+    def pause(cls, after: float, *, reason: str, message: Message | None = None) -> Receipt:
         """Not sent; the whole messenger pauses for ``after`` seconds, in all workers.
 
         For errors of the account: a refused login, too many requests; for errors of one receiver use ``failed`` or

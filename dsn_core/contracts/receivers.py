@@ -29,15 +29,53 @@ class Receiver:
             raise ValueError("A Receiver is either a user or an address: give exactly one of them.")
 
 
-class DeliveryView(Protocol):
-    """The attributes that a receiver filter may use of a delivery that is about to be sent."""
+class BackendView(Protocol):
+    """The backend of a delivery. Reading an attribute costs no query."""
 
-    pk: Any
-    user: Any
-    address: str
-    messenger: str
-    event: Any
-    backend: Any
+    @property
+    def messenger(self) -> str:
+        """The name of the messenger, or the alias of the account."""
+
+    @property
+    def message_template(self) -> str:
+        """The name of the message template."""
+
+
+class DeliveryView(Protocol):
+    """A delivery that is about to be sent, as receiver filters get it.
+
+    Reading an attribute costs no query: users, events and backends of all deliveries of a batch are read before the
+    filters are asked, with one query each. What an attribute of ``user`` or of the event's instances leads to costs a
+    query for each delivery: ask for all of them at once, by the keys.
+    """
+
+    @property
+    def pk(self) -> Any:
+        """The delivery's key, by which :meth:`BaseReceiverFilter.exclude` names it. No query."""
+
+    @property
+    def user_id(self) -> Any:
+        """The user's key; None for a bare address. No query."""
+
+    @property
+    def user(self) -> Any:
+        """The user; None for a bare address. No query; its relations cost one for each receiver."""
+
+    @property
+    def address(self) -> str:
+        """The bare address; empty for a user, whose address is looked for after the filters. No query."""
+
+    @property
+    def messenger(self) -> str:
+        """The name of the messenger, or the alias of the account. No query."""
+
+    @property
+    def event(self) -> ActivityView:
+        """The event. No query, as its attributes say."""
+
+    @property
+    def backend(self) -> BackendView:
+        """The backend. No query."""
 
 
 class BaseReceiverResolver(Named):

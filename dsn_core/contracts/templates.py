@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from dsn_core.contracts.engines import CompiledTemplate, engine, engines
 from dsn_core.contracts.messages import Message
-from dsn_core.contracts.naming import Named
+from dsn_core.contracts.naming import Named, check_name
 from dsn_core.contracts.overriding import overrides
 from dsn_core.contracts.spans import parse_expiry
 from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError
@@ -54,6 +54,9 @@ class BaseMessageTemplate(Named):
     html: ClassVar[str] = ""
     #: Arguments that the signal must provide: a subscription to another signal is refused.
     required_signal_args: ClassVar[Sequence[str]] = ()
+    #: What its messages are about, as names such as ``"orders"``: ``Message.topics``, for messengers that sort or label
+    #: by it.
+    topics: ClassVar[Sequence[str]] = ()
     #: How long after its event a message is still sent: ``"15m"``, ``"2h"``, ``"3d"``, ``"4w"``. Later it is skipped.
     #: Empty: it does not expire. A subscription's own ``expires`` overrides it.
     expires: ClassVar[str] = ""
@@ -142,8 +145,8 @@ class BaseMessageTemplate(Named):
             parse_expiry(cls.expires)
         except ConfigurationError as error:
             raise ContractError(f"{where}.expires: {error}") from error
-        if isinstance(cls.required_signal_args, str):
-            raise ContractError(
-                f"{where}.required_signal_args is the text {cls.required_signal_args!r}; "
-                f"it is a list of names: [{cls.required_signal_args!r}]."
-            )
+        for attribute in ("required_signal_args", "topics"):
+            if isinstance(value := getattr(cls, attribute), str):
+                raise ContractError(f"{where}.{attribute} is the text {value!r}; it is a list of names: [{value!r}].")
+        for topic in cls.topics:
+            check_name(topic, f"a topic of {where}")

@@ -277,7 +277,7 @@ def _add_calls(event: Event, backends: Sequence[Backend], patterns: Mapping[int,
     """A seed-style messenger is called even when nobody is named: it may choose its users itself."""
     for backend in backends:
         try:
-            itself = registry.messenger_class(backend.messenger).sends_itself()
+            itself = registry.messenger_class(backend.messenger).sends_itself
         except ConfigurationError:
             continue
         made = Delivery.objects.using(using).filter(occurrence=event.occurrence, backend=backend, address="")

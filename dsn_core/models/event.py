@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dsn_core import payload
 from dsn_core.contracts.activities import Activity
+from dsn_core.contracts.messages import EventInfo
 from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.models.claimable import Claimable
 from dsn_core.models.clock import DatabaseNow, uuid7
@@ -83,6 +84,11 @@ class Event(Claimable):
     def activity(self) -> Activity:
         """The signal's parts and arguments. Raises :class:`~dsn_core.exceptions.PayloadError`."""
         return payload.load(self.verb, self.payload)
+
+    @cached_property
+    def info(self) -> EventInfo:
+        """What messages say of it."""
+        return EventInfo(self.pk, self.verb, self.occurrence, self.created_at)
 
     @property
     def action_object(self) -> Any:

@@ -15,6 +15,7 @@ from django.apps import apps
 from dsn_core import hookspecs
 from dsn_core._django import LazyReferences
 from dsn_core.conf import Settings
+from dsn_core.contracts.near_misses import near_misses
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ContractError, nearest
 from dsn_core.plugins.discovery import Candidate
@@ -195,6 +196,7 @@ def _call_hooks(plugin: Plugin) -> dict[Kind, list[Any]]:
             if len(results) < len(caller.get_hookimpls()):
                 raise ContractError(f"{kind.hook}() returned None; it returns a list (is its 'return' missing?).")
             offered[kind] = [item for result in results for item in _checked(kind, result)]
+            plugin.faults += [fault for item in offered[kind] for fault in _misspelt_attributes(kind, item)]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -217,14 +219,31 @@ def _checked(kind: Kind, result: Any) -> list[Any]:
         elif not (isinstance(item, type) and issubclass(item, kind.base)):
             raise ContractError(f"{kind.hook}() returned {item!r}; it returns subclasses of {kind.base.__name__}.")
         else:
-            _check_contract(item)
+            _check_contract(kind, item)
     return items
 
 
-def _check_contract(cls: Any) -> None:
+def _misspelt_attributes(kind: Kind, item: Any) -> Iterator[Fault]:
+    """Attributes that nothing would read. The class works, if not as its author meant."""
+    if isinstance(item, type):
+        for said in _near_misses(kind, item):
+            hint = (
+                "Correct the name; one of the plugin's own begins with an underscore, or is used by the class itself."
+            )
+            yield Fault("misspelt", f"its {kind.singular} {item.name} has {said}", hint)  # type: ignore[attr-defined]
+
+
+def _near_misses(kind: Kind, cls: type) -> list[str]:
+    misses = near_misses(cls, kind.base)
+    return [f"{name!r}, which dsn-core does not read (did you mean {meant!r}?)" for name, meant in misses]
+
+
+def _check_contract(kind: Kind, cls: Any) -> None:
     try:
         cls.check_contract()
-    except ContractError:
+    except ContractError as error:
+        if said := _near_misses(kind, cls):
+            raise ContractError(f"{error} It has {'; '.join(said)}.") from error
         raise
     except Exception as error:
         # An attribute of an unexpected type. The class's name helps to find it.

@@ -18,7 +18,7 @@ from dsn_core.runners import driver, notices
 from dsn_core.runners.heartbeat import Heartbeat
 from dsn_core.runners.worker_threads import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
 from dsn_core.sending import sender
-from dsn_core.sending.sender import lanes_of
+from dsn_core.sending.sender import connections_of
 from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")
@@ -154,7 +154,7 @@ class Worker:
         self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
         for alias in driver.known_messengers(self.using, self.messengers):
             make = partial(Sending, alias=alias, using=self.using, stop=self.is_stopping, is_stubborn=is_patient)
-            for number in range(1, lanes_of(alias) + 1):
+            for number in range(1, connections_of(alias) + 1):
                 label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
                 self._see_to(label, make)
         lease = conf.current().LEASE_SECONDS

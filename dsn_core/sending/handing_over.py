@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
-from dsn_core.contracts.overriding import overrides
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.masking import exc_info, masked
 from dsn_core.plugins.calls import reraise_interrupt, tidied
@@ -101,7 +100,7 @@ def collect(
             else:
                 receipts[about.id] = _masked(receipt, messenger)
             if len(receipts) < len(messages) and not go_on():
-                if overrides(type(messenger), BaseMessenger, "stop"):
+                if messenger.concurrent:
                     messenger.stop()
                 elif isinstance(answers, Generator):
                     # Closed, so that it can close its connection.

@@ -29,7 +29,7 @@ from dsn_core.rendering.locales import Locales
 from dsn_core.sending import addresses, only_to
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.expiry import has_expired
-from dsn_core.sending.preparing import refuse_oversized
+from dsn_core.sending.preparing import describe_origin, refuse_oversized
 from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
@@ -142,6 +142,7 @@ class RecordingTemplate:
         if isinstance(message, Message):
             message.user = user
             message.id = self._message_id(key)
+            describe_origin(message, row or self._first, self._template)
         return message
 
     def _refuse_oversized(self, message: Any, key: Any) -> None:

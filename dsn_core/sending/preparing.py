@@ -141,7 +141,7 @@ def render(batch: Batch) -> list[Message]:
                 if has_switched or before is None:
                     before = ThreadState()
                 rendered = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
-                message = addressed(rendered, row, user)
+                message = addressed(rendered, row, user, templates[name])
                 refuse_oversized(message)
                 batch.in_hand[message.id] = row
                 messages.append(message)
@@ -171,7 +171,7 @@ def refuse_oversized(message: Message) -> None:
         )
 
 
-def addressed(rendered: Any, row: Delivery, user: Any) -> Message:
+def addressed(rendered: Any, row: Delivery, user: Any, template: BaseMessageTemplate) -> Message:
     """``rendered`` as the message of this delivery. A template may return any text, and nothing else."""
     if not isinstance(rendered, str):
         raise ContractError(
@@ -179,4 +179,11 @@ def addressed(rendered: Any, row: Delivery, user: Any) -> Message:
         )
     message = rendered if isinstance(rendered, Message) else Message(rendered)
     message.id, message.address, message.user = row.message_id, row.address, user
+    describe_origin(message, row, template)
     return message
+
+
+def describe_origin(message: Message, row: Delivery, template: BaseMessageTemplate) -> None:
+    """Set what ``message`` says of its messenger, its event and its topics."""
+    message.messenger, message.event = row.messenger, row.event.info
+    message.topics = message.topics or tuple(template.topics)

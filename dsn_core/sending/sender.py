@@ -198,16 +198,17 @@ def _report(alias: str, rows: Sequence[Delivery]) -> None:
         logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
-def lanes_of(alias: str) -> int:
-    """How many batches of the messenger a worker sends at the same time."""
+def connections_of(alias: str) -> int:
+    """How many batches of the messenger a worker process sends at the same time."""
     try:
-        return int(registry.messenger_options(alias).LANES)
+        # A concurrent messenger keeps its connections busy with one batch.
+        return 1 if registry.messenger_class(alias).concurrent else int(registry.messenger_options(alias).CONNECTIONS)
     except ConfigurationError:
         return 1
 
 
 def _claim(rows: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
-    if not messenger.sends_itself():
+    if not messenger.sends_itself:
         return _claim_first(rows, limit)
     calls = (legacy_send.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
     return next((call for call in calls if call is not None), None)
@@ -229,7 +230,7 @@ def send(batch: Batch, messenger: BaseMessenger) -> None:
         batch.load_backends()
         batch.load_users(messenger)
         apply_filters(batch)
-        if messenger.sends_itself():
+        if messenger.sends_itself:
             keep_to_listed(batch, messenger)
             batch.paced = len(batch.open)
             legacy_send.call(batch, messenger)

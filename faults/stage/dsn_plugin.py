@@ -107,7 +107,7 @@ class ScriptedMessenger(BaseMessenger):
         script.write_text("\n".join(lines[1:]))
         word, *numbers = lines[0].split()
         answers: dict[str, Callable[[], Receipt]] = {
-            "pause": lambda: Receipt.pause(float(numbers[0]), "429", message=message),
+            "pause": lambda: Receipt.pause(float(numbers[0]), reason="429", message=message),
             "retry": lambda: Receipt.retry(reason="500", message=message),
             "unknown": lambda: Receipt.unknown("timed out", message=message),
             "invalid": lambda: Receipt.invalid_address("blocked", message=message),

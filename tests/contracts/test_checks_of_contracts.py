@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -105,8 +106,59 @@ def test_names_and_descriptions_have_defaults() -> None:
 def test_send_is_given_what_it_takes(send, taken: tuple[str, ...]) -> None:
     cls = messenger(send=send)
     cls.check_contract()
-    assert cls.sends_itself()
+    assert cls.sends_itself
     assert send_arguments(cls()) == taken
+
+
+@pytest.mark.parametrize("attributes", [{"concurrent": True}, {"stop": lambda self: None}])
+def test_a_concurrent_messenger_declares_it_and_can_be_stopped(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match=r"stop\(\)"):
+        messenger(**attributes).check_contract()
+    messenger(concurrent=True, stop=lambda self: None).check_contract()
+
+
+def send(self: Any, template: Any, users: Any) -> None:
+    pass
+
+
+def addresses(self: Any, users: Any) -> dict[Any, str]:
+    return {}
+
+
+@pytest.mark.parametrize(("capability", "method"), [("sends_itself", send), ("finds_addresses", addresses)])
+def test_what_a_class_defines_it_can_unless_it_declares_otherwise(capability: str, method: Any) -> None:
+    name = method.__name__
+    defining = messenger(**{name: method})
+    declining = messenger(**{name: method, capability: False})
+    mixed_in = type("Mixed", (type("Mixin", (), {name: method}), messenger()), {})
+    for cls, can in (
+        (messenger(), False),
+        (defining, True),
+        (type("Child", (defining,), {}), True),
+        (type("Child", (defining,), {capability: False}), False),
+        (declining, False),
+        (type("Child", (declining,), {}), False),
+        (type("Child", (declining,), {name: method}), True),
+        (mixed_in, True),
+    ):
+        assert getattr(cls, capability) is can
+        cls.check_contract()
+
+
+@pytest.mark.parametrize("capability", ["sends_itself", "finds_addresses", "concurrent"])
+def test_what_a_class_declares_it_also_defines(capability: str) -> None:
+    with pytest.raises(ContractError, match=f"declares {capability} = True, and does not override"):
+        messenger(**{capability: True}).check_contract()
+
+
+def test_a_helper_called_send_is_no_way_to_send_without_the_usual_one() -> None:
+    helper = type("Helper", (BaseMessenger,), {"send": send, "sends_itself": False})
+    with pytest.raises(ContractError, match="send_messages"):
+        helper.check_contract()
+    # Of the seed's way is what defines send alone: nothing is declared.
+    seed = type("Seed", (BaseMessenger,), {"send": send})
+    seed.check_contract()
+    assert seed.sends_itself
 
 
 def test_setting_batch_size_counts_even_to_the_default() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -68,10 +69,26 @@ def test_a_default_that_cannot_work_is_said_like_a_value_that_cannot() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Broken(Options):
         TIMEOUT: Any = None
-        LANES: Any = "two"
+        CONNECTIONS: Any = "two"
 
-    assert Broken.problems({}) == ["TIMEOUT must be float, not NoneType", "LANES must be a number from 1 to 32"]
+    assert Broken.problems({}) == ["TIMEOUT must be float, not NoneType", "CONNECTIONS must be a number from 1 to 32"]
     assert Options.problems({"TIMEOUT": float("inf")}) == Options.problems({"TIMEOUT": 0})
+
+
+def test_connections_have_a_limit_of_their_class() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Wide(Options):
+        CONNECTIONS: int = 40
+        MOST_CONNECTIONS: ClassVar[int] = 50
+
+    assert Options.problems({"CONNECTIONS": 33}) == ["CONNECTIONS must be a number from 1 to 32"]
+    assert Options.problems({"CONNECTIONS": 32}) == Wide.problems({}) == Wide.problems({"CONNECTIONS": 50}) == []
+    assert Wide.problems({"CONNECTIONS": 51}) == ["CONNECTIONS must be a number from 1 to 50"]
+    assert [field.name for field in dataclasses.fields(Wide)] == ["TIMEOUT", "RATE", "CONNECTIONS"]
+
+
+def test_an_option_of_an_earlier_version_says_its_new_name() -> None:
+    assert Options.problems({"LANES": 4}) == ["LANES is called CONNECTIONS now"]
 
 
 def test_secrets_show_neither_in_repr_nor_in_what_others_raise() -> None:

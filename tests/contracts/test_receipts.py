@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from dsn_core import Message, Receipt
@@ -12,7 +14,7 @@ def test_each_answer_has_its_class_method() -> None:
     message = Message("x")
     answers = {
         Receipt.sent("p1", message=message).outcome: Outcome.SENT,
-        Receipt.retry(5, "429").outcome: Outcome.RETRY,
+        Receipt.retry(5, reason="429").outcome: Outcome.RETRY,
         Receipt.failed("no such chat").outcome: Outcome.FAILED,
         Receipt.invalid_address("no @").outcome: Outcome.INVALID_ADDRESS,
         Receipt.unknown("timed out").outcome: Outcome.UNKNOWN,
@@ -20,6 +22,28 @@ def test_each_answer_has_its_class_method() -> None:
     }
     assert all(given is expected for given, expected in answers.items())
     assert Receipt.sent("p1", message=message).message is message
+
+
+MAKERS = [name for name, found in vars(Receipt).items() if isinstance(found, classmethod)]
+
+
+def test_these_are_all_class_methods() -> None:
+    assert sorted(MAKERS) == sorted(outcome.value for outcome in Outcome)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_all_but_the_first_argument_are_named(name: str) -> None:
+    first, *others = inspect.signature(getattr(Receipt, name)).parameters.values()
+    assert first.kind is first.POSITIONAL_OR_KEYWORD
+    assert {other.kind for other in others} == {inspect.Parameter.KEYWORD_ONLY}
+    with pytest.raises(TypeError, match="positional"):
+        getattr(Receipt, name)(5, "429")
+
+
+def test_so_it_is_where_a_receipt_is_made_of_an_outcome() -> None:
+    assert Receipt(Outcome.FAILED, reason="no").reason == "no"
+    with pytest.raises(TypeError, match="positional"):
+        Receipt(Outcome.FAILED, "no")  # type: ignore[misc]
 
 
 def test_ids_and_reasons_become_text() -> None:

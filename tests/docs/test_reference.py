@@ -12,11 +12,12 @@ from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 
 import dsn_core
-from dsn_core import Options, exceptions, hookspecs, models, signals
+from dsn_core import Options, exceptions, hookspecs, kit, models, signals
 from dsn_core.builtin import django_signals
 from dsn_core.builtin import plugin as builtin
 from dsn_core.conditions.operators import OPERATORS
 from dsn_core.conf import Settings
+from dsn_core.kit import database, http
 from dsn_core.plugins.kinds import KINDS
 from tests.docs.literate import DISTRIBUTIONS, ROOT
 
@@ -116,6 +117,22 @@ def test_verbs_are_documented_with_what_they_provide() -> None:
 @pytest.mark.parametrize("name", dsn_core.__all__)
 def test_public_name_is_documented(name: str) -> None:
     assert re.search(rf"^\.\. (autoclass|autofunction|data):: {name}$", read("contracts.md"), re.MULTILINE)
+
+
+KIT = [
+    *kit.__all__,
+    *(
+        name
+        for module in (http, database)
+        for name, item in vars(module).items()
+        if name[0] != "_" and callable(item) and getattr(item, "__module__", "") == module.__name__
+    ),
+]
+
+
+@pytest.mark.parametrize("name", KIT)
+def test_name_of_the_kit_is_documented(name: str) -> None:
+    assert re.search(rf"^\.\. (autoclass|autofunction|data):: {name}$", read("kit.md"), re.MULTILINE)
 
 
 @pytest.mark.parametrize(

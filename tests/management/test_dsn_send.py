@@ -24,7 +24,7 @@ def test_it_sends_one_message_and_prints_the_receipt(dsn, monkeypatch):
     ("answer", "said"),
     [
         (lambda message: Receipt.failed("no such chat", message=message), "failed: no such chat"),
-        (lambda message: Receipt.pause(7, "429", message=message), "pause, again after 7 s: 429"),
+        (lambda message: Receipt.pause(7, reason="429", message=message), "pause, again after 7 s: 429"),
         (lambda message: 1 / 0, "ZeroDivisionError"),
     ],
 )

@@ -32,7 +32,7 @@ class Touchy(MemoryMessenger):
             name = message.user.username
             self.asked.append(name)
             if name in self.at:
-                yield Receipt.pause(300, f"530 {name} first logs in", message=message)
+                yield Receipt.pause(300, reason=f"530 {name} first logs in", message=message)
                 return
             self.outbox.append(message)
             yield Receipt.sent(message=message)

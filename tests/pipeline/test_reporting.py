@@ -174,6 +174,6 @@ def test_a_refused_address_is_told_to_the_project(phone, dsn, monkeypatch, hear)
 
 
 def test_later_uses_up_no_attempt_and_delays_no_other(phone, dsn, monkeypatch):
-    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.later(7, "slow chat", message=message))
+    monkeypatch.setattr(phone, "answer", lambda self, message: Receipt.later(7, reason="slow chat", message=message))
     delivery = sent_to("+1", dsn)
     assert (delivery.status, delivery.attempts, delivery.last_error) == ("retry", 0, "slow chat")

@@ -18,6 +18,7 @@ from dsn_core import BaseMessageTemplate, BaseMessenger, BaseReceiverFilter, Mes
 from dsn_core.intake.record import outbox
 from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
+from dsn_core.plugins.registry import registry
 from dsn_core.queue import waits
 from dsn_core.queue.claiming import claim
 from dsn_core.sending import pacing, sender
@@ -828,6 +829,7 @@ class Concurrent(BaseMessenger):
     """Has two messages under way at any time."""
 
     name = "concurrent"
+    concurrent = True
     begun: list[str] = []
 
     def __init__(self, *args: Any) -> None:
@@ -860,6 +862,22 @@ def test_a_messenger_that_is_told_to_stop_answers_for_what_is_under_way(signals,
     assert statuses() == ["sent", "sent", "pending"]
     assert [row.attempts for row in rows()] == [1, 1, 0]
     assert {row.message_id for row in rows()[:2]} == set(cls.begun)
+
+
+def test_connections_are_the_worker_s_or_those_of_a_concurrent_messenger(signals, settings) -> None:
+    signals.add(type("Mine", (Concurrent,), {"name": "concurrent"}))
+    signals.add(type("Plain", (MemoryMessenger,), {"name": "plain_one"}))
+    names = ("concurrent", "plain_one", "second")
+    account = {"MESSENGER": "plain_one", "CONNECTIONS": 7}
+    settings.DSN = {
+        **settings.DSN,
+        "MESSENGERS": {"concurrent": {"CONNECTIONS": 5}, "plain_one": {"CONNECTIONS": 5}, "second": account},
+    }
+    assert [sender.connections_of(name) for name in names] == [1, 5, 7]
+    # One whose options cannot be read has a thread that says so.
+    settings.DSN = {**settings.DSN, "MESSENGERS": {"plain_one": {"LANES": 5}}}
+    assert sender.connections_of("plain_one") == 1
+    assert registry.messenger_findings("plain_one") == ["LANES is called CONNECTIONS now"]
 
 
 def test_a_messenger_that_empties_its_list_sends_each_once(signals, subscribe, fire, people) -> None:

@@ -364,7 +364,7 @@ def test_a_messenger_that_cannot_be_made_here_makes_no_worker_ill(subscribe, sig
 
 
 def test_a_paused_messenger_is_not_waited_for(subscribe, signals, people):
-    MemoryMessenger.answer = lambda message: Receipt.pause(60, "429", message=message)
+    MemoryMessenger.answer = lambda message: Receipt.pause(60, reason="429", message=message)
     subscribe("memory", users=people)
     emit("happened")
     Worker("default").drain()

@@ -33,7 +33,7 @@ class Command(BaseCommand):
             messenger = registry.messenger(options["messenger"])
         except DSNError as error:
             raise CommandError(str(error)) from error
-        if messenger.sends_itself():
+        if messenger.sends_itself:
             raise CommandError(
                 f"{messenger.alias!r} renders and chooses its receivers itself; it cannot send to a given address."
             )
@@ -46,6 +46,7 @@ class Command(BaseCommand):
             subject=options["subject"],
             address=options["address"],
             id=f"test-{uuid.uuid4().hex}",
+            messenger=messenger.alias,
         )
         receipts: dict[str, Receipt] = {}
         raised = collect(messenger, [message], lambda: True, receipts)

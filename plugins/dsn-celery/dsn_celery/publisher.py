@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from celery import Celery, current_app
 
+from dsn_core.kit import describe
+
 logger = logging.getLogger("dsn_celery")
 
 #: Seconds for connecting to a host of the broker, and for each answer.
@@ -58,11 +60,10 @@ class Publisher:
         except Exception as error:
             self._resting_until = time.monotonic() + REST
             logger.warning(
-                "The task %s could not be published (%s: %s). Nothing is lost: the sweep of Celery's beat, or "
+                "The task %s could not be published (%s). Nothing is lost: the sweep of Celery's beat, or "
                 "dsn_worker, finds the work. This process tries the broker again in %d seconds.",
                 task.name,
-                type(error).__name__,
-                error,
+                describe(error),
                 REST,
             )
             return False

@@ -6,17 +6,15 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
 
 from dsn_core import Receipt
+from dsn_core.kit import CONFIGURATION_PAUSE, causes_of
 from dsn_email.quotas import QUOTA_PAUSE, is_quota
 
-#: Seconds of the pause when the server refuses the user name, the password or TLS: the settings must be corrected.
-CONFIGURATION_PAUSE: Final = 300.0
 #: Seconds of the pause when the server cannot check the password at the moment.
 TEMPORARY_PAUSE: Final = 60.0
 #: Seconds of the pause when a mail service says "too many requests", and not for how long.
@@ -52,21 +50,25 @@ def of_opening(error: Exception, said: str) -> Receipt:
         # Its text would show a character of the password.
         return Receipt.pause(
             CONFIGURATION_PAUSE,
-            "The user name, the password or the host of the mail server holds characters that SMTP cannot carry.",
+            reason="The user name, the password or the host of the mail server has characters that SMTP cannot carry.",
         )
     if isinstance(error, smtplib.SMTPResponseException) and is_quota(said, _detail(error.smtp_error)):
         return _quota(said)
     if isinstance(error, smtplib.SMTPAuthenticationError):
         if 400 <= error.smtp_code < 500:
-            return Receipt.pause(TEMPORARY_PAUSE, f"The mail server cannot check the login at the moment: {said}")
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server refuses the user name or password: {said}")
+            return Receipt.pause(
+                TEMPORARY_PAUSE, reason=f"The mail server cannot check the login at the moment: {said}"
+            )
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail server refuses the user name or password: {said}")
     if isinstance(error, smtplib.SMTPNotSupportedError) or type(error) is smtplib.SMTPException:
         # The settings ask for TLS or a login, and the server offers none that Python knows.
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server does not offer what the settings ask for: {said}")
+        return Receipt.pause(
+            CONFIGURATION_PAUSE, reason=f"The mail server does not offer what the settings ask for: {said}"
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail server's certificate is not trusted: {said}")
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail server's certificate is not trusted: {said}")
     if isinstance(error, ImproperlyConfigured | ImportError | TypeError | ValueError):
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}")
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail settings cannot work: {said}")
     return Receipt.retry(reason=f"No connection to the mail server: {said}")
 
 
@@ -93,7 +95,7 @@ def of_sending(error: Exception, said: str, *, smtp: bool, body_sent: bool) -> S
         return SendResult(_quota(said), connection_lost=True)
     if isinstance(error, ImproperlyConfigured):
         return SendResult(
-            Receipt.pause(CONFIGURATION_PAUSE, f"The mail settings cannot work: {said}"), connection_lost=True
+            Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail settings cannot work: {said}"), connection_lost=True
         )
     if isinstance(error, ValueError | TypeError | smtplib.SMTPNotSupportedError):
         return SendResult(Receipt.failed(f"The message cannot be sent as e-mail: {said}"))
@@ -120,7 +122,7 @@ def _detail(text: bytes | str) -> str:
 
 
 def _quota(said: str) -> Receipt:
-    return Receipt.pause(QUOTA_PAUSE, f"The account has sent as much as it may: {said}")
+    return Receipt.pause(QUOTA_PAUSE, reason=f"The account has sent as much as it may: {said}")
 
 
 def _of_reply(
@@ -145,7 +147,8 @@ def _of_reply(
         return SendResult(Receipt.retry(reason=said))
     if about == "account" and (code in _LOGIN_CODES or detail in _LOGIN_DETAILS):
         return SendResult(
-            Receipt.pause(CONFIGURATION_PAUSE, f"The mail server wants another login: {said}"), connection_lost=True
+            Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail server wants another login: {said}"),
+            connection_lost=True,
         )
     if code == 503 and not body_sent:
         # "Bad sequence of commands": the states of client and server differ. A new connection may help.
@@ -181,7 +184,9 @@ def _of_esp(error: Exception, said: str) -> SendResult | None:
         if asked is None and is_quota(said):
             return SendResult(_quota(said), connection_lost=True)
         wait = THROTTLE_PAUSE if asked is None else asked
-        return SendResult(Receipt.pause(wait, f"The mail service asks for a pause: {said}"), connection_lost=True)
+        return SendResult(
+            Receipt.pause(wait, reason=f"The mail service asks for a pause: {said}"), connection_lost=True
+        )
     if code == 402 or (400 <= code < 500 and is_quota(said)):
         # "Payment required": the account has no credits left.
         return SendResult(_quota(said), connection_lost=True)
@@ -190,7 +195,7 @@ def _of_esp(error: Exception, said: str) -> SendResult | None:
         return SendResult(Receipt.failed(said))
     if code in (401, 403):
         return SendResult(
-            Receipt.pause(CONFIGURATION_PAUSE, f"The mail service refuses the key: {said}"), connection_lost=True
+            Receipt.pause(CONFIGURATION_PAUSE, reason=f"The mail service refuses the key: {said}"), connection_lost=True
         )
     if code in (408, 425, 503):
         return SendResult(Receipt.retry(reason=said))
@@ -230,7 +235,7 @@ def _retry_after(error: Exception) -> float | None:
 
 def _of_unknown_backend(error: Exception, said: str) -> SendResult:
     """The best guess about a backend that is neither SMTP nor anymail's: unknown when it may have gone out."""
-    chain = list(_causes(error))
+    chain = list(causes_of(error))
     names = {cls.__name__ for item in chain for cls in type(item).__mro__}
     if any(isinstance(item, ConnectionRefusedError | socket.gaierror) for item in chain) or names & {
         "ConnectTimeout",
@@ -242,12 +247,3 @@ def _of_unknown_backend(error: Exception, said: str) -> SendResult:
     if any("Timeout" in name for name in names) or any(isinstance(item, ConnectionError) for item in chain):
         return SendResult(Receipt.unknown(f"The mail service did not answer: {said}"), connection_lost=True)
     return SendResult(Receipt.retry(reason=said), connection_lost=True)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it came from."""
-    for _ in range(10):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -128,7 +129,7 @@ def _for_all(waiting: Iterable[OutgoingMessage], receipt: Receipt) -> Iterator[R
 
 
 def _about(message: OutgoingMessage, receipt: Receipt) -> Receipt:
-    return Receipt(receipt.outcome, receipt.reason, receipt.after, receipt.provider_id, message.message)
+    return dataclasses.replace(receipt, message=message.message)
 
 
 def _is_pause(receipt: Receipt) -> bool:

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import QueryDict
 
-from dsn_core import clean_text
+from dsn_core.kit import clean_text
 from dsn_sms.exceptions import Unreadable
 
 #: Letters of an id; those of providers have about forty.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.core.checks import CheckMessage, Error, Warning
 from django.urls import NoReverseMatch, reverse
 
-from dsn_core.exceptions import nearest
-from dsn_sms import http, numbers
+from dsn_core.kit import http, nearest
+from dsn_sms import numbers
 from dsn_sms.meanings import Meaning
 from dsn_sms.options import SMSOptions
 from dsn_sms.providers import find

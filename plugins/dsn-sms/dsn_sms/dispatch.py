@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Final
 
 from dsn_core import Outcome, Receipt
+from dsn_core.kit import in_parallel
 from dsn_sms.exceptions import NoConnection
 from dsn_sms.outgoing import SMS
 
@@ -29,37 +28,28 @@ def dispatch(
     the rest comes later, without having been tried. ``send`` may raise :class:`NoConnection`, and nothing else.
     """
     waiting = deque(items)
-    answered: SimpleQueue[tuple[SMS, Future[Receipt]]] = SimpleQueue()
-    under_way = lost_in_a_row = 0
-    reason = ""
-    with ThreadPoolExecutor(min(connections, max(len(waiting), 1)), thread_name_prefix="dsn-sms") as pool:
-        while True:
-            while waiting and under_way < connections and lost_in_a_row < MAX_LOST_CONNECTIONS:
-                sms = waiting.popleft()
-                pool.submit(send, sms).add_done_callback(functools.partial(_put, answered, sms))
-                under_way += 1
-            if not under_way:
-                break
-            sms, future = answered.get()
-            under_way -= 1
-            try:
-                receipt = future.result()
-            except NoConnection as error:
-                lost_in_a_row += 1
-                reason = str(error)
-                receipt = Receipt.retry(reason=reason)
-            else:
-                lost_in_a_row = 0
-            yield _about(sms, receipt)
-            if receipt.outcome is Outcome.PAUSE or is_stopping():
-                waiting.clear()
-    for sms in waiting:
-        yield _about(sms, Receipt.later(REST, f"Not tried, since the provider cannot be reached. {reason}"))
+    is_paused, lost_in_a_row, reason = False, 0, ""
+
+    def go_on() -> bool:
+        return not (is_paused or is_stopping()) and lost_in_a_row < MAX_LOST_CONNECTIONS
+
+    for sms, future in in_parallel(send, _taken_from(waiting), connections, go_on=go_on):
+        try:
+            receipt = future.result()
+        except NoConnection as error:
+            lost_in_a_row += 1
+            reason = str(error)
+            receipt = Receipt.retry(reason=reason)
+        else:
+            lost_in_a_row = 0
+            is_paused = is_paused or receipt.outcome is Outcome.PAUSE
+        yield dataclasses.replace(receipt, message=sms.message)
+    if not (is_paused or is_stopping()):
+        for sms in waiting:
+            said = f"Not tried, since the provider cannot be reached. {reason}"
+            yield Receipt.later(REST, reason=said, message=sms.message)
 
 
-def _put(answered: SimpleQueue[tuple[SMS, Future[Receipt]]], sms: SMS, future: Future[Receipt]) -> None:
-    answered.put((sms, future))
-
-
-def _about(sms: SMS, receipt: Receipt) -> Receipt:
-    return Receipt(receipt.outcome, receipt.reason, receipt.after, receipt.provider_id, sms.message)
+def _taken_from(waiting: deque[SMS]) -> Iterator[SMS]:
+    while waiting:
+        yield waiting.popleft()

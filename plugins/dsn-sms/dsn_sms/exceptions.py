@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
+from dsn_core.exceptions import BadSettings, NoAnswer, NoConnection
 
-class NoConnection(Exception):
-    """The provider cannot have got the message. Its text says why, without secrets."""
-
-
-class NoAnswer(Exception):
-    """The provider may have got the message. Its text says why nobody knows, without secrets."""
-
-
-class BadSettings(Exception):
-    """Nothing can be sent before somebody mends the settings. Its text says what is wrong, without secrets."""
+__all__ = ["BadSettings", "Forged", "NoAnswer", "NoConnection", "Unreadable"]
 
 
 class Forged(Exception):

@@ -9,8 +9,8 @@ from typing import Final
 from django.core.cache import cache
 
 from dsn_core.exceptions import InvalidAddress
+from dsn_core.kit import describe
 from dsn_sms import numbers
-from dsn_sms.http import describe
 from dsn_sms.messenger import SMSMessenger
 from dsn_sms.providers.base import Inbound
 from dsn_sms.signals import sms_received

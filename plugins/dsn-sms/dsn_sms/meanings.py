@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final
 
-from django.utils import timezone
-
 from dsn_core import Receipt
+from dsn_core.kit import CONFIGURATION_PAUSE
 
-#: Seconds the messenger rests when somebody must mend the settings or the account.
-CONFIGURATION_PAUSE: Final = 300.0
 #: Seconds it rests when the provider says "too many requests" and not for how long.
 THROTTLE_PAUSE: Final = 5.0
-#: However long a provider asks for.
-LONGEST_PAUSE: Final = 86_400.0
 
 
 class Meaning(enum.StrEnum):
@@ -70,27 +63,10 @@ def receipt_of(meaning: Meaning, reason: str, after: float | None = None) -> Rec
         case Meaning.ADDRESS:
             return Receipt.invalid_address(reason)
         case Meaning.TRANSIENT:
-            return Receipt.retry(after, reason)
+            return Receipt.retry(after, reason=reason)
         case Meaning.THROTTLED:
-            return Receipt.pause(THROTTLE_PAUSE if after is None else after, reason)
+            return Receipt.pause(THROTTLE_PAUSE if after is None else after, reason=reason)
         case Meaning.CONFIGURATION:
-            return Receipt.pause(CONFIGURATION_PAUSE, reason)
+            return Receipt.pause(CONFIGURATION_PAUSE, reason=reason)
         case Meaning.UNKNOWN:
             return Receipt.unknown(reason)
-
-
-def seconds_of(retry_after: str | None) -> float | None:
-    """A ``Retry-After`` header in seconds, given as a number or as a date; None when it says nothing."""
-    if not retry_after:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            return None
-        seconds = (moment - timezone.now()).total_seconds()
-    return min(max(seconds, 1.0), LONGEST_PAUSE) if math.isfinite(seconds) else None

@@ -10,11 +10,10 @@ from django.core.checks import CheckMessage
 
 from dsn_core import BaseMessenger, Message, Outcome, Receipt
 from dsn_core import Options as AnyOptions
+from dsn_core.kit import CONFIGURATION_PAUSE, describe
 from dsn_sms import addresses, checks
 from dsn_sms.dispatch import dispatch
 from dsn_sms.exceptions import BadSettings, NoAnswer, NoConnection
-from dsn_sms.http import describe
-from dsn_sms.meanings import CONFIGURATION_PAUSE
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS, prepare
 from dsn_sms.providers import find
@@ -31,6 +30,7 @@ class SMSMessenger(BaseMessenger):
     profile_field = "phone"
     # Many are under way at the same time, so that a hundred would be over before all connections are in use.
     batch_size = 500
+    concurrent = True
     Options: ClassVar[type[AnyOptions]] = SMSOptions
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
@@ -71,7 +71,7 @@ class SMSMessenger(BaseMessenger):
         except NoConnection:
             raise
         except BadSettings as error:
-            return Receipt.pause(CONFIGURATION_PAUSE, str(error))
+            return Receipt.pause(CONFIGURATION_PAUSE, reason=str(error))
         except NoAnswer as error:
             receipt = Receipt.unknown(str(error))
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from dsn_core import Options
 from dsn_core.exceptions import ConfigurationError
@@ -44,8 +44,9 @@ class SMSOptions(Options):
     ERRORS: Mapping[str, str] = field(default_factory=dict)
     #: Whether a message that the provider may have taken (a time-out, a 5xx) is sent once more.
     RETRY_UNKNOWN: bool = False
-    #: How many messages are under way at the same time, each over a connection of its own.
+    #: How many messages are under way at the same time in each worker process, each over a connection of its own.
     CONNECTIONS: int = 40
+    MOST_CONNECTIONS: ClassVar[int] = 200
     #: Do everything but call the provider.
     DRY_RUN: bool = False
     #: Where the provider's API is. Empty: at its public address.
@@ -70,8 +71,8 @@ class SMSOptions(Options):
             return [problem]
         chosen = _class_for(cls, values)
         found = super(SMSOptions, chosen).problems(values)
-        if not found:
-            found = [f"{name} must be 1 or more" for name in ("MAX_SEGMENTS", "CONNECTIONS") if values.get(name, 1) < 1]
+        if not found and values.get("MAX_SEGMENTS", 1) < 1:
+            found = ["MAX_SEGMENTS must be 1 or more"]
         return found
 
 

@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from dsn_sms import http
+from dsn_core.kit import http
 from dsn_sms.callbacks import id_of, json_object, text_of
 from dsn_sms.exceptions import Forged, NoAnswer, Unreadable
 from dsn_sms.providers.base import Inbound, Report
@@ -65,7 +64,8 @@ _EVENTS: Final[Mapping[str, bool]] = {
 def read(request: HttpRequest, options: SNSOptions) -> Iterator[Report | Inbound]:
     """What a signed request says; a subscription to one of ``TOPICS`` is confirmed.
 
-    Raises :class:`Forged`, :class:`Unreadable`, or what :func:`dsn_sms.http.exchange` raises when SNS does not answer.
+    Raises :class:`Forged`, :class:`Unreadable`, or when SNS does not answer what :func:`dsn_core.kit.http.exchange`
+    raises.
     """
     said = json_object(request)
     verify(said, options)
@@ -220,7 +220,7 @@ def _get(url: str, timeout: float) -> http.Answer:
     def mask(text: str) -> str:
         return text.replace(url, "(an address of SNS)")
 
-    return http.exchange(httpx.Request("GET", url), timeout=timeout, mask=mask)
+    return http.exchange(http.Request("GET", url), timeout=timeout, mask=mask)
 
 
 def chain(pem: bytes) -> Certificate:

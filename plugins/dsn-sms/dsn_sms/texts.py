@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from typing import Final
 
-import regex
-
-from dsn_core import clean_text
+from dsn_core.kit import clean_text, place_to_cut
 from dsn_sms.encoding import measure
 
 #: Typographic characters that GSM-7 lacks, and what says the same in it.
@@ -40,8 +37,10 @@ PLAIN: Final = str.maketrans(
 )
 #: Unicode's category Cc, but for tabulator and line feed.
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: A grapheme cluster: what looks like one sign, however many code points it has (UAX #29).
-_CLUSTER: Final = regex.compile(r"\X")
+_BLANK: Final = re.compile("[ \n]")
+#: How much of the text must be left where it is cut between two words. A "word" of which a third would be lost is a
+#: link, or a language that has no blanks.
+_SHARE: Final = 2 / 3
 
 
 class TooLong(ValueError):
@@ -89,22 +88,8 @@ def fit(text: str, *, segments: int, characters: int, cut: bool) -> str:
             fewest = middle
         else:
             most = middle - 1
-    return _at_a_boundary(text, fewest) + ellipsis
+    return text[: place_to_cut(text, fewest, between=[(_BLANK, _SHARE)])].rstrip() + ellipsis
 
 
 def _fits(text: str, segments: int, characters: int) -> bool:
     return len(text) <= characters and measure(text).segments <= segments
-
-
-def _at_a_boundary(text: str, end: int) -> str:
-    """The beginning of ``text``, at most ``end`` characters, without half of a word or of a grapheme cluster."""
-    clusters = itertools.takewhile(lambda found: found.start() <= end, _CLUSTER.finditer(text))
-    whole = blank = 0
-    for found in clusters:
-        # A blank with an accent on it is no blank.
-        if found[0] in (" ", "\n"):
-            blank = found.start()
-        if found.end() <= end:
-            whole = found.end()
-    # A "word" of which a third would be lost is a link, or a language that has no blanks.
-    return text[: blank if blank > end * 2 // 3 else whole].rstrip()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest, QueryDict
 
-from dsn_core import clean_text
+from dsn_core.kit import clean_text
 from dsn_sms import addresses
 from dsn_sms.callbacks import body_of, form_of, id_of, is_same, json_object, text_of
 from dsn_sms.exceptions import Forged

@@ -9,9 +9,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from dsn_core import record_report
+from dsn_core.kit import describe
 from dsn_sms import accounts, inbound
 from dsn_sms.exceptions import BadSettings, Forged, NoAnswer, NoConnection, Unreadable
-from dsn_sms.http import describe
 from dsn_sms.providers.base import Inbound, Report
 
 logger = logging.getLogger("dsn_sms")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 from django.http import HttpRequest
 
+from dsn_core.kit import describe
 from dsn_sms import addresses
 from dsn_sms.callbacks import body_of, form_of, id_of, is_same, json_object, text_of
 from dsn_sms.exceptions import Forged, Unreadable
-from dsn_sms.http import describe
 from dsn_sms.providers.base import Inbound, Report
 
 if TYPE_CHECKING:

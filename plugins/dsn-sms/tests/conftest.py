@@ -16,7 +16,8 @@ import pytest
 from django.conf import settings as django_settings
 
 from dsn_core import Message, Receipt
-from dsn_sms import SMSMessenger, SMSOptions, http
+from dsn_core.kit import http
+from dsn_sms import SMSMessenger, SMSOptions
 
 PROGRAM = Path(__file__).with_name("provider_server.py")
 #: Seconds after which the process ends by itself, whatever happens to the tests.
@@ -100,7 +101,7 @@ def provider_process() -> Iterator[ProviderProcess]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_connection_is_left() -> Iterator[None]:
     yield
-    http.forget_connections()
+    http.close_connections()
 
 
 @pytest.fixture

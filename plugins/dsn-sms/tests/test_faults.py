@@ -12,7 +12,8 @@ import pytest
 
 from dsn_core import Receipt
 from dsn_core.contracts.receipts import Outcome
-from dsn_sms import BaseProvider, SMSMessenger, SMSOptions, http
+from dsn_core.kit import http
+from dsn_sms import BaseProvider, SMSMessenger, SMSOptions
 
 HTTP = ["twilio", "vonage", "http"]
 ALL = [*HTTP, "sns"]
@@ -183,11 +184,11 @@ def test_a_certificate_that_the_environment_trusts_is_believed(
 ) -> None:
     server = start_provider("--certificate", str(certificate[0]), "--key", str(certificate[1]), scheme="https")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    http.forget_connections()
+    http.close_connections()
     try:
         (receipt,) = send(text_to(), API_BASE=server.url)
     finally:
-        http.forget_connections()
+        http.close_connections()
     assert receipt.outcome is Outcome.SENT
 
 
@@ -238,15 +239,13 @@ def test_a_provider_that_raises_may_have_sent(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_environment_s_proxy_is_used_but_never_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
-
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "inside.example")
-    assert http.proxy_for(httpx.URL("https://api.twilio.com/")) == "http://proxy.example:3128"
-    assert http.proxy_for(httpx.URL("https://sms.inside.example/")) == ""
+    assert http.proxy_for("https://api.twilio.com/") == "http://proxy.example:3128"
+    assert http.proxy_for("https://sms.inside.example/") == ""
     for host in ("127.0.0.1", "localhost", "[::1]"):
-        assert http.proxy_for(httpx.URL(f"http://{host}:8000/")) == ""
+        assert http.proxy_for(f"http://{host}:8000/") == ""
 
 
 # Secrets

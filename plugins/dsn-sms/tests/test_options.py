@@ -57,7 +57,7 @@ def test_the_least_that_a_provider_needs_has_no_findings(given: dict[str, Any]) 
         (TWILIO | {"API_SECRET": "x"}, "API_SECRET is not an option"),
         (TWILIO | {"AUTH_TOKEN": ""}, "AUTH_TOKEN is empty"),
         (TWILIO | {"MAX_SEGMENTS": 0}, "MAX_SEGMENTS must be 1 or more"),
-        (TWILIO | {"CONNECTIONS": 0}, "CONNECTIONS must be 1 or more"),
+        (TWILIO | {"CONNECTIONS": 0}, "CONNECTIONS must be a number from 1 to 200"),
         (TWILIO | {"LONG_TEXT": "split"}, "LONG_TEXT must be one of 'fail', 'cut'"),
         (TWILIO | {"ALLOWED_COUNTRIES": "DE"}, "ALLOWED_COUNTRIES must be"),
         (TWILIO | {"TIMEOUT": 0}, "TIMEOUT must be more than 0"),

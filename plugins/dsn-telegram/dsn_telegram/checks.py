@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from django.core.checks import CheckMessage, Error, Warning
 from django.urls import NoReverseMatch, reverse
 
+from dsn_core.kit import http
 from dsn_telegram.options import NAME, TelegramOptions
-from dsn_telegram.transport import is_loopback
 
 _TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]+", re.ASCII)
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
@@ -59,7 +59,7 @@ def _not_an_api(base: str) -> str:
         return "is no address: it begins with https://"
     if address.query or address.fragment or address.username or address.password:
         return "has more than a host and a path"
-    if address.scheme == "http" and not is_loopback(host):
+    if address.scheme == "http" and not http.is_loopback(host):
         return "is not https: the token would go over the network in the clear"
     return ""
 

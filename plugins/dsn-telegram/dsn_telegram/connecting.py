@@ -18,8 +18,8 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from dsn_core import find_users, store_address
-from dsn_core.exceptions import ConfigurationError
-from dsn_telegram.bot import NoAnswer, bot_of
+from dsn_core.exceptions import ConfigurationError, ProviderError
+from dsn_telegram.bot import Bot
 from dsn_telegram.models import ConnectionRequest, ConnectionRequestQuerySet
 from dsn_telegram.options import options_of
 from dsn_telegram.signals import telegram_connected, telegram_disconnected
@@ -70,8 +70,8 @@ def bot_name(messenger: str) -> str:
     if name := cache.get(key):
         return str(name)
     try:
-        answer = bot_of(options).call("getMe")
-    except NoAnswer as error:
+        answer = Bot(options).call("getMe")
+    except ProviderError as error:
         raise BotUnreachable(str(error)) from None
     name = answer.result.get("username") if answer.ok and isinstance(answer.result, dict) else None
     if not isinstance(name, str) or not re.fullmatch(r"\w{1,64}", name, re.ASCII):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dsn_core import Message
-from dsn_core.exceptions import nearest
+from dsn_core.kit import nearest
 
 KEY: Final = "telegram"
 #: What Telegram shows as a photo, and up to which size; else it is a document.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from dsn_core import Element, clean_text, read_html
+from dsn_core.kit import Element, clean_text, read_html
 
 
 class Tag(NamedTuple):

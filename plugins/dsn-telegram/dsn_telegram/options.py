@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from django.conf import settings
+from dsn_core import Options, kit, secret
 
-from dsn_core import Options, secret
-from dsn_core.exceptions import ConfigurationError
-
-#: The messenger's name, and the key that makes another name an account of it.
+#: The messenger's name.
 NAME: Final = "telegram"
-_ACCOUNT_OF: Final = "MESSENGER"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +23,8 @@ class TelegramOptions(Options):
     WEBHOOK_SECRET: str = secret(default="")
     #: Messages that all workers together send by this bot.
     RATE: str = "30/s"
+    #: How many messages are under way at the same time: enough for 500 a second at 60 ms each.
+    CONNECTIONS: int = 32
 
     @property
     def bot_id(self) -> str:
@@ -41,25 +38,9 @@ def options_of(alias: str) -> TelegramOptions:
 
     Raises :class:`~dsn_core.exceptions.ConfigurationError` when ``alias`` is neither, or they cannot be used.
     """
-    given = _configured().get(alias, {})
-    if not isinstance(given, Mapping) or given.get(_ACCOUNT_OF, alias) != NAME:
-        raise ConfigurationError(f"DSN['MESSENGERS'] has no account {alias!r} of the messenger {NAME!r}.")
-    try:
-        return TelegramOptions.from_mapping({key: value for key, value in given.items() if key != _ACCOUNT_OF})
-    except ConfigurationError as error:
-        raise ConfigurationError(f"DSN['MESSENGERS'][{alias!r}]: {error}") from None
+    return kit.options_of(alias, NAME, TelegramOptions)
 
 
 def accounts() -> list[str]:
     """The names under which the messenger is configured, sorted."""
-    return sorted(
-        alias
-        for alias, given in _configured().items()
-        if isinstance(given, Mapping) and given.get(_ACCOUNT_OF, alias) == NAME
-    )
-
-
-def _configured() -> Mapping[str, Any]:
-    given = getattr(settings, "DSN", None)
-    found = given.get("MESSENGERS", {}) if isinstance(given, Mapping) else {}
-    return found if isinstance(found, Mapping) else {}
+    return kit.accounts_of(NAME)

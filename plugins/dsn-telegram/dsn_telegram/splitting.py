@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterator
 from typing import Final
 
-import regex
+from dsn_core.kit import LINE, PARAGRAPH, WORD, place_to_cut, without_leading_space
 
 #: UTF-16 units that one message may have, and the caption of a photo or document. After the tags are taken off.
 MESSAGE_UNITS: Final = 4096
 CAPTION_UNITS: Final = 1024
 
-_PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
-_LINE: Final = re.compile(r"\n")
-_WORD: Final = re.compile(r"\s+")
-#: A grapheme cluster (UAX #29).
-_CLUSTER: Final = regex.compile(r"\X")
+#: Between what it is cut, the best first, and how much of a piece must be left for it. A short piece for the sake of a
+#: paragraph or line would look torn; a word is worth it.
+_BETWEEN: Final = ((PARAGRAPH, 0.5), (LINE, 0.5), (WORD, 0.0))
 
 
 def units(text: str) -> int:
@@ -31,15 +27,15 @@ def pieces(text: str, limit: int = MESSAGE_UNITS) -> Iterator[tuple[int, int]]:
     Cut between two paragraphs, else lines, else words, else grapheme clusters, and never within one of those: what
     looks like one sign stays one, however many code points it has. White space at a cut is left out.
     """
-    start, end = _past_space(text, 0), len(text)
+    start, end = without_leading_space(text, 0), len(text)
     while start < end:
         reach = _reach(text, start, limit)
         if reach == end:
             yield start, end
             return
-        cut = _cut(text, start, reach)
+        cut = place_to_cut(text, reach, start, between=_BETWEEN)
         yield start, cut
-        start = _past_space(text, cut)
+        start = without_leading_space(text, cut)
 
 
 def _reach(text: str, start: int, limit: int) -> int:
@@ -50,27 +46,3 @@ def _reach(text: str, start: int, limit: int) -> int:
         end -= 1
         excess -= 2 if text[end] > "\uffff" else 1
     return end
-
-
-def _cut(text: str, start: int, reach: int) -> int:
-    """Where a piece ends that begins at ``start`` and cannot go beyond ``reach``."""
-    found_ends = (found.end() for found in _CLUSTER.finditer(text, start))
-    ends = list(itertools.takewhile(lambda end: end <= reach, found_ends))
-    if not ends:
-        # Nothing but one endless cluster: cut it anyway.
-        return reach
-    whole = frozenset(ends)
-    half = start + (reach - start) // 2
-    # A short piece for the sake of a paragraph or line would look torn; a word is worth it.
-    for separator, earliest in ((_PARAGRAPH, half), (_LINE, half), (_WORD, start)):
-        places = itertools.takewhile(lambda at: at <= reach, (m.start() for m in separator.finditer(text, earliest)))
-        if last := max((at for at in places if at in whole), default=None):
-            return last
-    return ends[-1]
-
-
-def _past_space(text: str, at: int) -> int:
-    """The first place from ``at`` on where no white space begins. With an accent on it, it is none."""
-    while (found := _CLUSTER.match(text, at)) and found[0].isspace():
-        at = found.end()
-    return at

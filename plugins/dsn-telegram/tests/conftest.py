@@ -87,11 +87,11 @@ def _fresh() -> Iterator[None]:
     """No connection outlives its test, and no name of a bot is remembered."""
     from django.core.cache import cache
 
-    from dsn_telegram import bot
+    from dsn_core.kit import http
 
     cache.clear()
     yield
-    bot.close_all()
+    http.close_connections()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import trustme
 
 from dsn_core import Outcome
-from dsn_telegram.courier import Courier
+from dsn_telegram import TelegramOptions
+from dsn_telegram.transport import Transport
 
 OK = {"ok": True, "result": {"message_id": 5}}
 
@@ -96,15 +97,13 @@ def test_too_many_requests_pause_for_exactly_as_long_as_said(
 
 
 def test_after_a_pause_nothing_more_is_sent_and_what_is_under_way_is_answered(api: Any, send: Any, to: Any) -> None:
-    from dsn_telegram.bot import CONNECTIONS
-
     api.do("set", delay=0.2)
     api.refuse(429, "Too Many Requests: retry after 3", chat="1", retry_after=3)
     receipts = send(*(to(str(number)) for number in range(1, 101)))
     answers = [receipt.outcome for receipt in receipts]
     assert answers.count(Outcome.PAUSE) == 1
     assert answers.count(Outcome.SENT) == len(api.calls) == len(receipts) - 1
-    assert len(receipts) <= CONNECTIONS + 1
+    assert len(receipts) <= TelegramOptions.CONNECTIONS + 1
 
 
 def test_a_provider_that_is_down_is_tried_again_later(closed_port: int, send: Any, to: Any) -> None:
@@ -320,7 +319,7 @@ def test_an_error_of_our_own_is_logged_with_its_traceback(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(Courier, "_delivered", fail)
+    monkeypatch.setattr(Transport, "_send", fail)
     receipt = only(send(to("1")))
     assert receipt.outcome is Outcome.RETRY
     assert receipt.reason == "RuntimeError: a mistake"

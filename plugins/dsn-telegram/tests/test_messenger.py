@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dsn_core.exceptions import ConfigurationError
+from dsn_core.kit.http import is_loopback
 from dsn_telegram import TelegramMessenger, TelegramOptions, plugin
 from dsn_telegram.options import accounts, options_of
-from dsn_telegram.transport import is_loopback
 
 TOKEN = "123456789:AAF-x_y"
 

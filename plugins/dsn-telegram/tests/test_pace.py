@@ -66,20 +66,17 @@ def test_a_clock_that_was_set_back_silences_no_chat() -> None:
 
 
 FORKING = """
-import os, sys, threading
+import os, sys
 from dsn_telegram import TelegramOptions
-from dsn_telegram.bot import bot_of
+from dsn_telegram.bot import Bot
 
 options = TelegramOptions(BOT_TOKEN=sys.argv[1], API_BASE=sys.argv[2])
 
 def call_often():
     ids = []
     for number in range(20):
-        answer = bot_of(options).call("sendMessage", {"chat_id": os.getpid(), "text": str(number)})
+        answer = Bot(options).call("sendMessage", {"chat_id": os.getpid(), "text": str(number)})
         assert answer.ok and answer.result["text"] == str(number), answer
-    done = threading.Event()
-    bot_of(options).in_background(done.set)
-    assert done.wait(10)
 
 call_often()
 child = os.fork()

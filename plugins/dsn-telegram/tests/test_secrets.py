@@ -12,8 +12,9 @@ import pytest
 from django.core.management import call_command
 
 from dsn_core import Outcome
+from dsn_core.exceptions import ProviderError
 from dsn_telegram import TelegramMessenger, TelegramOptions
-from dsn_telegram.bot import NoAnswer, bot_of
+from dsn_telegram.bot import Bot
 
 CANARIES = ("canary", "AAF-")
 
@@ -61,8 +62,8 @@ def test_no_log_has_it(everything_logged: io.StringIO, api: Any, send: Any, to: 
 def test_no_exception_has_it(api: Any, telegram: dict[str, Any], script: Any, base: str) -> None:
     if script:
         api.script(script)
-    bot = bot_of(TelegramOptions(**telegram | {"API_BASE": base or api.url, "TIMEOUT": 0.5}))
-    with pytest.raises(NoAnswer) as raised:
+    bot = Bot(TelegramOptions(**telegram | {"API_BASE": base or api.url, "TIMEOUT": 0.5}))
+    with pytest.raises(ProviderError) as raised:
         bot.call("sendMessage", {"chat_id": 1, "text": "x"})
     assert clean("".join(traceback.format_exception(raised.value)))
     assert clean(repr(raised.value))
@@ -85,7 +86,7 @@ def test_no_repr_and_no_check_has_it(telegram: dict[str, Any]) -> None:
     options = TelegramOptions(**telegram | {"BOT_TOKEN": "canary no token", "WEBHOOK_SECRET": "canary?"})
     found = TelegramMessenger.check(options)
     assert {item.id for item in found} >= {"dsn_telegram.E001", "dsn_telegram.E003"}
-    assert clean(repr(found) + repr(options) + repr(bot_of(options)))
+    assert clean(repr(found) + repr(options) + repr(Bot(options)))
 
 
 def test_no_command_has_it(api: Any, telegram: dict[str, Any], db: None) -> None:

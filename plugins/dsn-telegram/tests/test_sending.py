@@ -215,7 +215,6 @@ def test_who_stops_it_hears_of_all_that_is_under_way_and_nothing_else_is_sent(
     api: Any, telegram: Any, to: Any, db: None
 ) -> None:
     from dsn_telegram import TelegramMessenger, TelegramOptions
-    from dsn_telegram.bot import CONNECTIONS
 
     api.do("set", delay=0.2)
     messenger = TelegramMessenger("telegram", TelegramOptions(**telegram))
@@ -224,7 +223,7 @@ def test_who_stops_it_hears_of_all_that_is_under_way_and_nothing_else_is_sent(
     messenger.stop()
     answered += receipts
     assert outcomes(answered) == [Outcome.SENT] * len(answered)
-    assert len(answered) <= CONNECTIONS
+    assert len(answered) <= TelegramOptions.CONNECTIONS
     assert sorted(call["chat_id"] for call in api.calls) == sorted(receipt.message.address for receipt in answered)
 
 

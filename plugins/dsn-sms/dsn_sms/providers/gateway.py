@@ -11,11 +11,10 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
 from xml.sax.saxutils import escape
 
-import httpx
 from django.core.checks import CheckMessage, Error
 
 from dsn_core import Receipt, secret
-from dsn_sms import http
+from dsn_core.kit import http
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
 from dsn_sms.providers.over_http import HTTPProvider, text_of
@@ -76,7 +75,7 @@ class GatewayProvider(HTTPProvider):
 
     options: GatewayOptions
 
-    def request(self, sms: SMS) -> httpx.Request:
+    def request(self, sms: SMS) -> http.Request:
         values = {
             "to": sms.to,
             "to_digits": sms.to.lstrip("+"),
@@ -92,7 +91,7 @@ class GatewayProvider(HTTPProvider):
         content = _body(options.BODY, options.FORMAT, values)
         if content is not None and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = _CONTENT_TYPES[options.FORMAT]
-        return httpx.Request(options.METHOD, url, headers=headers, content=content)
+        return http.Request(options.METHOD, url, headers=headers, content=content)
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
         options = self.options

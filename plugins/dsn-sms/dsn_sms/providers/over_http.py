@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
-
 from dsn_core import Receipt
-from dsn_sms import http
+from dsn_core.kit import describe, http
 from dsn_sms.exceptions import BadSettings
-from dsn_sms.meanings import seconds_of
 from dsn_sms.outgoing import SMS
 from dsn_sms.providers.base import BaseProvider
 
@@ -15,7 +12,7 @@ from dsn_sms.providers.base import BaseProvider
 class HTTPProvider(BaseProvider):
     """One request per message. A subclass makes the request and reads the answer."""
 
-    def request(self, sms: SMS) -> httpx.Request:
+    def request(self, sms: SMS) -> http.Request:
         """The request that sends ``sms``."""
         raise NotImplementedError(f"{type(self).__qualname__} does not say what to request.")
 
@@ -24,21 +21,23 @@ class HTTPProvider(BaseProvider):
         raise NotImplementedError(f"{type(self).__qualname__} cannot read answers.")
 
     def send(self, sms: SMS) -> Receipt:
-        answer = http.exchange(self._made(sms), timeout=self.options.TIMEOUT, mask=self.options.mask)
+        answer = http.exchange(
+            self._made(sms), timeout=self.options.TIMEOUT, mask=self.options.mask, user_agent="dsn-sms"
+        )
         return self.understand(answer, sms)
 
     def rehearse(self, sms: SMS) -> None:
-        self._made(sms)
+        http.check_request(self._made(sms), mask=self.options.mask)
 
-    def _made(self, sms: SMS) -> httpx.Request:
+    def _made(self, sms: SMS) -> http.Request:
         try:
             return self.request(sms)
-        except (httpx.InvalidURL, KeyError, ValueError) as error:
-            raise BadSettings(f"The request cannot be made: {self.options.mask(http.describe(error))}") from None
+        except (KeyError, ValueError) as error:
+            raise BadSettings(f"The request cannot be made: {self.options.mask(describe(error))}") from None
 
     def refused(self, answer: http.Answer, code: str, said: str) -> Receipt:
         """The receipt for an answer that is an error."""
-        return self.refusal(code, answer.status, said, after=seconds_of(answer.headers.get("Retry-After")))
+        return self.refusal(code, answer.status, said, after=answer.retry_after)
 
     def senseless(self, answer: http.Answer) -> Receipt:
         """The receipt for a "yes" in words that nobody understands: the message may be on its way."""

@@ -7,18 +7,25 @@ import importlib.util
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.core.checks import CheckMessage, Error
 from django.http import HttpRequest
 
 from dsn_core import Receipt, secret
-from dsn_sms import http, sns_callbacks
+from dsn_core.kit import describe, http
+from dsn_sms import sns_callbacks
 from dsn_sms.error_tables import SNS
 from dsn_sms.exceptions import BadSettings, NoAnswer, NoConnection
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
 from dsn_sms.providers.base import BaseProvider, Inbound, Report
+
+#: The loggers of boto3 and what it sends with.
+_LOGGERS: Final = (
+    *("boto3", "botocore.auth", "botocore.endpoint", "botocore.hooks", "botocore.httpsession", "botocore.parsers"),
+    *("botocore.client", "botocore.regions", "botocore.retryhandler", "urllib3.connectionpool"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,7 @@ class SNSProvider(BaseProvider):
         from botocore import exceptions
 
         try:
-            with http.masked(self.options.mask):
+            with http.masked_logs(self.options.mask, _LOGGERS):
                 answer = client.publish(**self._parameters(sms))
         except exceptions.ClientError as error:
             said = error.response.get("Error", {})
@@ -106,7 +113,7 @@ class SNSProvider(BaseProvider):
         )
 
     def _said(self, error: Exception) -> str:
-        return self.options.mask(http.describe(error))
+        return self.options.mask(describe(error))
 
     def receive(self, request: HttpRequest) -> Iterable[Report | Inbound]:
         return sns_callbacks.read(request, self.options)

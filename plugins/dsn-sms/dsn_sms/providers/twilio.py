@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import httpx
 from django.core.checks import CheckMessage, Error
 from django.http import HttpRequest
 
 from dsn_core import Receipt, secret
-from dsn_sms import http, twilio_callbacks
+from dsn_core.kit import http
+from dsn_sms import twilio_callbacks
 from dsn_sms.error_tables import TWILIO
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
@@ -48,7 +48,7 @@ class TwilioProvider(HTTPProvider):
 
     options: TwilioOptions
 
-    def request(self, sms: SMS) -> httpx.Request:
+    def request(self, sms: SMS) -> http.Request:
         sender = "MessagingServiceSid" if _SERVICE.fullmatch(sms.sender) else "From"
         form = {"To": sms.to, sender: sms.sender, "Body": sms.text}
         if sms.report_url:
@@ -56,7 +56,7 @@ class TwilioProvider(HTTPProvider):
         base = (self.options.API_BASE or PUBLIC_API).rstrip("/")
         url = f"{base}/2010-04-01/Accounts/{self.options.ACCOUNT_SID}/Messages.json"
         login = http.basic_auth(self.options.ACCOUNT_SID, self.options.AUTH_TOKEN)
-        return httpx.Request("POST", url, data=form, headers={"Authorization": login})
+        return http.Request("POST", url, form=form, headers={"Authorization": login})
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
         said = answer.json()

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import httpx
 from django.http import HttpRequest
 
 from dsn_core import Receipt, secret
-from dsn_sms import http, vonage_callbacks
+from dsn_core.kit import http
+from dsn_sms import vonage_callbacks
 from dsn_sms.error_tables import VONAGE
 from dsn_sms.options import SMSOptions
 from dsn_sms.outgoing import SMS
@@ -47,7 +47,7 @@ class VonageProvider(HTTPProvider):
 
     options: VonageOptions
 
-    def request(self, sms: SMS) -> httpx.Request:
+    def request(self, sms: SMS) -> http.Request:
         body: dict[str, Any] = {
             "message_type": "text",
             "channel": "sms",
@@ -62,7 +62,7 @@ class VonageProvider(HTTPProvider):
             body |= {"webhook_url": sms.report_url, "webhook_version": "v1"}
         base = (self.options.API_BASE or PUBLIC_API).rstrip("/")
         login = http.basic_auth(self.options.API_KEY, self.options.API_SECRET)
-        return httpx.Request("POST", f"{base}/v1/messages", json=body, headers={"Authorization": login})
+        return http.Request("POST", f"{base}/v1/messages", json=body, headers={"Authorization": login})
 
     def understand(self, answer: http.Answer, sms: SMS) -> Receipt:
         said = answer.json()

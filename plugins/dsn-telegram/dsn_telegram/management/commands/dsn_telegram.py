@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from dsn_core.exceptions import ConfigurationError
-from dsn_telegram.bot import Answer, Bot, NoAnswer, bot_of
+from dsn_core.exceptions import ConfigurationError, ProviderError
+from dsn_telegram.bot import Answer, Bot
 from dsn_telegram.options import NAME, TelegramOptions, options_of
 from dsn_telegram.updates import ALLOWED
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         options = usable_options(given["messenger"])
-        bot = bot_of(options)
+        bot = Bot(options)
         me = asked(bot, "getMe").result
         if not isinstance(me, dict):
             raise CommandError("What answers at API_BASE does not speak like the Bot API.")
@@ -79,7 +79,7 @@ def asked(bot: Bot, method: str, params: dict[str, Any] | None = None, timeout: 
     """The answer to a call that must succeed, or the error of a command."""
     try:
         answer = bot.call(method, params, timeout=timeout)
-    except NoAnswer as error:
+    except ProviderError as error:
         raise CommandError(f"The bot does not answer. {error}") from None
     if answer.status in (401, 404):
         raise CommandError(f"The Bot API refuses the token ({answer.status}): see BOT_TOKEN and API_BASE.")

@@ -9,8 +9,9 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import close_old_connections
 
+from dsn_core.exceptions import ProviderError
 from dsn_telegram import updates
-from dsn_telegram.bot import Answer, Bot, NoAnswer, bot_of
+from dsn_telegram.bot import Answer, Bot
 from dsn_telegram.management.commands.dsn_telegram import usable_options
 from dsn_telegram.options import NAME
 
@@ -33,7 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         messenger = given["messenger"]
-        bot = bot_of(usable_options(messenger))
+        bot = Bot(usable_options(messenger))
         if given["once"]:
             self.stdout.write(self.style.SUCCESS(f"Done: {self._once(bot, messenger)} updates."))
             return
@@ -81,7 +82,7 @@ class Command(BaseCommand):
             method = reply.pop("method")
             try:
                 bot.call(method, reply)
-            except NoAnswer as error:
+            except ProviderError as error:
                 # What the user asked for is done; only the word about it is lost.
                 logger.warning("A reply was not sent: %s", error)
         return offset

@@ -1,14 +1,14 @@
-"""What an answer of the Bot API, or its absence, means for a message."""
+"""Maps answers of the Bot API, and their absence, to receipts."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from dsn_core import Receipt
-from dsn_telegram.bot import Answer, NoAnswer
+from dsn_core.exceptions import BadSettings, NoAnswer, ProviderError
+from dsn_core.kit import CONFIGURATION_PAUSE
+from dsn_telegram.bot import Answer
 
-#: Seconds the bot rests when its token, its address or TLS is refused: somebody must mend the settings.
-CONFIGURATION_PAUSE: Final = 300.0
 #: Seconds it rests when it is told "too many requests" and not for how long.
 THROTTLE_PAUSE: Final = 30.0
 
@@ -77,16 +77,18 @@ def of_answer(answer: Answer) -> Receipt:
     said = f"{answer.status}: {answer.description or 'no words of the Bot API'}"
     if answer.status == 429:
         wait = THROTTLE_PAUSE if answer.retry_after is None else answer.retry_after
-        return Receipt.pause(wait, f"The Bot API asks for a pause ({said}).")
+        return Receipt.pause(wait, reason=f"The Bot API asks for a pause ({said}).")
     if not answer.is_its_own:
-        return _of_somebody_else(answer.status)
+        return _of_a_gateway(answer.status)
     if answer.status == 403:
         return Receipt.invalid_address(said)
     if answer.status in (401, 404):
-        return Receipt.pause(CONFIGURATION_PAUSE, f"The Bot API refuses the token ({said}): see the option BOT_TOKEN.")
+        return Receipt.pause(
+            CONFIGURATION_PAUSE, reason=f"The Bot API refuses the token ({said}): see the option BOT_TOKEN."
+        )
     if answer.status >= 500:
         # It says itself that it failed: the message was not sent.
-        return Receipt.retry(answer.retry_after, said)
+        return Receipt.retry(answer.retry_after, reason=said)
     if answer.status == 400 and _is_address(answer.description.lower()):
         return Receipt.invalid_address(said)
     return Receipt.failed(said)
@@ -96,15 +98,15 @@ def _is_address(said: str) -> bool:
     return any(words in said for words in _NO_CHAT) and not any(words in said for words in _NO_FILE)
 
 
-def of_no_answer(error: NoAnswer) -> Receipt:
+def of_no_answer(error: ProviderError) -> Receipt:
     """The receipt for a message whose call was not answered."""
-    if error.configuration:
-        return Receipt.pause(CONFIGURATION_PAUSE, str(error))
-    return Receipt.unknown(str(error)) if error.written else Receipt.retry(reason=str(error))
+    if isinstance(error, BadSettings):
+        return Receipt.pause(CONFIGURATION_PAUSE, reason=str(error))
+    return Receipt.unknown(str(error)) if isinstance(error, NoAnswer) else Receipt.retry(reason=str(error))
 
 
-def _of_somebody_else(status: int) -> Receipt:
-    """An answer that is not the Bot API's own: of a gateway before it, or of a wrong address."""
+def _of_a_gateway(status: int) -> Receipt:
+    """The receipt for an answer that is not the Bot API's own: of a gateway before it, or of a wrong address."""
     said = f"HTTP {status} in no words of the Bot API"
     if status < 300 or status in (502, 504):
         # Something behind it may have taken the message; only the answer was lost.
@@ -114,7 +116,9 @@ def _of_somebody_else(status: int) -> Receipt:
     if status in (413, 414, 431):
         # This message is too large for what stands before it; others are not.
         return Receipt.failed(f"{said}: the message is too large.")
-    return Receipt.pause(CONFIGURATION_PAUSE, f"{said}: see the option API_BASE, and the proxies of the environment.")
+    return Receipt.pause(
+        CONFIGURATION_PAUSE, reason=f"{said}: see the option API_BASE, and the proxies of the environment."
+    )
 
 
 def _message_id(result: object) -> str:

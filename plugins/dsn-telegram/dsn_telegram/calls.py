@@ -34,8 +34,8 @@ class Call:
 
 
 @dataclass
-class Letter:
-    """A message, its chat, and the calls that deliver it, of which ``done`` are through."""
+class Outgoing:
+    """A message, its chat, and the calls that send it, of which ``done`` are through."""
 
     message: Message
     chat: str
@@ -50,8 +50,8 @@ class Letter:
         return interval_of(self.chat)
 
 
-def letter_of(message: Message) -> Letter:
-    """The letter for ``message``.
+def prepare(message: Message) -> Outgoing:
+    """The calls for ``message``.
 
     Raises :class:`~dsn_core.exceptions.InvalidAddress` for its address and
     :class:`~dsn_telegram.extra.Unsendable` for anything else that cannot be sent.
@@ -67,7 +67,7 @@ def letter_of(message: Message) -> Letter:
             f"The message would be {len(calls)} messages of Telegram ({units(markup.plain(runs))} signs and "
             f"{len(said.attachments)} attachments); {MAX_CALLS} are the most. Shorten the message template."
         )
-    return Letter(message, chat, calls)
+    return Outgoing(message, chat, calls)
 
 
 def _calls(runs: list[Run], said: extra.Extra) -> Sequence[Call]:
