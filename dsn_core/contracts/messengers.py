@@ -67,8 +67,8 @@ class BaseMessenger(Named):
     profile_field: ClassVar[str] = ""
     #: Whether a delivery whose outcome is unknown is tried again (and may arrive twice).
     retry_unknown: ClassVar[bool] = False
-    # What it can do: the pipeline asks nothing else. The first two need no declaration: a class that defines the method is
-    # taken for one that can, when the class is made.
+    # What it can do: the pipeline asks nothing else. The first two need no declaration: a class that defines the method
+    # is taken for one that can, when the class is made.
 
     #: Whether it works in the way of the specification, by :meth:`send`. True of a class that defines ``send``, unless
     #: it declares False: then its ``send`` is a helper of its own.
