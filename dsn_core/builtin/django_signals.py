@@ -17,7 +17,7 @@ from django.utils import autoreload
 from django.views.debug import SafeExceptionReporterFilter
 
 from dsn_core import conf
-from dsn_core.contracts.registrations import SignalRegistration
+from dsn_core.contracts.registrations import BuiltInSignal, SignalRegistration
 from dsn_core.payload import sensitive
 
 #: The actions after a change of the relation; those before it are not yet certain.
@@ -26,7 +26,7 @@ M2M_DONE: Final = frozenset({"post_add", "post_remove", "post_clear"})
 
 def registrations() -> list[SignalRegistration]:
     """Signals of models, requests, migrations, users and settings, by Django's names."""
-    model = partial(SignalRegistration, senders="models")
+    model = partial(BuiltInSignal, senders="models")
     return [
         model(
             "pre_init",
@@ -68,7 +68,7 @@ def registrations() -> list[SignalRegistration]:
             keeps=_without_rows,
             description="An instance was deleted.",
         ),
-        SignalRegistration(
+        BuiltInSignal(
             "m2m_changed",
             models.m2m_changed,
             {"instance": None, "action": str, "reverse": bool, "model": type, "pk_set": set, "using": str},
@@ -98,7 +98,7 @@ def registrations() -> list[SignalRegistration]:
         SignalRegistration(
             "got_request_exception", core.got_request_exception, ("request",), description="A view raised an error."
         ),
-        SignalRegistration(
+        BuiltInSignal(
             "setting_changed",
             core.setting_changed,
             {"setting": str, "value": None, "enter": bool},

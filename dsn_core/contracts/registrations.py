@@ -29,24 +29,6 @@ class SignalRegistration:
     ``target``         the argument that is the target; by default ``target``
     ``description``    one line for lists
     ``plain``          names of arguments that sound secret (``token``) but are stored, since messages need them
-
-    The others are for signals about models:
-
-    ``senders``        ``"any"``: connected once, for all senders. ``"models"``: sent with a model
-                       class as sender, and connected only for the models that triggers name.
-                       ``"through"``: sent with the through model of a many-to-many relation.
-    ``inherits``       whether an instance of a multi-table child counts as its parent. False where
-                       Django sends the signal for the parent as well.
-    ``removes``        whether the instance is being deleted: its to-many relations no longer exist when
-                       the message is made
-    ``recorded_by``    the verb of the later signal at which the event is recorded (``pre_save`` is
-                       recorded when ``post_save`` comes)
-    ``announced_by``   the verb whose signal comes before the change (``pre_save`` for ``post_save``):
-                       conditions can then compare values before and after
-    ``keeps``          called with the sender and the arguments; returns the arguments to use and store.
-                       Must not raise
-    ``only``           argument values that count, by name, e.g. ``{"action": {"post_add"}}``, unless
-                       a trigger has a condition on that argument
     """
 
     name: str
@@ -57,13 +39,14 @@ class SignalRegistration:
     target: str | None = None
     description: str = ""
     plain: Iterable[str] = ()
-    senders: Literal["any", "models", "through"] = "any"
-    inherits: bool = True
-    removes: bool = False
-    recorded_by: str = ""
-    announced_by: str = ""
-    only: Mapping[str, frozenset[str]] | None = None
-    keeps: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    # What only signals that come with dsn-core have otherwise: see BuiltInSignal.
+    senders: Literal["any", "models", "through"] = field(default="any", init=False, repr=False)
+    inherits: bool = field(default=True, init=False, repr=False)
+    removes: bool = field(default=False, init=False, repr=False)
+    recorded_by: str = field(default="", init=False, repr=False)
+    announced_by: str = field(default="", init=False, repr=False)
+    only: Mapping[str, frozenset[str]] | None = field(default=None, init=False, repr=False)
+    keeps: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = field(default=None, init=False, repr=False)
     #: The types of the arguments, where they are known.
     types: Mapping[str, type] = field(default_factory=dict, init=False)
     # Computed once: they are used at every signal.
@@ -116,3 +99,33 @@ class SignalRegistration:
             return []
         known = {*self.provides, *PARTS_OF_ACTIVITY, "sender"}
         return [name for name in names if name not in known]
+
+
+@dataclass(frozen=True)
+class BuiltInSignal(SignalRegistration):
+    """The same with what only signals of Django need. No part of the public API.
+
+    ``senders``        ``"any"``: connected once, for all senders. ``"models"``: sent with a model
+                       class as sender, and connected only for the models that triggers name.
+                       ``"through"``: sent with the through model of a many-to-many relation.
+    ``inherits``       whether an instance of a multi-table child counts as its parent. Not where
+                       Django sends the signal for the parent as well.
+    ``removes``        whether the instance is being deleted: its to-many relations are gone when
+                       the message is made
+    ``recorded_by``    the verb whose signal says that it really happened (``pre_save`` is
+                       recorded when ``post_save`` comes)
+    ``announced_by``   the verb whose signal comes before the change (``post_save`` is announced by
+                       ``pre_save``): conditions can then ask what changed
+    ``keeps``          called with the sender and the arguments; returns those that count. For what must
+                       not be stored, or only in another form. Must not raise
+    ``only``           argument values that count, by name, e.g. ``{"action": {"post_add"}}``, unless
+                       a trigger has a condition on that argument
+    """
+
+    senders: Literal["any", "models", "through"] = "any"
+    inherits: bool = True
+    removes: bool = False
+    recorded_by: str = ""
+    announced_by: str = ""
+    only: Mapping[str, frozenset[str]] | None = None
+    keeps: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None

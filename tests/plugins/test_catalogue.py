@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from django.dispatch import Signal
 
 from dsn_core import SignalRegistration, register_signal
 from dsn_core.conditions.signal_call import SignalCall
+from dsn_core.contracts.registrations import BuiltInSignal
 from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
 from dsn_core.plugins.catalogue import Catalogue, catalogue
 from dsn_core.signals import catalogue_changed
@@ -50,7 +52,7 @@ def test_the_same_signal_can_be_described_anew() -> None:
 
 def test_what_a_plugin_said_of_a_signal_outlasts_a_registration_by_hand() -> None:
     signal, verbs = Signal(), Catalogue()
-    given = verbs.add(SignalRegistration("released", signal, provides=["movie"], senders="models"), by_plugin=True)
+    given = verbs.add(BuiltInSignal("released", signal, provides=["movie"], senders="models"), by_plugin=True)
     with counted_changes() as changes:
         assert verbs.add(SignalRegistration("released", signal)) is given
 
@@ -59,6 +61,15 @@ def test_what_a_plugin_said_of_a_signal_outlasts_a_registration_by_hand() -> Non
     verbs.remove("released")
     verbs.add(SignalRegistration("released", signal))
     assert verbs.get("released").senders == "any"
+
+
+def test_the_public_registration_takes_what_a_plugin_can_set_and_no_more() -> None:
+    assert list(inspect.signature(SignalRegistration).parameters) == [
+        "name", "signal", "provides", "action_object", "actor_object", "target", "description", "plain",
+    ]  # fmt: skip
+    for private in ("senders", "inherits", "removes", "recorded_by", "announced_by", "only", "keeps"):
+        with pytest.raises(TypeError, match=private):
+            SignalRegistration("released", Signal(), **{private: "models"})
 
 
 def test_one_of_djangos_signals_stays_what_it_is_when_it_is_registered_by_hand() -> None:

@@ -7,8 +7,9 @@ from django.db import connection
 from django.db.models import signals
 from django.test.utils import CaptureQueriesContext
 
-from dsn_core import SignalRegistration, register_signal
+from dsn_core import register_signal
 from dsn_core.conditions.signal_call import SignalCall
+from dsn_core.contracts.registrations import BuiltInSignal
 from dsn_core.models import Event, Subscription, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.triggers.dispatch import trigger_cache
@@ -151,7 +152,7 @@ def test_a_signal_registered_after_its_trigger_was_read_is_connected(listen, cou
 
 def test_a_plugins_registration_that_leads_nowhere_breaks_nobody(listen, count, caplog):
     name = "never_confirmed"
-    catalogue.add(SignalRegistration(name, signals.pre_save, senders="models", recorded_by="nothing_such"))
+    catalogue.add(BuiltInSignal(name, signals.pre_save, senders="models", recorded_by="nothing_such"))
     try:
         trigger, other = listen(name, action_object=Movie), listen("post_save", action_object=Movie)
         Movie.objects.create(name="M")
