@@ -68,11 +68,12 @@ class Profile(models.Model):
             for messenger, column in COLUMNS.items():
                 if only is not None and column not in only:
                     continue
-                if text := getattr(self, column).strip():
+                text, stored = getattr(self, column).strip(), rows.filter(user=self.user_id, messenger=messenger)
+                if not text:
+                    stored.delete()
+                elif not stored.filter(address=text).exists():
                     made = Address(user_id=self.user_id, messenger=messenger, address=text)
                     upsert(rows, [made], key=KEY, changed=["address", "verified_at"])
-                else:
-                    rows.filter(user=self.user_id, messenger=messenger).delete()
             super().save(*args, **kwargs)
 
     @classmethod

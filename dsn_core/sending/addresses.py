@@ -56,7 +56,7 @@ def users_with(messenger: str, address: str) -> QuerySet[Any]:
     """See :func:`dsn_core.find_users`."""
     path = _path(messenger)
     users = get_user_model()._default_manager.all()
-    if not address or address != storable(address, ADDRESS_LENGTH):
+    if not address.strip() or address != storable(address, ADDRESS_LENGTH):
         # Nobody has one that no database holds; some refuse to look for it.
         return users.none()
     if path == STORED_ADDRESS:

@@ -153,6 +153,10 @@ def test_a_profile_that_a_project_saves_is_where_messengers_look(ann: User) -> N
         profile.save(update_fields=["phone"])
     assert stored() == [("ann", "telegram", "7")]
     assert columns(ann) == ("", "7")
+    store_address(ann, "telegram", "8", verified_at=timezone.now())
+    with pytest.warns(DeprecationWarning, match="store_address"):
+        profile.save()
+    assert Address.objects.get(messenger="telegram").verified_at is not None
 
 
 def test_a_path_to_the_profile_still_leads_there(ann: User, settings: Settings) -> None:
