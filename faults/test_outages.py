@@ -36,7 +36,7 @@ def test_09_a_pause_of_all_workers(seconds, audience, stage, workers, provider, 
     gap = max(later - earlier for earlier, later in itertools.pairwise(times))
     attempts = set(Delivery.objects.values_list("attempts", flat=True))
     figure(f"retry-after {seconds}: no call for {gap:.1f} s, attempts used: {attempts}")
-    assert seconds <= gap < seconds + 5
+    assert seconds <= gap < seconds + 30
     assert attempts == {1}, "the pause used up none"
 
 

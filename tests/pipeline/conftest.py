@@ -66,6 +66,13 @@ def fire(monkeypatch: pytest.MonkeyPatch) -> Callable[..., uuid.UUID | None]:
     return send
 
 
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what counts queries: without those that come once in a while, which a busy machine has more of."""
+    monkeypatch.setattr("dsn_core.fanout.expander.NOTE_SECONDS", 3_600)
+    monkeypatch.setattr("dsn_core.sending.sender.LOOK_SECONDS", 3_600)
+
+
 @pytest.fixture(autouse=True)
 def _workers_runner(settings: Any) -> None:
     """Nothing is sent until a test says so."""

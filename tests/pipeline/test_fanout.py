@@ -334,7 +334,7 @@ def test_disabled_and_deleted_rules_send_nothing(signals, subscribe, fire, peopl
     assert set(Event.objects.values_list("status", flat=True)) == {"expanded"}
 
 
-def test_static_receivers_cost_a_constant_number_of_queries(signals, subscribe, fire, people) -> None:
+def test_static_receivers_cost_a_constant_number_of_queries(signals, subscribe, fire, people, untimed) -> None:
     def cost() -> int:
         fire()
         with CaptureQueriesContext(

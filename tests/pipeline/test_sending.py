@@ -327,7 +327,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one(signals, scripted, fire) -> N
 # Batches
 
 
-def test_batches_mix_events_and_their_number_of_queries_is_constant(signals, subscribe, fire) -> None:
+def test_batches_mix_events_and_their_number_of_queries_is_constant(signals, subscribe, fire, untimed) -> None:
     users = User.objects.bulk_create(User(username=f"u{n}") for n in range(90))
     subscribe(users=users)
 
@@ -581,7 +581,7 @@ def test_a_user_without_the_key_that_a_path_names_fails_no_other(
     assert [message.text for message in signals.sent] == ["Ja", "Yes"]
 
 
-def test_paths_from_the_user_cost_no_query_per_user(signals, subscribe, fire, settings) -> None:
+def test_paths_from_the_user_cost_no_query_per_user(signals, subscribe, fire, settings, untimed) -> None:
     settings.DSN = {"RUNNER": "worker", "LANGUAGE_PATH": "profile.language", "TIME_ZONE_PATH": "profile.time_zone"}
     signals.add(Phone)
     users = User.objects.bulk_create(User(username=f"u{n}") for n in range(60))

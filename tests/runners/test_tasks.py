@@ -121,7 +121,7 @@ def test_a_task_that_leaves_a_retry_makes_an_appointment_for_it_and_one_that_fou
     assert len(queued()) == 3
     work_off_the_queue()
     (appointment,) = queued()
-    assert timedelta(seconds=100) < appointment.run_after - timezone.now() < timedelta(seconds=125)
+    assert timedelta(seconds=60) < appointment.run_after - timezone.now() < timedelta(seconds=125)
 
     MemoryMessenger.answer = None
     Delivery.objects.update(not_before=DatabaseNow())
