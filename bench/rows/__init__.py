@@ -28,6 +28,7 @@ ROWS = {
     "startup": "start-up with 1,000 triggers",
     "fanout": "a durable fan-out, a template rendered per receiver, a messenger that does nothing",
     "finished": "one send, with many finished deliveries in the table",
+    "purge": "a purge of what is old, and a worker beside it",
     "memory": "the memory of a large fan-out",
     "mail": "e-mail over local SMTP, against Django's one connection",
     "html": "broken HTML as text, 60 kB and four times that",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Lookup
 
 
 def literal(value: Any) -> tuple[str, list[Any]]:
@@ -22,10 +24,33 @@ def among(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> str:
     Whole numbers, written out: a parameter for each would cost more. PostgreSQL reads an array of them at once,
     where a list is an expression for each.
     """
-    keys = ", ".join([str(int(row.pk)) for row in rows])
+    return _written_out([int(row.pk) for row in rows], connection)
+
+
+def _written_out(keys: Iterable[int], connection: BaseDatabaseWrapper) -> str:
+    text = ", ".join(map(str, keys))
     if connection.vendor == "postgresql":
-        return f"= ANY ('{{{keys}}}'::bigint[])"
-    return f"IN ({keys})"
+        return f"= ANY ('{{{text}}}'::bigint[])"
+    return f"IN ({text})"
+
+
+class OneOf(Lookup):
+    """Whether the column ``name`` holds one of ``keys``, for ``filter()``. Like ``IN`` with many keys of ours.
+
+    Whole numbers, written out, as in :func:`among`: of a thousand parameters Django and the driver make more work than
+    the database has with the statement.
+    """
+
+    prepare_rhs = False
+
+    def __init__(self, name: str, keys: Iterable[int]) -> None:
+        super().__init__(F(name), [int(key) for key in keys])
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        if not self.rhs:
+            raise EmptyResultSet
+        column, params = self.process_lhs(compiler, connection)
+        return f"{column} {_written_out(self.rhs, connection)}", params
 
 
 def storable(text: Any, limit: int) -> str:
