@@ -25,6 +25,7 @@ ROWS = {
     "unmatched": "save() with 1,000 triggers on that model, none matching",
     "matched": "a matched save(), in the caller's transaction",
     "editing": "create and edit a trigger when 1,000 exist",
+    "edits_elsewhere": "following an edit in another process, 20,000 triggers",
     "startup": "start-up with 1,000 triggers",
     "fanout": "a durable fan-out, a template rendered per receiver, a messenger that does nothing",
     "finished": "one send, with many finished deliveries in the table",
