@@ -33,8 +33,7 @@ class Purged:
 
 def finished(using: str, before: datetime.datetime) -> QuerySet[Event]:
     """The events from before that moment that nothing is left to be done about. For counting: see :func:`_finished`."""
-    is_open = Delivery.objects.using(using).filter(event=OuterRef("pk"), not_before__isnull=False)
-    return _ended(using, before).filter(~Exists(is_open))
+    return _ended(using, before).filter(~Exists(_open(using).filter(event=OuterRef("pk"))))
 
 
 def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
@@ -42,13 +41,12 @@ def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
 
     Yields what each step deleted. Ended in the middle, it leaves whole events, some with fewer deliveries.
     """
-    deliveries = Delivery.objects.using(using)
     for keys in _finished(_ended(using, before), size):
         for some in _deliveries_of(keys, using, size):
-            # Asked again: an operator may have sent one of them anew.
-            number, _by_model = deliveries.filter(OneOf("pk", some), not_before__isnull=True).delete()
+            # Asked again: an operator may have sent one of them once more.
+            number, _by_model = _closed(using).filter(OneOf("pk", some)).delete()
             yield Purged(deliveries=number)
-        kept = _events_of(deliveries.filter(OneOf("event_id", keys)))
+        kept = _events_of(Delivery.objects.using(using).filter(OneOf("event_id", keys)))
         if done := [key for key in keys if key not in kept]:
             yield Purged(events=_delete_events(done, using))
 
@@ -83,6 +81,14 @@ def empty_payloads(using: str, before: datetime.datetime, size: int) -> Iterator
         yield Purged(payloads=rows.update(payload=""))
 
 
+def _open(using: str) -> QuerySet[Delivery]:
+    return Delivery.objects.using(using).filter(not_before__isnull=False)
+
+
+def _closed(using: str) -> QuerySet[Delivery]:
+    return Delivery.objects.using(using).filter(not_before__isnull=True)
+
+
 def _ended(using: str, before: datetime.datetime) -> QuerySet[Event]:
     return Event.objects.using(using).filter(created_at__lt=before, not_before__isnull=True)
 
@@ -93,7 +99,6 @@ def _finished(ended: QuerySet[Event], size: int) -> Iterator[list[int]]:
     The deliveries are asked by the keys of each page. As part of the query for the page, PostgreSQL may look through
     all deliveries there are, for every page.
     """
-    deliveries = Delivery.objects.using(ended.db)
     last = 0
     while found := list(ended.filter(pk__gt=last).order_by("pk").values_list("pk", "found")[:size]):
         keys: list[int] = []
@@ -104,7 +109,7 @@ def _finished(ended: QuerySet[Event], size: int) -> Iterator[list[int]]:
                 break
             keys.append(key)
         last = keys[-1]
-        waiting = _events_of(deliveries.filter(OneOf("event_id", keys), not_before__isnull=False))
+        waiting = _events_of(_open(ended.db).filter(OneOf("event_id", keys)))
         if rest := [key for key in keys if key not in waiting]:
             yield rest
 
@@ -115,10 +120,9 @@ def _events_of(deliveries: QuerySet[Delivery]) -> set[int]:
 
 def _deliveries_of(events: Sequence[int], using: str, size: int) -> Iterator[list[int]]:
     """Keys of what has ended of the deliveries of ``events``, which are sorted, page by page."""
-    ended = Delivery.objects.using(using).filter(not_before__isnull=True)
     # In the order of the index by which they are found, so that no other is taken.
-    ended = ended.order_by("event_id")
-    while rows := list(ended.filter(OneOf("event_id", events)).values_list("event_id", "pk")[:KEYS_AT_ONCE]):
+    closed = _closed(using).order_by("event_id").values_list("event_id", "pk")
+    while rows := list(closed.filter(OneOf("event_id", events))[:KEYS_AT_ONCE]):
         for start in range(0, len(rows), size):
             yield [key for _, key in rows[start : start + size]]
         if len(rows) < KEYS_AT_ONCE:
@@ -140,7 +144,7 @@ def purge_waiting(using: str, size: int) -> Iterator[Purged]:
 
     What has ended stays. Yields what each step deleted.
     """
-    deliveries = Delivery.objects.using(using).filter(not_before__isnull=False)
+    deliveries = _open(using)
     for keys in _pages(deliveries, size):
         number, _by_model = deliveries.filter(pk__in=keys).delete()
         yield Purged(deliveries=number)
