@@ -30,6 +30,7 @@ ROWS = {
     "fanout": "a durable fan-out, a template rendered per receiver, a messenger that does nothing",
     "finished": "one send, with many finished deliveries in the table",
     "purge": "a purge of what is old, and a worker beside it",
+    "latency": "from the commit of an event to its hand-over, an idle worker",
     "memory": "the memory of a large fan-out",
     "mail": "e-mail over local SMTP, against Django's one connection",
     "html": "broken HTML as text, 60 kB and four times that",
