@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -38,6 +39,17 @@ class Slow(Nothing):
         yield from super().send_messages(messages)
 
 
+class Noting(Nothing):
+    """Writes down when it is given a batch, by the clock that all processes share."""
+
+    name = "noting"
+
+    def send_messages(self, messages: Sequence[Message]) -> Iterator[Receipt]:
+        with open(os.environ["DSN_BENCH_NOTES"], "a") as notes:  # noqa: PTH123
+            notes.writelines(f"{time.monotonic()}\n" for _ in messages)
+        yield from super().send_messages(messages)
+
+
 class Greeting(BaseMessageTemplate):
     """A message as a project has them."""
 
@@ -53,7 +65,7 @@ def dsn_signals() -> list[SignalRegistration]:
 
 @hookimpl
 def dsn_messengers() -> list[type[BaseMessenger]]:
-    return [Nothing, Slow]
+    return [Nothing, Noting, Slow]
 
 
 @hookimpl

@@ -7,7 +7,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.db import Error, connections, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,6 +21,8 @@ ModelT = TypeVar("ModelT", bound=models.Model)
 
 #: An edit of more triggers than this names none of them: reading all is then no slower.
 MAX_NAMED: Final = 500
+#: What, changed in bulk, lets a row concern another trigger than before.
+_MOVING: Final = frozenset({"pk", "id", "trigger", "trigger_id"})
 
 
 class _Pruning:
@@ -111,13 +113,21 @@ def one_announcement(model: type[models.Model], using: str) -> Iterator[None]:
 
 
 class ConfigurationQuerySet(models.QuerySet[ModelT]):
-    """A queryset that announces bulk changes, each once: for most of them Django sends no signal."""
+    """A queryset that announces bulk changes, each once: for most of them Django sends no signal.
+
+    An announcement names the triggers where they are few, so that processes need not read all of them again.
+    """
+
+    #: The column that says which trigger a row is, or belongs to.
+    names_trigger: ClassVar[str]
 
     def update(self, **kwargs: Any) -> int:
         using = self._writes_to()
         with one_announcement(self.model, using):
-            rows = super().update(**kwargs)
-            announce(self.model, using, None)
+            chosen, trigger_ids = self._named(kwargs)
+            rows = models.QuerySet.update(chosen, **kwargs)
+            if trigger_ids is None or trigger_ids:
+                announce(self.model, using, trigger_ids)
         return rows
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -126,7 +136,10 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
         using = self._writes_to()
         with one_announcement(self.model, using):
             created = super().bulk_create(objs, *args, **kwargs)
-            announce(self.model, using, None)
+            # Where conflicts are ignored or updated, other rows than these may have changed.
+            are_new = not (kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts") or args[1:])
+            trigger_ids = {getattr(row, self.names_trigger) for row in created}
+            announce(self.model, using, trigger_ids if are_new and None not in trigger_ids else None)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -145,6 +158,19 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def _named(self, changes: Collection[str]) -> tuple[ConfigurationQuerySet[ModelT], set[int] | None]:
+        """The rows to update, and the triggers that they concern; None where these are many, or are not known.
+
+        The rows are kept to those that were named: others that match by now are as if they came after the update.
+        """
+        query = self.query
+        if not query.where or query.is_sliced or query.combinator or _MOVING.intersection(changes):
+            return self, None
+        rows = list(self.order_by().values_list("pk", self.names_trigger)[: MAX_NAMED + 1])
+        if len(rows) > MAX_NAMED:
+            return self, None
+        return self.filter(pk__in=[pk for pk, _ in rows]), {trigger_id for _, trigger_id in rows}
 
     def _writes_to(self) -> str:
         # As Django does, but before the transaction: reads may go to another database.

@@ -32,7 +32,7 @@ class Priority(models.IntegerChoices):
 
 
 class SubscriptionQuerySet(ConfigurationQuerySet["Subscription"]):
-    pass
+    names_trigger = "trigger_id"
 
 
 class Subscription(ConfigurationModel):

@@ -28,6 +28,8 @@ IDENTITY: Final = (
 
 
 class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
+    names_trigger = "pk"
+
     def define(
         self,
         verb: str,

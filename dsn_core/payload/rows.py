@@ -46,7 +46,7 @@ class StoredRows(Sequence[Any]):
 
     @cached_property
     def _rows(self) -> list[Any]:
-        manager = self._model._base_manager.using(self._using)
+        manager = self._model._base_manager.using(self._using).order_by()
         size = MAX_COMPOSITE if self._keys and isinstance(self._keys[0], tuple) else len(self._keys) or 1
         found: dict[Any, Model] = {}
         for start in range(0, len(self._keys), size):

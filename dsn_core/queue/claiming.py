@@ -102,11 +102,12 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
         else:
             # Writing first waits for the write lock; a transaction that has read before would fail at once.
             everything.filter(pk=-1).update(attempts=0)
-        rows = list(due[:limit])
+        # Before the question: the lease that this process counts on never ends after the one that is stored.
+        asked_at = time.monotonic()
+        rows: list[Any] = list(due.annotate(database_now=DatabaseNow())[:limit])
         if not rows:
             return None
-        asked_at = time.monotonic()
-        clock = DatabaseClock(everything.filter(pk=rows[0].pk).values_list(DatabaseNow(), flat=True).get())
+        clock = DatabaseClock(rows[0].database_now, asked_at)
         if limit is not None:
             rows = _apart(rows)
         token = uuid.uuid4()

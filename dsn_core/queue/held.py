@@ -60,8 +60,9 @@ def _held(rows: QuerySet[Any]) -> Held | None:
     found = rows.aggregate(count=Count("pk"), since=Min("held_since"))
     if not found["count"]:
         return None
-    reason = rows.filter(held_since=found["since"]).values_list("last_error", flat=True).first()
-    return Held(found["count"], found["since"], reason or "")
+    # Not first(), which orders by the key: PostgreSQL may then walk the whole table for one row.
+    reasons = rows.filter(held_since=found["since"]).values_list("last_error", flat=True)[:1]
+    return Held(found["count"], found["since"], next(iter(reasons), ""))
 
 
 def _why_not_made(messenger: str) -> str:

@@ -205,7 +205,7 @@ class Batch:
 
     def load_events(self) -> None:
         """Attach each row's event with its payload decoded, once per event."""
-        events = Event.objects.using(self.using).in_bulk({row.event_id for row in self.open})
+        events = Event.objects.using(self.using).order_by().in_bulk({row.event_id for row in self.open})
         self.depth = max((event.depth for event in events.values()), default=0)
         unreadable: dict[int, tuple[Status, str]] = {}
         for event in events.values():
@@ -229,7 +229,7 @@ class Batch:
 
     def load_backends(self) -> None:
         """Attach each row's backend."""
-        backends = Backend.objects.using(self.using).in_bulk({row.backend_id for row in self.open})
+        backends = Backend.objects.using(self.using).order_by().in_bulk({row.backend_id for row in self.open})
         for row in self.open:
             if (backend := backends.get(row.backend_id)) is not None:
                 _attach(row, "backend", backend)

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import BooleanField, F, Func, Manager, Model, QuerySet
+from django.db.models import Manager, Model, QuerySet
 from django.db.models.base import ModelState
 
 from dsn_core._django import is_made_by_storing
-from dsn_core.models.sql import among_keys
+from dsn_core.models.sql import OneOf
 
 
 def users_by_key(users: QuerySet[Any], keys: Iterable[Any], paths: Iterable[str]) -> dict[Any, Any]:
@@ -20,6 +20,7 @@ def users_by_key(users: QuerySet[Any], keys: Iterable[Any], paths: Iterable[str]
     One query. Where the keys are no whole numbers, and the database limits the parameters, as few as it allows.
     """
     model = users.model
+    users = users.order_by()
     if related := {name for path in paths if (name := relations_of(model, path))}:
         users = users.select_related(*related)
     is_plain = not related and type(model._base_manager) is Manager and is_made_by_storing(model)
@@ -33,9 +34,7 @@ def _with_keys(users: QuerySet[Any], keys: list[Any]) -> Iterator[QuerySet[Any]]
     prepared = [key.get_db_prep_value(value, connection) for value in keys]
     if prepared and all(type(value) is int for value in prepared):
         # Django's own takes as long to make the parameters as the database takes for the answer.
-        yield users.filter(
-            Func(F("pk"), template=f"%(expressions)s {among_keys(prepared, connection)}", output_field=BooleanField())
-        )
+        yield users.filter(OneOf("pk", prepared))
         return
     size = connection.features.max_query_params or len(keys) or 1
     for start in range(0, len(keys), size):

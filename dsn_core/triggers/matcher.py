@@ -46,10 +46,18 @@ class Matcher:
         other = Matcher({})
         other._rules, other._lookups = dict(self._rules), dict(self._lookups)
         own: set[Topic] = set()
+        gone = [rule for trigger_id in trigger_ids if (rule := self._rules.get(trigger_id)) is not None]
         for trigger_id in trigger_ids:
             other._remove(trigger_id, own)
             if (rule := rules.get(trigger_id)) is not None:
                 other._add(rule, own)
+        # Else the code that saves next would have to make them again, from all rules about its model.
+        other._prefilters = self._prefilters.copy()
+        added = [other._rules[trigger_id] for trigger_id in trigger_ids if trigger_id in other._rules]
+        for (verb, cls), prefilter in other._prefilters.items():
+            less, more = _about(gone, verb, cls), _about(added, verb, cls)
+            if less or more:
+                other._prefilters[verb, cls] = prefilter.changed(less, more)
         return other
 
     def prepared(self) -> Matcher:
@@ -101,7 +109,7 @@ class Matcher:
         found = self._prefilters.get((registration.name, cls))
         if found is None:
             lookups = self._lookups_of(registration, cls)
-            rules = ((model, (rule for group in lookup.rules.values() for rule in group)) for model, lookup in lookups)
+            rules = (rule for _, lookup in lookups for group in lookup.rules.values() for rule in group)
             found = self._prefilters[registration.name, cls] = Prefilter(registration, rules)
         return found
 
@@ -132,3 +140,10 @@ class Matcher:
             found = tuple((model, self._lookups[verb, model]) for model in models if (verb, model) in self._lookups)
             self._by_class[verb, cls] = found
         return found
+
+
+def _about(rules: Iterable[Rule], verb: str, cls: type[Model]) -> list[Rule]:
+    """Those of ``rules`` that signals of the verb about an instance of ``cls`` are looked up in."""
+    registration = catalogue.find(verb)
+    models = counts_as(cls, registration.inherits) if registration is not None else ()
+    return [rule for rule in rules if rule.key is not None and rule.verb == verb and rule.action_model in models]

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from django.core import serializers
+from django.core.exceptions import FieldDoesNotExist
 from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from dsn_core.models import ConfigurationChange, Subscription, Trigger
+from dsn_core.models import ConfigurationChange, Subscription, Trigger, configuration
 from dsn_core.models.changes import Change, ChangeLog
 from dsn_core.models.configuration import MAX_NAMED
 from dsn_core.signals import configuration_changed
@@ -233,6 +234,46 @@ class TestBulk:
             work()
             assert len(announced) == 1
             assert state().rows == before + 1
+
+    def test_a_bulk_change_of_few_names_them(self, announced: list[Any]) -> None:
+        first, second, *_ = self.make(3)
+        subscriptions = Subscription.objects.filter(trigger__in=[first, second])
+        for work in (
+            lambda: Trigger.objects.filter(target__in=["t0", "t1"]).update(enabled=False),
+            lambda: Trigger.objects.filter(target__in=["t0", "t1"]).update(verb="pre_save"),
+            lambda: Trigger.objects.bulk_update([first, second], ["enabled"]),
+            lambda: Trigger.objects.exclude(target="t2").order_by("-pk").update(enabled=True),
+            lambda: subscriptions.update(enabled=False),
+            lambda: Subscription.objects.bulk_update(list(subscriptions), ["name"]),
+            lambda: Subscription.objects.bulk_create([Subscription(trigger=row, name="b") for row in (first, second)]),
+        ):
+            announced.clear()
+            before = read()
+            work()
+            assert [set(trigger_ids) for trigger_ids in announced] == [{first.pk, second.pk}]
+            assert read().since(before) == {first.pk, second.pk}
+        assert Trigger.objects.filter(verb="pre_save", enabled=True).count() == 2
+
+    def test_a_bulk_change_of_what_is_not_known_names_none(self, announced: list[Any], monkeypatch: Any) -> None:
+        monkeypatch.setattr(configuration, "MAX_NAMED", 2)
+        first, *_ = self.make(3)
+        for work in (
+            lambda: Trigger.objects.update(enabled=False),
+            lambda: Trigger.objects.filter(verb="post_save").update(enabled=False),
+            lambda: Subscription.objects.filter(name="").update(enabled=False),
+            lambda: Subscription.objects.filter(trigger__target="t1").update(trigger=first, name="moved"),
+        ):
+            announced.clear()
+            assert work()
+            assert announced == [None]
+
+    def test_an_update_of_nothing_announces_nothing(self, announced: list[Any]) -> None:
+        self.make(1)
+        announced.clear()
+        assert Trigger.objects.filter(target="none").update(enabled=False) == 0
+        assert announced == []
+        with pytest.raises(FieldDoesNotExist):
+            Trigger.objects.filter(target="none").update(nothing=1)
 
     def test_what_deletes_nothing_announces_nothing(self, announced: list[Any]) -> None:
         before = state()

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import models
 
 from dsn_core.conditions.signal_call import SignalCall
+from dsn_core.models import Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, FamousPlace, Movie, Place, Restaurant, Seat, Ticket
@@ -103,3 +104,44 @@ def test_a_trigger_that_comes_later_is_seen_and_one_that_goes_is_not(listen):
     assert seen(Movie(pk=6)) == MATCHED
     trigger.delete()
     assert seen(Movie(pk=6)) == RULED_OUT
+
+
+def test_it_follows_edits_without_being_made_again(listen):
+    def known():
+        return ("post_save", Movie) in trigger_cache.matcher()._prefilters
+
+    first = listen("post_save", action_object=Movie(pk=5))
+    assert (seen(Movie(pk=5)), seen(Movie(pk=6))) == (MATCHED, RULED_OUT)
+    listen("post_save", action_object=Movie(pk=6))
+    assert known()
+    assert (seen(Movie(pk=5)), seen(Movie(pk=6))) == (MATCHED, MATCHED)
+    for enabled, expected in ((False, RULED_OUT), (True, MATCHED)):
+        first.enabled = enabled
+        first.save()
+        assert known()
+        assert seen(Movie(pk=5)) == expected
+    for general in (
+        listen("post_save", action_object=Movie),
+        listen("post_save", action_object=Movie, conditions=[("instance.name", "equals", "")]),
+    ):
+        assert seen(Movie(pk=7)) == MATCHED
+        general.delete()
+    aimed = listen("post_save", action_object=Movie, target="here")
+    assert (seen(Movie(pk=7)), seen(Movie(pk=7), target="here")) == (RULED_OUT, MATCHED)
+    aimed.delete()
+    assert known()
+    assert (seen(Movie(pk=7)), seen(Movie(pk=7), target="here")) == (RULED_OUT, RULED_OUT)
+    assert seen(Movie(pk=6)) == MATCHED
+
+
+def test_a_field_that_raises_is_left_to_the_tables(listen, monkeypatch):
+    listen("post_save", action_object=Movie(pk=5))
+    assert seen(Movie(pk=7)) == RULED_OUT
+    given = Movie._meta.pk.to_python
+
+    def broken(value):
+        return given(value) if isinstance(value, int) else 1 / 0
+
+    monkeypatch.setattr(Movie._meta.pk, "to_python", broken)
+    Trigger.objects.filter(action_object_pk="5").update(action_object_pk="6")
+    assert (seen(Movie(pk=6)), seen(Movie(pk=7))) == (MATCHED, IN_DOUBT)

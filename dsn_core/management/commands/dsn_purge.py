@@ -45,14 +45,15 @@ class Command(DatabaseCommand):
                 total.events = events.count()
                 total.deliveries = Delivery.objects.using(using).filter(event__in=events.values("pk")).count()
             else:
-                for step in purging.purge(using, now - rows, size):
+                for step in purging.gently(purging.purge(using, now - rows, size)):
                     total.events += step.events
                     total.deliveries += step.deliveries
         if payloads is not None:
             if options["dry_run"]:
                 total.payloads = purging.finished(using, now - payloads).exclude(payload="").count()
             else:
-                total.payloads = sum(step.payloads for step in purging.empty_payloads(using, now - payloads, size))
+                steps = purging.gently(purging.empty_payloads(using, now - payloads, size))
+                total.payloads = sum(step.payloads for step in steps)
         said = []
         if rows is not None:
             said.append(f"{total.events:,} events and {total.deliveries:,} deliveries deleted")
