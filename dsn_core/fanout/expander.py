@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import Error
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 
 from dsn_core import conf, context
 from dsn_core._django import is_interrupt
@@ -20,7 +20,7 @@ from dsn_core.fanout import expiry, outcomes
 from dsn_core.fanout.outcomes import Failure
 from dsn_core.fanout.receivers import Chunk, chunks_of, members_of, pages_of_users
 from dsn_core.masking import exc_info
-from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription
+from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription, SubscriptionAddress
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import NOBODY, address_key
 from dsn_core.plugins.calls import reraise_interrupt, tidied
@@ -116,19 +116,30 @@ class _Plans:
     """The enabled subscriptions of triggers, read once per claim."""
 
     using: str
-    _read: dict[int, list[Subscription]] = field(default_factory=dict)
+    _read: dict[int, list[Any]] = field(default_factory=dict)
 
-    def of(self, trigger_id: int) -> list[Subscription]:
+    def of(self, trigger_id: int) -> list[Any]:
+        """Its subscriptions, each with ``has_addresses`` and ``has_groups``: what it has not is not asked for."""
         if trigger_id not in self._read:
-            self._read[trigger_id] = list(
-                Subscription.objects.using(self.using)
-                .filter(trigger=trigger_id, trigger__enabled=True, enabled=True)
-                .prefetch_related("backends", "addresses", "groups")
-            )
+            found: list[Any] = list(self._subscriptions(trigger_id))
+            self._read[trigger_id] = found
+            prefetch_related_objects([item for item in found if item.has_addresses], "addresses")
+            prefetch_related_objects([item for item in found if item.has_groups], "groups")
             MessengerState.objects.using(self.using).make_known(
-                backend.messenger for item in self._read[trigger_id] for backend in item.backends.all()
+                backend.messenger for item in found for backend in item.backends.all() if not backend.is_known
             )
         return self._read[trigger_id]
+
+    def _subscriptions(self, trigger_id: int) -> QuerySet[Subscription]:
+        known = MessengerState.objects.using(self.using).filter(messenger=OuterRef("messenger"))
+        addresses = SubscriptionAddress.objects.using(self.using).filter(subscription=OuterRef("pk"))
+        groups = Subscription.groups.through._base_manager.using(self.using).filter(subscription=OuterRef("pk"))
+        return (
+            Subscription.objects.using(self.using)
+            .filter(trigger=trigger_id, trigger__enabled=True, enabled=True)
+            .annotate(has_addresses=Exists(addresses), has_groups=Exists(groups))
+            .prefetch_related(Prefetch("backends", Backend.objects.annotate(is_known=Exists(known))))
+        )
 
 
 @dataclass
@@ -166,16 +177,18 @@ class _Expansion:
                 failures.append(failure)
         return failures
 
-    def _expand(self, subscription: Subscription) -> None:
+    def _expand(self, subscription: Any) -> None:
         backends = list(subscription.backends.all())
         patterns = {backend.pk: _pattern(self.event, backend, subscription, self.claimed.clock) for backend in backends}
         if not backends:
             return
         self._insert_users(subscription.users.using(self.using).all(), patterns.values())
-        if groups := [group.pk for group in subscription.groups.all()]:
+        if subscription.has_groups:
+            groups = [group.pk for group in subscription.groups.all()]
             self._insert_users(members_of(groups, self.using), patterns.values())
-        bare = [Receiver(messenger=row.messenger, address=row.address) for row in subscription.addresses.all()]
-        self._insert_chunk(Chunk([], bare), backends, patterns)
+        if subscription.has_addresses:
+            bare = [Receiver(messenger=row.messenger, address=row.address) for row in subscription.addresses.all()]
+            self._insert_chunk(Chunk([], bare), backends, patterns)
         if subscription.resolver:
             self._insert_resolved(subscription, backends, patterns)
         _add_calls(self.event, backends, patterns, self.using)

@@ -50,6 +50,22 @@ def test_users_and_overlapping_groups_get_one_each(signals, subscribe, fire, peo
     assert {row.status for row in signals.deliveries} == {"sent"}
 
 
+def test_parts_that_a_subscription_lacks_cost_no_query(signals, subscribe, fire, people) -> None:
+    def statements(**given: Any) -> int:
+        Trigger.objects.all().delete()
+        subscribe(users=people[:1], **given)
+        for _ in range(2):
+            # The first makes the messenger known.
+            fire()
+            with CaptureQueriesContext(connection) as captured:
+                assert expander.expand_due("default") == 1
+        return len(captured)
+
+    alone = statements()
+    assert statements(addresses=[("memory", "x")]) == alone + 2, "the addresses, and the deliveries to them"
+    assert statements(groups=[Group.objects.create(name="one")]) == alone + 2, "the groups, and how many are in them"
+
+
 def test_users_who_join_a_group_later_get_it(signals, subscribe, fire, people) -> None:
     group = Group.objects.create(name="one")
     subscribe(groups=[group])
