@@ -199,9 +199,9 @@ def expand_due(using: str | None = None, *, seconds: float | None = None) -> int
     event whose turn has not come by then stays due. Safe beside any other worker. Raises
     ``django.db.Error`` when the database is away.
     """
-    from dsn_core.runners import steps
+    from dsn_core.runners import driver
 
-    return steps.expand_due(using, seconds=seconds)
+    return driver.expand_due(using, seconds=seconds)
 
 
 def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
@@ -210,9 +210,9 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     The same as :func:`expand_due` otherwise: until nothing is due, the messenger pauses, or
     ``seconds`` have passed. Waits for the messenger's rate. A message that was begun is finished.
     """
-    from dsn_core.runners import steps
+    from dsn_core.runners import driver
 
-    return steps.send_due(messenger, using, seconds=seconds)
+    return driver.send_due(messenger, using, seconds=seconds)
 
 
 def due_messengers(using: str | None = None) -> list[str]:
@@ -220,6 +220,6 @@ def due_messengers(using: str | None = None) -> list[str]:
 
     Those that pause are not among them.
     """
-    from dsn_core.runners import steps
+    from dsn_core.runners import driver
 
-    return steps.due_messengers(using)
+    return driver.due_messengers(using)

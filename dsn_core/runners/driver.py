@@ -1,44 +1,28 @@
-"""The loop that every runner calls."""
+"""The loop that every runner runs: in the calling thread, or in a worker's threads."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from dsn_core.fanout import expander
+from dsn_core.intake.record import outbox
 from dsn_core.models import MessengerState
-from dsn_core.plugins.calls import announce, reraise_interrupt
+from dsn_core.plugins.calls import reraise_interrupt
 from dsn_core.plugins.errors import describe
 from dsn_core.queue import schedule
-from dsn_core.sending.sender import Sender
-from dsn_core.signals import about_to_claim
+from dsn_core.runners import heartbeat
+from dsn_core.runners.units import Expanding, Sending, Unit
+from dsn_core.sending.sender import Work
+from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.run")
 
 _draining: ContextVar[bool] = ContextVar("dsn_draining", default=False)
-
-
-@dataclass
-class Progress:
-    """How many events were expanded and deliveries settled.
-
-    ``rest``: seconds after which the rate of a messenger lets more of what is due go; None when none waits for it.
-    """
-
-    events: int = 0
-    deliveries: int = 0
-    rest: float | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.events or self.deliveries)
-
-    def add(self, other: Progress) -> None:
-        self.events += other.events
-        self.deliveries += other.deliveries
 
 
 def is_draining() -> bool:
@@ -56,44 +40,113 @@ def draining() -> Iterator[None]:
         _draining.reset(token)
 
 
-class Drain:
-    """Works off what is due in the database ``using``; ``messengers`` limits the sending to these.
+class Loop:
+    """One step after the other, in the thread that calls :meth:`run`."""
 
-    ``stop()`` is asked before each event, each claim and each message.
+    def is_next(self) -> bool:
+        """Wait until there is a step to do, and return True; False when the loop is to end."""
+        raise NotImplementedError
+
+    def step(self) -> Work:
+        """Do one step."""
+        raise NotImplementedError
+
+    def did(self, work: Work) -> None:
+        """Note what came of a step."""
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """Note that a step raised ``error``, or raise it."""
+        raise error
+
+    def prepare(self) -> None:
+        """Do what comes before each step."""
+
+    def run(self) -> None:
+        with draining():
+            while self.is_next():
+                try:
+                    self.prepare()
+                    # Plugins fire signals while they send: what triggers say may have changed since the last step.
+                    trigger_cache.refresh(patient=True)
+                    work = self.step()
+                except BaseException as error:
+                    self.failed(error)
+                else:
+                    self.did(work)
+
+
+@dataclass
+class Done:
+    """How many events were expanded, and how many deliveries were worked on."""
+
+    events: int = 0
+    deliveries: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.deliveries)
+
+
+class Until:
+    """The end of a drain: ``seconds`` from now (None: no end), or earlier when ``stop()`` says so."""
+
+    def __init__(self, seconds: float | None = None, stop: Callable[[], bool] = lambda: False) -> None:
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+        self._stop = stop
+
+    def is_over(self) -> bool:
+        return self._stop() or self.left() <= 0
+
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+
+class Drain(Loop):
+    """Works in the calling thread until nothing is due, or ``until`` is over. Waits for rates, not for pauses.
+
+    What ``first`` raises ends it. ``others()`` is asked in each step; the trouble of one of them is its own.
     """
 
-    def __init__(
-        self, using: str, messengers: Collection[str] | None = None, stop: Callable[[], bool] = lambda: False
-    ) -> None:
-        self.using = using
-        self._messengers = messengers
-        self._stop = stop
-        self._senders: dict[str, Sender] = {}
+    def __init__(self, first: Unit, until: Until, others: Callable[[], Iterable[Sending]] = tuple) -> None:
+        self.total = Done()
+        self._first = first
+        self._others = others
+        self._until = until
+        #: What came of the last step; before the first, work may be due.
+        self._last = Work(1)
 
-    def once(self) -> Progress:
-        """One claim of events, and one of every messenger that has due deliveries. The trouble of one is its own."""
-        announce(about_to_claim, Drain, using=self.using)
-        progress = Progress(events=expander.expand_due(self.using, self._stop))
-        for sender in self._known():
-            if self._stop():
+    def is_next(self) -> bool:
+        rest = self._last.rest
+        if not self._last.done:
+            if rest is None or rest >= self._until.left():
+                return False
+            _nap(rest, self._until.is_over)
+        return not self._until.is_over()
+
+    def step(self) -> Work:
+        works = [self._count(self._first)]
+        for sending in self._others():
+            if self._until.is_over():
                 break
             try:
-                work = sender.work()
+                works.append(self._count(sending))
             except BaseException as error:
                 reraise_interrupt(error)
                 # The batch stays claimed, and is due again when its lease ends.
-                logger.exception("A batch of the messenger %s was given up: %s", sender.alias, describe(error))
-                continue
-            progress.deliveries += work.done
-            if work.rest is not None:
-                progress.rest = work.rest if progress.rest is None else min(progress.rest, work.rest)
-        return progress
+                logger.exception("A batch of the messenger %s was given up: %s", sending.alias, describe(error))
+        rests = [work.rest for work in works if work.rest is not None]
+        return Work(sum(work.done for work in works), min(rests, default=None))
 
-    def _known(self) -> list[Sender]:
-        for alias in known_messengers(self.using, self._messengers):
-            if alias not in self._senders:
-                self._senders[alias] = Sender(alias, self.using, self._stop)
-        return list(self._senders.values())
+    def _count(self, unit: Unit) -> Work:
+        work = unit.step()
+        if isinstance(unit, Expanding):
+            self.total.events += work.done
+        else:
+            self.total.deliveries += work.done
+        return work
+
+    def did(self, work: Work) -> None:
+        self._last = work
 
 
 def known_messengers(using: str, chosen: Collection[str] | None = None) -> list[str]:
@@ -102,34 +155,52 @@ def known_messengers(using: str, chosen: Collection[str] | None = None) -> list[
     return [alias for alias in known if chosen is None or alias in chosen]
 
 
-def drain(
-    using: str,
-    *,
-    messengers: Collection[str] | None = None,
-    seconds: float | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Progress:
-    """Work until nothing is due, ``seconds`` have passed, or ``stop()`` says so. Waits for rates, not for pauses."""
-    total = Progress()
-    end = None if seconds is None else time.monotonic() + seconds
+def drain(using: str, *, seconds: float | None = None, stop: Callable[[], bool] = lambda: False) -> Done:
+    """Expand and send all that is due in the database ``using``. See :class:`Drain`."""
+    until = Until(seconds, stop)
+    sendings: dict[str, Sending] = {}
 
-    def is_over() -> bool:
-        return stop() or (end is not None and time.monotonic() >= end)
+    def others() -> Iterable[Sending]:
+        for alias in known_messengers(using):
+            if alias not in sendings:
+                sendings[alias] = Sending(alias, using, until.is_over)
+        return sendings.values()
 
-    work = Drain(using, messengers, is_over)
-    with draining():
-        while not is_over():
-            progress = work.once()
-            total.add(progress)
-            if progress or schedule.make_missing_known(using):
-                continue
-            if progress.rest is None or (end is not None and time.monotonic() + progress.rest >= end):
-                break
-            nap(progress.rest, is_over)
-    return total
+    if not until.is_over():
+        schedule.make_missing_known(using)
+    drain = Drain(Expanding(using, until.is_over), until, others)
+    drain.run()
+    return drain.total
 
 
-def nap(seconds: float, stop: Callable[[], bool]) -> None:
+# The steps that runners of plugins take. See the functions of ``dsn_core`` of the same names.
+
+
+def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
+    """See :func:`dsn_core.expand_due`."""
+    alias, until = using or outbox(), Until(seconds)
+    return _drain_one(Expanding(alias, until.is_over), until, alias).events
+
+
+def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
+    """See :func:`dsn_core.send_due`."""
+    alias, until = using or outbox(), Until(seconds)
+    return _drain_one(Sending(messenger, alias, until.is_over), until, alias).deliveries
+
+
+def _drain_one(unit: Unit, until: Until, using: str) -> Done:
+    heartbeat.beat(using)
+    drain = Drain(unit, until)
+    drain.run()
+    return drain.total
+
+
+def due_messengers(using: str | None = None) -> list[str]:
+    """See :func:`dsn_core.due_messengers`."""
+    return schedule.due_messengers(using or outbox())
+
+
+def _nap(seconds: float, stop: Callable[[], bool]) -> None:
     """Sleep, but hear within a tenth of a second when ``stop()`` says so."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and not stop():

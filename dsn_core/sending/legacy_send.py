@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -28,8 +28,9 @@ from dsn_core.queue.waits import backoff
 from dsn_core.rendering.locales import Locales
 from dsn_core.sending import only_to
 from dsn_core.sending.batch import Batch
+from dsn_core.sending.connections import ProviderConnections
 from dsn_core.sending.expiry import has_expired
-from dsn_core.sending.preparing import refuse_oversized
+from dsn_core.sending.preparing import keep_to_listed, refuse_oversized
 from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
@@ -41,11 +42,35 @@ NOT_LISTED: Final = (
 WITHDRAWN: Final = "Its lease was lost while the messenger rendered: another worker may have it."
 
 
-def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Delivery] | None:
-    """Claim what one call of the messenger is about: all users of one event and backend.
+class LegacyWay:
+    """The adapter of messengers that override ``send``: a claim is one call of it, about one event and backend."""
 
-    A class that sets ``batch_size`` itself gets its users in batches of that size. An event that is
-    still being expanded waits, so that its call has all of them.
+    takes_messages: ClassVar[bool] = False
+
+    def __init__(self, messenger: BaseMessenger) -> None:
+        self._messenger = messenger
+
+    def claim(self, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+        """All users of a call, however many; in batches where the class sets ``batch_size`` itself."""
+        cls = type(self._messenger)
+        return claim_call(rows, cls.batch_size if cls.sets_batch_size() else None)
+
+    def is_full(self, claimed: Claim[Delivery], limit: int) -> bool:
+        """True: it says nothing about the calls of other events."""
+        return True
+
+    def send(self, batch: Batch, connections: ProviderConnections) -> None:
+        keep_to_listed(batch, self._messenger)
+        batch.paced = len(batch.open)
+        with connections.of(batch) as is_held:
+            if is_held:
+                call(batch, self._messenger)
+
+
+def claim_call(rows: QuerySet[Delivery], limit: int | None) -> Claim[Delivery] | None:
+    """Claim what one call of a messenger is about: all users of one event and backend, or ``limit`` of them.
+
+    An event that is still being expanded waits, so that its call has all of them.
     """
     expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
     first = (
@@ -56,7 +81,6 @@ def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Deli
     )
     if first is None:
         return None
-    limit = cls.batch_size if cls.sets_batch_size() else None
     call_rows = rows.filter(**first)
     if not connections[rows.db].features.has_select_for_update:
         # The one writer takes all of them or none.

@@ -53,7 +53,7 @@ class Harness:
         self._plugins.append(plugin)
         return plugin
 
-    def run(self, *, retries: bool = False) -> driver.Progress:
+    def run(self, *, retries: bool = False) -> driver.Done:
         """Do all that is due, as a worker would. With ``retries``, do not wait for what is to be retried."""
         if retries:
             for model in (Event, Delivery):

@@ -20,8 +20,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
+from dsn_core.fanout.expander import Expander
 from dsn_core.models import Delivery, Trigger
-from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 from tests.testapp.models import Movie
 
@@ -195,7 +195,7 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
     Movie.objects.create(name="Brazil")
     worker = Worker("default")
     troubles = [OperationalError("server closed the connection")] * 2
-    work = driver.expander.Expander.work
+    work = Expander.work
 
     def expand(self: Any) -> int:
         if troubles:
@@ -204,7 +204,7 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
         worker.stop()
         return done
 
-    monkeypatch.setattr(driver.expander.Expander, "work", expand)
+    monkeypatch.setattr(Expander, "work", expand)
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.01)
     assert worker.watch().events == 1
     assert caplog.text.count("The fan-out could not go on, and tries again: OperationalError") == 2

@@ -319,9 +319,9 @@ def test_an_event_that_is_still_expanded_waits(signals, recorder, subscribe, fir
     fire()
     expander.expand_due(outbox())
     Event.objects.update(status="expanding")
-    assert sender.send_due("recorder", outbox()) == 0
+    assert sender.Sender("recorder", outbox()).work().done == 0
     Event.objects.update(status="expanded")
-    assert sender.send_due("recorder", outbox()) == 3
+    assert sender.Sender("recorder", outbox()).work().done == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -335,14 +335,14 @@ def test_who_comes_while_a_call_is_taken_takes_none_of_its_users(signals, record
 
     def work() -> None:
         try:
-            found.append(legacy_send.claim_call(Delivery.objects.all(), recorder))
+            found.append(legacy_send.LegacyWay(recorder()).claim(Delivery.objects.all(), 100))
         finally:
             connections.close_all()
 
     first_only = type("First", (Recorder,), {"batch_size": 1})
     with transaction.atomic():
         # Half of the work of a claim: the row of one user is locked, those of the others are not.
-        taken = legacy_send.claim_call(Delivery.objects.all(), first_only)
+        taken = legacy_send.LegacyWay(first_only()).claim(Delivery.objects.all(), 100)
         assert len(taken.rows) == 1
         thread = threading.Thread(target=work)
         thread.start()
@@ -363,7 +363,7 @@ def test_workers_side_by_side_never_split_a_call(signals, recorder, subscribe, f
     def work() -> None:
         try:
             start.wait()
-            while sender.send_due("recorder", outbox()):
+            while sender.Sender("recorder", outbox()).work().done:
                 pass
         except BaseException as error:
             errors.append(error)

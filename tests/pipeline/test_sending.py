@@ -20,7 +20,7 @@ from dsn_core.models import Backend, Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.queue import waits
 from dsn_core.queue.claiming import claim
-from dsn_core.sending import pacing, sender
+from dsn_core.sending import pacing, sender, ways
 from dsn_core.sending.settling import Verdict, settle
 from dsn_core.signals import delivery_finished, messenger_paused
 from dsn_core.testing import MemoryMessenger
@@ -34,7 +34,7 @@ CANARY = "12345:canary-token"
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
     """Between portions nothing looks for a pause: that costs a query after some time, and tests count queries."""
-    monkeypatch.setattr(sender, "LOOK_SECONDS", float("inf"))
+    monkeypatch.setattr(ways, "LOOK_SECONDS", float("inf"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ def sending_one_batch(signals: Any) -> None:
     from dsn_core.fanout import expander
 
     expander.expand_due(outbox())
-    sender.send_due("scripted", outbox())
+    sender.Sender("scripted", outbox()).work()
 
 
 def test_after_all_its_attempts_it_is_failed(signals, scripted, fire, settings) -> None:
@@ -340,7 +340,7 @@ def test_batches_mix_events_and_their_number_of_queries_is_constant(signals, sub
         if events > 1:
             Delivery.objects.filter(user_id__gt=users[9].pk).delete()
         with CaptureQueriesContext(connection) as queries:
-            sent = sender.send_due("memory", outbox())
+            sent = sender.Sender("memory", outbox()).work().done
         return sent, len(queries)
 
     one = cost(1)
@@ -591,7 +591,7 @@ def test_paths_from_the_user_cost_no_query_per_user(signals, subscribe, fire, se
         fire()
         expander.expand_due(outbox())
         with CaptureQueriesContext(connection) as queries:
-            sender.send_due("phone", outbox())
+            sender.Sender("phone", outbox()).work()
         return len(queries)
 
     few = cost()
@@ -854,7 +854,7 @@ def test_a_messenger_that_is_told_to_stop_answers_for_what_is_under_way(signals,
     subscribe(users=people, backends=[("concurrent", "plain")])
     fire()
     expander.expand_due(outbox())
-    sender.send_due("concurrent", outbox(), lambda: len(cls.begun) == 2)
+    sender.Sender("concurrent", outbox(), lambda: len(cls.begun) == 2).work()
     assert statuses() == ["sent", "sent", "pending"]
     assert [row.attempts for row in rows()] == [1, 1, 0]
     assert {row.message_id for row in rows()[:2]} == set(cls.begun)

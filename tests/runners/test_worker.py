@@ -1,4 +1,4 @@
-"""The worker's lanes, in this process: what is slow, hangs or breaks holds up nobody else."""
+"""The worker's threads, in this process: what is slow, hangs or breaks holds up nobody else."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_resolver_that_hangs_holds_up_no_messenger(subscribe, signals, people,
     assert Event.objects.get().attempts == 2
 
 
-def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatch):
+def test_a_plugin_that_exits_ends_no_thread(subscribe, signals, people, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.05)
     exits = [SystemExit(3)] * 3
 
@@ -194,7 +194,7 @@ def test_once_waits_for_what_a_hanging_messenger_gave_back(subscribe, hanging, p
 
 
 def test_a_worker_whose_threads_all_hang_ends_for_another_to_begin(subscribe, hanging, people, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.worker.MOST_HANGING", 1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.MOST_HANGING", 1)
     subscribe("hanging", users=people)
     emit("happened")
     with watching() as worker:
@@ -222,8 +222,8 @@ def test_what_a_message_causes_is_sent_by_the_same_drain(subscribe, signals, peo
     signals.add(Echo)
     subscribe("echo", users=people[:1])
     emit("happened")
-    assert (progress := Worker("default").drain()).deliveries == 4, "three deeper, then it is too deep"
-    assert progress.events == 4
+    assert (done := Worker("default").drain()).deliveries == 4, "three deeper, then it is too deep"
+    assert done.events == 4
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has NOTIFY")
@@ -337,7 +337,7 @@ def test_the_health_file_stays_fresh_while_a_messenger_takes_its_time(
     with watching(health_file=path):
         wait_for(lambda: "sending" in statuses("hanging"))
         time.sleep(0.5)
-        # One is due all the while, and its lane is at work.
+        # One is due all the while, and its thread is at work.
         assert is_touched(path)
         block.set()
 
@@ -378,7 +378,7 @@ def test_once_ends_when_nothing_is_left_and_not_at_the_next_look(subscribe, peop
 
 def test_the_first_go_out_while_others_are_made(subscribe, signals, people, block, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 600)
-    monkeypatch.setattr("dsn_core.runners.worker_threads.TELL_SECONDS", 0)
+    monkeypatch.setattr("dsn_core.runners.units.TELL_SECONDS", 0)
     monkeypatch.setattr("dsn_core.fanout.receivers.CHUNK", 1)
 
     class Slowly(BaseReceiverResolver):

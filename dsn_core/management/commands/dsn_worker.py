@@ -22,7 +22,7 @@ from dsn_core.models.subscription import Priority
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
-from dsn_core.runners.driver import Progress, known_messengers
+from dsn_core.runners.driver import Done, known_messengers
 from dsn_core.runners.processes import ProcessSupervisor
 from dsn_core.runners.worker import Worker
 
@@ -134,7 +134,7 @@ class Command(BaseCommand):
         self.stdout.write(text)
         self.stdout.flush()
 
-    def _once(self, worker: Worker) -> Progress:
+    def _once(self, worker: Worker) -> Done:
         try:
             if not self.stdout.isatty():
                 return worker.drain()
@@ -178,16 +178,16 @@ class ProgressLine:
         self._begun = time.monotonic()
         self._shown_at = self._begun
 
-    def show(self, progress: Progress) -> None:
+    def show(self, done: Done) -> None:
         """Write it, at most once a second."""
         now = time.monotonic()
         if now - self._shown_at < 1:
             return
         self._shown_at = now
-        rate = progress.deliveries / (now - self._begun)
+        rate = done.deliveries / (now - self._begun)
         left = self._left()
         time_left = f"{_clock(left / rate)} left" if rate else "waiting"
-        self._write(f"{progress.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}")
+        self._write(f"{done.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}")
 
     def clear(self) -> None:
         self._write("")
