@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
+from dsn_core.fanout.expander import Expander
 from dsn_core.intake.record import outbox
 from dsn_core.models import MessengerState
 from dsn_core.plugins.calls import reraise_interrupt
 from dsn_core.plugins.errors import describe
 from dsn_core.queue import schedule
 from dsn_core.runners import heartbeat
-from dsn_core.runners.units import Expanding, Sending, Unit
-from dsn_core.sending.sender import Work
+from dsn_core.sending.sender import Sender
 from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.run")
@@ -47,33 +48,25 @@ class Loop:
         """Wait until there is a step to do, and return True; False when the loop is to end."""
         raise NotImplementedError
 
-    def step(self) -> Work:
+    def step(self) -> None:
         """Do one step."""
         raise NotImplementedError
 
-    def did(self, work: Work) -> None:
-        """Note what came of a step."""
-        raise NotImplementedError
-
     def failed(self, error: BaseException) -> None:
-        """Note that a step raised ``error``, or raise it."""
+        """Note that a step, or waiting for it, raised ``error``; or raise it."""
         raise error
-
-    def prepare(self) -> None:
-        """Do what comes before each step."""
 
     def run(self) -> None:
         with draining():
-            while self.is_next():
+            while True:
                 try:
-                    self.prepare()
+                    if not self.is_next():
+                        return
                     # Plugins fire signals while they send: what triggers say may have changed since the last step.
                     trigger_cache.refresh(patient=True)
-                    work = self.step()
+                    self.step()
                 except BaseException as error:
                     self.failed(error)
-                else:
-                    self.did(work)
 
 
 @dataclass
@@ -87,66 +80,67 @@ class Done:
         return bool(self.events or self.deliveries)
 
 
-class Until:
-    """The end of a drain: ``seconds`` from now (None: no end), or earlier when ``stop()`` says so."""
-
-    def __init__(self, seconds: float | None = None, stop: Callable[[], bool] = lambda: False) -> None:
-        self._end = math.inf if seconds is None else time.monotonic() + seconds
-        self._stop = stop
-
-    def is_over(self) -> bool:
-        return self._stop() or self.left() <= 0
-
-    def left(self) -> float:
-        return self._end - time.monotonic()
-
-
 class Drain(Loop):
-    """Works in the calling thread until nothing is due, or ``until`` is over. Waits for rates, not for pauses.
+    """Works in the calling thread until nothing is due, ``seconds`` have passed or ``stop()`` says so.
 
-    What ``first`` raises ends it. ``others()`` is asked in each step; the trouble of one of them is its own.
+    ``messengers()`` is asked in each step by which to send; where it also expands events, the trouble of one of them is
+    its own. Waits for rates, not for pauses.
     """
 
-    def __init__(self, first: Unit, until: Until, others: Callable[[], Iterable[Sending]] = tuple) -> None:
-        self.total = Done()
-        self._first = first
-        self._others = others
-        self._until = until
-        #: What came of the last step; before the first, work may be due.
-        self._last = Work(1)
+    def __init__(
+        self,
+        using: str,
+        messengers: Callable[[], Iterable[str]] = tuple,
+        *,
+        expands: bool = True,
+        seconds: float | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.done = Done()
+        self._using = using
+        self._expander = Expander(using, self.is_over) if expands else None
+        self._messengers = messengers
+        self._senders: dict[str, Sender] = {}
+        self._stop = stop
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+        #: Seconds after which a rate lets more go, 0.0 while more may be due, None when nothing is.
+        self._rest: float | None = 0.0
+
+    def is_over(self) -> bool:
+        return self._stop() or time.monotonic() >= self._end
 
     def is_next(self) -> bool:
-        rest = self._last.rest
-        if not self._last.done:
-            if rest is None or rest >= self._until.left():
-                return False
-            _nap(rest, self._until.is_over)
-        return not self._until.is_over()
+        if self._rest is None or (self._rest and time.monotonic() + self._rest >= self._end):
+            return False
+        nap_until = time.monotonic() + self._rest
+        while not (is_over := self.is_over()) and (left := nap_until - time.monotonic()) > 0:
+            # In short steps, so that it is soon seen that it is over.
+            time.sleep(min(left, 0.1))
+        return not is_over
 
-    def step(self) -> Work:
-        works = [self._count(self._first)]
-        for sending in self._others():
-            if self._until.is_over():
+    def step(self) -> None:
+        found = self._expander.work() if self._expander is not None else 0
+        self.done.events += found
+        rests: list[float] = []
+        for alias in self._messengers():
+            if self.is_over():
                 break
+            if alias not in self._senders:
+                self._senders[alias] = Sender(alias, self._using, self.is_over)
             try:
-                works.append(self._count(sending))
+                work = self._senders[alias].work()
             except BaseException as error:
                 reraise_interrupt(error)
+                if self._expander is None:
+                    raise
                 # The batch stays claimed, and is due again when its lease ends.
-                logger.exception("A batch of the messenger %s was given up: %s", sending.alias, describe(error))
-        rests = [work.rest for work in works if work.rest is not None]
-        return Work(sum(work.done for work in works), min(rests, default=None))
-
-    def _count(self, unit: Unit) -> Work:
-        work = unit.step()
-        if isinstance(unit, Expanding):
-            self.total.events += work.done
-        else:
-            self.total.deliveries += work.done
-        return work
-
-    def did(self, work: Work) -> None:
-        self._last = work
+                logger.exception("A batch of the messenger %s was given up: %s", alias, describe(error))
+                continue
+            self.done.deliveries += work.done
+            found += work.done
+            if work.rest is not None:
+                rests.append(work.rest)
+        self._rest = 0.0 if found else min(rests, default=None)
 
 
 def known_messengers(using: str, chosen: Collection[str] | None = None) -> list[str]:
@@ -157,20 +151,11 @@ def known_messengers(using: str, chosen: Collection[str] | None = None) -> list[
 
 def drain(using: str, *, seconds: float | None = None, stop: Callable[[], bool] = lambda: False) -> Done:
     """Expand and send all that is due in the database ``using``. See :class:`Drain`."""
-    until = Until(seconds, stop)
-    sendings: dict[str, Sending] = {}
-
-    def others() -> Iterable[Sending]:
-        for alias in known_messengers(using):
-            if alias not in sendings:
-                sendings[alias] = Sending(alias, using, until.is_over)
-        return sendings.values()
-
-    if not until.is_over():
+    drain = Drain(using, partial(known_messengers, using), seconds=seconds, stop=stop)
+    if not drain.is_over():
         schedule.make_missing_known(using)
-    drain = Drain(Expanding(using, until.is_over), until, others)
     drain.run()
-    return drain.total
+    return drain.done
 
 
 # The steps that runners of plugins take. See the functions of ``dsn_core`` of the same names.
@@ -178,30 +163,20 @@ def drain(using: str, *, seconds: float | None = None, stop: Callable[[], bool] 
 
 def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.expand_due`."""
-    alias, until = using or outbox(), Until(seconds)
-    return _drain_one(Expanding(alias, until.is_over), until, alias).events
+    heartbeat.beat(alias := using or outbox())
+    drain = Drain(alias, seconds=seconds)
+    drain.run()
+    return drain.done.events
 
 
 def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.send_due`."""
-    alias, until = using or outbox(), Until(seconds)
-    return _drain_one(Sending(messenger, alias, until.is_over), until, alias).deliveries
-
-
-def _drain_one(unit: Unit, until: Until, using: str) -> Done:
-    heartbeat.beat(using)
-    drain = Drain(unit, until)
+    heartbeat.beat(alias := using or outbox())
+    drain = Drain(alias, lambda: (messenger,), expands=False, seconds=seconds)
     drain.run()
-    return drain.total
+    return drain.done.deliveries
 
 
 def due_messengers(using: str | None = None) -> list[str]:
     """See :func:`dsn_core.due_messengers`."""
     return schedule.due_messengers(using or outbox())
-
-
-def _nap(seconds: float, stop: Callable[[], bool]) -> None:
-    """Sleep, but hear within a tenth of a second when ``stop()`` says so."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and not stop():
-        time.sleep(min(left, 0.1))

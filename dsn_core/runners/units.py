@@ -24,10 +24,7 @@ class Unit(Protocol):
         """Do one claim's work. Raises what goes wrong with the database."""
 
     def silent_since(self) -> float | None:
-        """When the work at hand last showed that it goes on, by ``time.monotonic()``; None while there is none."""
-
-    def is_at_work(self) -> bool:
-        """Whether it has claimed something, and does not only look."""
+        """When what it claimed last showed that it goes on, by ``time.monotonic()``; None while it has nothing."""
 
     def is_stuck(self) -> bool:
         """Whether what was done cannot be written down, for now."""
@@ -52,7 +49,7 @@ class Expanding:
         self._told_at = 0.0
 
     def step(self) -> Work:
-        self._alive_at = self._told_at = time.monotonic()
+        self._told_at = time.monotonic()
         try:
             return Work(self._expander.work())
         finally:
@@ -69,9 +66,6 @@ class Expanding:
 
     def silent_since(self) -> float | None:
         return self._alive_at
-
-    def is_at_work(self) -> bool:
-        return self._expander.is_at_work
 
     def is_stuck(self) -> bool:
         return False
@@ -112,9 +106,6 @@ class Sending:
     def silent_since(self) -> float | None:
         batch = self._sender.batch
         return None if batch is None else batch.alive_at
-
-    def is_at_work(self) -> bool:
-        return self._sender.batch is not None
 
     def is_stuck(self) -> bool:
         batch = self._sender.batch

@@ -14,7 +14,7 @@ from dsn_core.plugins.errors import describe
 from dsn_core.runners.driver import Loop
 from dsn_core.runners.units import Unit
 from dsn_core.sending.connections import ProviderConnections
-from dsn_core.sending.sender import QUICK_SECONDS, Work
+from dsn_core.sending.sender import QUICK_SECONDS
 
 logger = logging.getLogger("dsn_core.worker")
 
@@ -93,7 +93,7 @@ class Pool:
         """Start what is missing to so many threads; return False where too many hang."""
         self.connections.number = connections
         for thread in [thread for thread in self._threads if not thread.is_alive()]:
-            logger.error("The thread of the %s ended by itself; another one takes its place.", thread.label)
+            logger.error("The thread of the %s ended by itself; another one takes its place.", self.label)
             self._remove(thread)
         while len(self._threads) < threads:
             hanging = sum(thread.is_alive() for thread in self._given_up)
@@ -138,7 +138,8 @@ class Pool:
     def join(self, end: float) -> None:
         """Wait for the end of its threads, until that moment; give up those that are still at work then."""
         for thread in self._threads:
-            if thread.join(end - time.monotonic()):
+            thread.join(max(end - time.monotonic(), 0))
+            if not thread.is_alive():
                 continue
             try:
                 thread.give_up()
@@ -233,11 +234,11 @@ class Pool:
             self._is_free.notify()
 
 
-class WorkerThread(Loop):
+class WorkerThread(Loop, threading.Thread):
     """A thread that takes steps of one unit. A daemon: one that hangs does not keep its process from ending."""
 
     def __init__(self, pool: Pool, make: Callable[[Claimed, ProviderConnections], Unit]) -> None:
-        self.label = pool.label
+        super().__init__(name=f"dsn {pool.label}", daemon=True)
         self.unit = make(self._claimed, pool.connections)
         self.done = 0
         #: What last went wrong.
@@ -251,20 +252,8 @@ class WorkerThread(Loop):
         self._trouble = 0
         self._generation = 0
         self._claimed_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name=f"dsn {pool.label}", daemon=True)
 
     # For the thread that watches
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self, seconds: float) -> bool:
-        """Wait for its end; return whether it came."""
-        self._thread.join(max(seconds, 0))
-        return not self._thread.is_alive()
 
     def silence(self) -> float:
         """Seconds since the work at hand last showed that it goes on; 0 while there is none."""
@@ -273,20 +262,22 @@ class WorkerThread(Loop):
 
     def is_active(self, seconds: float) -> bool:
         """Whether it is at work, waits for its messenger's rate, or did something within so many seconds."""
-        return self.unit.is_at_work() or self._rests or time.monotonic() - self.active_at < seconds
+        is_at_work = self.unit.silent_since() is not None
+        return is_at_work or self._rests or time.monotonic() - self.active_at < seconds
 
     def give_up(self) -> None:
         """Leave the thread to itself, and settle what it was at."""
         self._is_given_up = True
         seconds = self.silence()
-        logger.error("The %s is given up after %.0f s without a sign of life; others go on.", self.label, seconds)
+        said = "The %s is given up after %.0f s without a sign of life; others go on."
+        logger.error(said, self._pool.label, seconds)
         self.unit.give_up(seconds)
 
     # The thread itself
 
-    def _run(self) -> None:
+    def run(self) -> None:
         try:
-            self.run()
+            super().run()
         finally:
             connections.close_all()
 
@@ -298,19 +289,15 @@ class WorkerThread(Loop):
         if generation is None:
             return False
         self._generation, self._claimed_at = generation, None
-        return True
-
-    def prepare(self) -> None:
         look_after_connections(self._trouble)
-
-    def step(self) -> Work:
-        return self.unit.step()
+        return True
 
     def _claimed(self, next_look: float | None) -> None:
         self._claimed_at = time.monotonic()
         self._pool.claimed(self, next_look)
 
-    def did(self, work: Work) -> None:
+    def step(self) -> None:
+        work = self.unit.step()
         self._trouble, self._rests = 0, work.rest is not None
         now = time.monotonic()
         if work.done:
@@ -327,7 +314,7 @@ class WorkerThread(Loop):
         self._trouble, self.error = self._trouble + 1, error
         logger.error(
             "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate.",
-            self.label,
+            self._pool.label,
             describe(error),
         )
         self._pool.failed(self, poll_seconds(self._trouble))

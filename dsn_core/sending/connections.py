@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
 
 from dsn_core.sending.batch import Batch
 
@@ -27,21 +25,23 @@ class ProviderConnections:
         #: When a batch broke off, by ``time.monotonic()``.
         self._broken_off_at = -math.inf
 
-    @contextlib.contextmanager
-    def of(self, batch: Batch) -> Iterator[bool]:
-        """Within this block ``batch`` has a connection, for which it waits; or False, when it is to end instead.
+    def take(self, batch: Batch) -> bool:
+        """Wait until ``batch`` has one, and return True; False when it is to end instead.
 
         One that waited while another broke off is given back: that may have been for a pause, which its own claim
         did not know of.
         """
-        is_held = self._take(batch)
-        if not is_held:
-            batch.is_broken_off = True
-        try:
-            yield is_held
-        finally:
-            if is_held:
-                self.free(batch)
+        while True:
+            with self._freed:
+                if self._freed.wait_for(lambda: len(self._held_by) < self.number, STEP_SECONDS):
+                    if batch.begun_at < self._broken_off_at:
+                        break
+                    self._held_by.add(batch)
+                    return True
+            if not batch.go_on():
+                break
+        batch.is_broken_off = True
+        return False
 
     def free(self, batch: Batch) -> None:
         """Let the next have what ``batch`` holds, if it does: also in the place of a thread that hangs."""
@@ -52,14 +52,3 @@ class ProviderConnections:
             if batch.is_broken_off:
                 self._broken_off_at = time.monotonic()
             self._freed.notify_all()
-
-    def _take(self, batch: Batch) -> bool:
-        while True:
-            with self._freed:
-                if self._freed.wait_for(lambda: len(self._held_by) < self.number, STEP_SECONDS):
-                    if batch.begun_at < self._broken_off_at:
-                        return False
-                    self._held_by.add(batch)
-                    return True
-            if not batch.go_on():
-                return False

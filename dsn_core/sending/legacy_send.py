@@ -47,48 +47,42 @@ class LegacyWay:
 
     takes_messages: ClassVar[bool] = False
 
-    def __init__(self, messenger: BaseMessenger) -> None:
-        self._messenger = messenger
+    @staticmethod
+    def claim(messenger: BaseMessenger, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+        """Claim what one call is about: all users of one event and backend, however many.
 
-    def claim(self, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
-        """All users of a call, however many; in batches where the class sets ``batch_size`` itself."""
-        cls = type(self._messenger)
-        return claim_call(rows, cls.batch_size if cls.sets_batch_size() else None)
-
-    def is_full(self, claimed: Claim[Delivery], limit: int) -> bool:
-        """True: it says nothing about the calls of other events."""
-        return True
-
-    def send(self, batch: Batch, connections: ProviderConnections) -> None:
-        keep_to_listed(batch, self._messenger)
-        batch.paced = len(batch.open)
-        with connections.of(batch) as is_held:
-            if is_held:
-                call(batch, self._messenger)
-
-
-def claim_call(rows: QuerySet[Delivery], limit: int | None) -> Claim[Delivery] | None:
-    """Claim what one call of a messenger is about: all users of one event and backend, or ``limit`` of them.
-
-    An event that is still being expanded waits, so that its call has all of them.
-    """
-    expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
-    first = (
-        rows.filter(~Exists(expanding), not_before__lte=DatabaseNow())
-        .order_by("not_before", "id")
-        .values("event_id", "backend_id")
-        .first()
-    )
-    if first is None:
-        return None
-    call_rows = rows.filter(**first)
-    if not connections[rows.db].features.has_select_for_update:
-        # The one writer takes all of them or none.
-        return claim(call_rows, limit=limit, status=Status.SENDING)
-    with transaction.atomic(using=rows.db):
-        if not _is_alone_with(first["event_id"], rows.db):
+        A class that sets ``batch_size`` itself gets its users in batches of that size. An event that is
+        still being expanded waits, so that its call has all of them.
+        """
+        expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
+        first = (
+            rows.filter(~Exists(expanding), not_before__lte=DatabaseNow())
+            .order_by("not_before", "id")
+            .values("event_id", "backend_id")
+            .first()
+        )
+        if first is None:
             return None
-        return claim(call_rows, limit=limit, status=Status.SENDING)
+        most = messenger.batch_size if messenger.sets_batch_size() else None
+        call_rows = rows.filter(**first)
+        if not connections[rows.db].features.has_select_for_update:
+            # The one writer takes all of them or none.
+            return claim(call_rows, limit=most, status=Status.SENDING)
+        with transaction.atomic(using=rows.db):
+            if not _is_alone_with(first["event_id"], rows.db):
+                return None
+            return claim(call_rows, limit=most, status=Status.SENDING)
+
+    @staticmethod
+    def send(messenger: BaseMessenger, batch: Batch, in_hand: ProviderConnections) -> None:
+        """Call it once for the batch."""
+        keep_to_listed(batch, messenger)
+        batch.paced = len(batch.open)
+        if in_hand.take(batch):
+            try:
+                call(batch, messenger)
+            finally:
+                in_hand.free(batch)
 
 
 def _is_alone_with(event_id: int, using: str) -> bool:

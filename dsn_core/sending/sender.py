@@ -17,6 +17,7 @@ from dsn_core.exceptions import ConfigurationError, DSNError
 from dsn_core.masking import Mask, exc_info, unmasked
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
+from dsn_core.models.subscription import Priority
 from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
@@ -27,7 +28,7 @@ from dsn_core.sending.batch import Batch
 from dsn_core.sending.connections import ProviderConnections
 from dsn_core.sending.preparing import apply_filters
 from dsn_core.sending.settling import Verdict
-from dsn_core.sending.ways import Way, claim_first, way_of
+from dsn_core.sending.ways import Way, way_of
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -89,7 +90,7 @@ class Sender:
         if messenger is None:
             # Another worker may have it.
             return Work()
-        way = way_of(type(messenger))(messenger)
+        way = way_of(type(messenger))
         limit = self._batches * messenger.batch_size
         claimed, rest = self._claim(way, messenger, limit)
         if claimed is None:
@@ -97,7 +98,9 @@ class Sender:
         started = time.monotonic()
         batch = self.batch = Batch(claimed, self.using, self._stop, is_stubborn=self._is_stubborn)
         batch.is_doubted, batch.begun_at = look.is_doubted, begun_at
-        self._claimed(0.0 if rest is None and way.is_full(claimed, limit) else rest)
+        # A call of the seed's way says nothing about the calls of other events.
+        is_full = len(claimed.rows) == limit or not way.takes_messages
+        self._claimed(0.0 if rest is None and is_full else rest)
         try:
             self._send(batch, way, messenger)
         finally:
@@ -109,18 +112,25 @@ class Sender:
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
-    def _claim(self, way: Way, messenger: BaseMessenger, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
+    def _claim(
+        self, way: type[Way], messenger: BaseMessenger, limit: int
+    ) -> tuple[Claim[Delivery] | None, float | None]:
         """What is due, and seconds until the rate lets more go."""
-        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
         rate = messenger.options.rate
         if rate is None:
-            return claim_first(way, rows, limit), None
+            return self._claim_first(way, messenger, limit), None
         with pacing.turn(self.alias, rate, self.using) as turn:
             if not turn.limit:
                 return None, turn.rest
-            claimed = claim_first(way, rows, min(limit, turn.limit))
+            claimed = self._claim_first(way, messenger, min(limit, turn.limit))
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
+
+    def _claim_first(self, way: type[Way], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
+        """Of the first priority that has any: one query each, in the order of the index that they read."""
+        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
+        claims = (way.claim(messenger, rows.filter(priority=priority), limit) for priority in Priority.values)
+        return next((found for found in claims if found is not None), None)
 
     def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
         """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
@@ -128,7 +138,7 @@ class Sender:
             pacing.put_back(self.alias, messenger.options.rate, spared, self.using)
         return float(batch.paced * messenger.options.rate.interval)
 
-    def _send(self, batch: Batch, way: Way, messenger: BaseMessenger) -> None:
+    def _send(self, batch: Batch, way: type[Way], messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
@@ -141,7 +151,7 @@ class Sender:
                     batch.load_backends()
                     batch.load_users(messenger.path_to_address)
                     apply_filters(batch)
-                    way.send(batch, self._connections)
+                    way.send(messenger, batch, self._connections)
             except BaseException as error:
                 reraise_interrupt(error)
                 mask = messenger.options.mask

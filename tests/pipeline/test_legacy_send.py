@@ -335,14 +335,14 @@ def test_who_comes_while_a_call_is_taken_takes_none_of_its_users(signals, record
 
     def work() -> None:
         try:
-            found.append(legacy_send.LegacyWay(recorder()).claim(Delivery.objects.all(), 100))
+            found.append(legacy_send.LegacyWay.claim(recorder(), Delivery.objects.all(), 100))
         finally:
             connections.close_all()
 
     first_only = type("First", (Recorder,), {"batch_size": 1})
     with transaction.atomic():
         # Half of the work of a claim: the row of one user is locked, those of the others are not.
-        taken = legacy_send.LegacyWay(first_only()).claim(Delivery.objects.all(), 100)
+        taken = legacy_send.LegacyWay.claim(first_only(), Delivery.objects.all(), 100)
         assert len(taken.rows) == 1
         thread = threading.Thread(target=work)
         thread.start()

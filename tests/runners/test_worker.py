@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.runners import notices
 from dsn_core.runners.worker import Worker
 from dsn_core.testing import MemoryMessenger
+from tests.watching import wait_for, watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -27,34 +27,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 @pytest.fixture(autouse=True)
 def _short_lease(settings: Any) -> None:
     settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2}
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@contextmanager
-def watching(**given: Any) -> Iterator[Worker]:
-    """A worker in a thread of this process, ended with the block."""
-    worker = Worker("default", **given)
-
-    def watch() -> None:
-        try:
-            worker.watch()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 @pytest.fixture
