@@ -253,3 +253,12 @@ def test_once_says_what_to_do_while_the_tables_are_missing(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "run 'manage.py migrate' first" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("processors", "said"), [({0}, False), ({0, 1, 2}, True)])
+def test_it_says_which_processors_it_leaves_unused(processors, said, transactional_db, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: processors, raising=False)
+    monkeypatch.setattr(Worker, "watch", Worker.drain)
+    call_command("dsn_worker")
+    expected = said and connection.vendor != "sqlite"
+    assert ("One process uses one of 3 processors" in capsys.readouterr().out) is expected
