@@ -210,9 +210,9 @@ def expand_due(using: str | None = None, *, seconds: float | None = None) -> int
     which events are recorded. Works until nothing is due, or for ``seconds``: events that are not begun by then stay
     due. Safe beside any other worker. Raises ``django.db.Error`` when the database cannot be reached.
     """
-    from dsn_core.runners import steps
+    from dsn_core.runners import driver
 
-    return steps.expand_due(using, seconds=seconds)
+    return driver.expand_due(using, seconds=seconds)
 
 
 def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
@@ -221,13 +221,16 @@ def send_due(messenger: str, using: str | None = None, *, seconds: float | None 
     Otherwise like :func:`expand_due`: works until nothing is due, the messenger pauses, or ``seconds`` have passed.
     Waits for the messenger's rate. A message that was begun is finished.
     """
-    from dsn_core.runners import steps
+    from dsn_core.runners import driver
 
-    return steps.send_due(messenger, using, seconds=seconds)
+    return driver.send_due(messenger, using, seconds=seconds)
 
 
 def due_messengers(using: str | None = None) -> list[str]:
-    """The messengers and accounts with deliveries for :func:`send_due`, without those that pause. One query."""
-    from dsn_core.runners import steps
+    """The messengers and accounts that have deliveries to send now, for :func:`send_due`. One query.
 
-    return steps.due_messengers(using)
+    Those that pause are not among them.
+    """
+    from dsn_core.runners import driver
+
+    return driver.due_messengers(using)

@@ -36,8 +36,6 @@ messenger_paused = Signal()
 #: Sender: the model. For dsn-core's own index; not part of the public API.
 configuration_changed = Signal()
 
-#: This process is about to claim work, if there is any. Argument: ``using``. Sender: the function. Not public.
-about_to_claim = Signal()
-
-#: A signal was registered or forgotten in this process. Sender: the catalogue's class. Not public.
+#: A signal was registered or forgotten in this process. Sender: the catalogue's class. Not part of
+#: the public API either.
 catalogue_changed = Signal()

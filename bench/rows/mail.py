@@ -134,7 +134,7 @@ def _by_worker(number: int) -> float:
     return _rate(number, Worker("default").drain)
 
 
-def _rate(number: int, drain: Callable[[], driver.Progress]) -> float:
+def _rate(number: int, drain: Callable[[], driver.Done]) -> float:
     emit("released", film="Alien")
     expand_due("default")
     started = time.perf_counter()

@@ -18,7 +18,7 @@ from dsn_core.plugins import profiles
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import RUNNERS
 from dsn_core.plugins.registry import Registry, registry
-from dsn_core.sending.sender import connections_of
+from dsn_core.sending.sender import threads_of
 
 _IDS: Final = {"not a dict": "dsn.E001", "unknown": "dsn.E002", "unusable": "dsn.E003"}
 
@@ -122,7 +122,7 @@ def pool_messages(registry: Registry, database: Mapping[str, Any], alias: str) -
         return []
     sizes = pool if isinstance(pool, Mapping) else {}
     size = sizes.get("max_size") or sizes.get("min_size", POOL_SIZE)
-    threads = OTHER_THREADS + sum(connections_of(name) for name in ready_messengers(registry))
+    threads = OTHER_THREADS + sum(threads_of(name)[0] for name in ready_messengers(registry))
     if not isinstance(size, int) or size >= threads:
         return []
     return [

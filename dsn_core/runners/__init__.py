@@ -1,1 +1,1 @@
-"""What makes deliveries run. All runners call :func:`dsn_core.runners.driver.drain`."""
+"""What makes deliveries run. All runners run :class:`dsn_core.runners.driver.Loop`."""

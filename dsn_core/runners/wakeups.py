@@ -12,7 +12,6 @@ from dsn_core.queue import schedule
 from dsn_core.runners import driver, heartbeat
 from dsn_core.runners.task_queue import default_backend, task
 from dsn_core.sending import sender
-from dsn_core.triggers.dispatch import trigger_cache
 
 #: Seconds that one task works, so that tasks of others have their turn.
 SECONDS: Final = 20.0
@@ -30,7 +29,6 @@ def work_off(using: str, due_at: float = 0.0) -> None:
     ``due_at`` is when it was to come, in seconds since 1970 by the database's clock.
     """
     heartbeat.beat(using)
-    trigger_cache.refresh(patient=True)
     end = time.monotonic() + SECONDS
     found_something = driver.drain(using, seconds=SECONDS) or time.monotonic() >= end
     if not default_backend().supports_defer or not (found_something or schedule.now(using) < due_at):

@@ -15,18 +15,17 @@ from dsn_core.contracts.runners import BaseRunner
 from dsn_core.plugins.errors import describe
 from dsn_core.queue import environment, schedule
 from dsn_core.runners import driver, notices
+from dsn_core.runners.driver import Done
 from dsn_core.runners.heartbeat import Heartbeat
-from dsn_core.runners.worker_threads import Expanding, Lane, Sending, Task, look_after_connections, poll_seconds
+from dsn_core.runners.units import Expanding, Sending, Unit
+from dsn_core.runners.worker_threads import Claimed, Pool, look_after_connections, poll_seconds
 from dsn_core.sending import sender
-from dsn_core.sending.sender import connections_of
-from dsn_core.triggers.dispatch import trigger_cache
+from dsn_core.sending.connections import ProviderConnections
 
 logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds after which SIGTERM waits no longer for a messenger. Supervisors kill after 30 (Kubernetes) or more.
 GRACE_SECONDS = 20.0
-#: Threads with the same task that hang, after which it gets no other, and the worker ends.
-MOST_HANGING = 4
 #: Seconds for which deliveries are due, and those who should send them do nothing, before the worker calls itself ill.
 LATE_SECONDS = 30.0
 
@@ -42,7 +41,7 @@ class WorkerRunner(BaseRunner):
 
 
 class Worker:
-    """What ``dsn_worker`` runs: lanes for the fan-out and for each messenger, and this thread, which watches over them.
+    """What ``dsn_worker`` runs: threads for the fan-out and for each messenger, and this one, which watches over them.
 
     A messenger that is slow, or hangs, holds up no other: see :mod:`~dsn_core.runners.worker_threads`.
     """
@@ -59,22 +58,25 @@ class Worker:
         self.health_file = health_file
         #: The process whose end is to be this one's.
         self._parent = parent
-        #: Whether it cannot go on, and has to be started anew.
+        #: Whether it cannot go on, and has to be started again.
         self.is_failed = False
         self._stopping = False
         self._is_over = False
-        #: By the label of their task; and those that were given up.
-        self._lanes: dict[str, Lane] = {}
-        self._given_up: list[Lane] = []
-        #: How often a lane has done something, and that number when this thread last saw to the lanes.
+        #: Whether a database that is away is waited for.
+        self._is_patient = True
+        #: How often a thread has done something, and that number when this one last saw to the pools.
         self._generation = 0
-        self._cared_at = -1
-        #: The messengers that were late at the last look.
-        self._late: set[str] = set()
+        self._filled_at = -1
         self._counting = threading.Lock()
         self._news = threading.Event()
+        self._fan_out = self._pool("fan-out", self._expanding, self._made_work)
+        #: By messenger.
+        self._senders: dict[str, Pool] = {}
+        #: The messengers that were late at the last look.
+        self._late: set[str] = set()
         self._heartbeat = Heartbeat(using)
         self._has_begun = False
+        self._next_care = 0.0
 
     def stop(self) -> None:
         """Finish the messages at hand, give the rest back, then end. Safe in a signal handler: it takes no lock."""
@@ -84,43 +86,39 @@ class Worker:
         return self._stopping or self._is_over
 
     @property
-    def progress(self) -> driver.Progress:
+    def done(self) -> Done:
         """What was done so far."""
-        progress = driver.Progress()
-        for lane in [*self._lanes.values(), *self._given_up]:
-            if isinstance(lane.task, Expanding):
-                progress.events += lane.done
-            else:
-                progress.deliveries += lane.done
-        return progress
+        sent = sum(pool.done for pool in list(self._senders.values()))
+        return Done(self._fan_out.done, sent)
 
-    def watch(self) -> driver.Progress:
+    def watch(self) -> Done:
         """Work whenever something is due, until asked to stop. A database that is away is waited for."""
-        return self._run(lambda: False, is_patient=True)
+        return self._run(lambda: False)
 
-    def drain(self, shown: Callable[[driver.Progress], None] = lambda progress: None) -> driver.Progress:
+    def drain(self, shown: Callable[[Done], None] = lambda done: None) -> Done:
         """Work until nothing is due, or until asked to stop. Raises what the database raises.
 
-        ``shown`` is called with the progress, some times a second.
+        ``shown`` is called with what was done, some times a second.
         """
+        self._is_patient = False
 
         def is_done() -> bool:
-            shown(self.progress)
-            lanes, generation = list(self._lanes.values()), self._generation
-            for lane in lanes:
-                if lane.error is not None:
-                    raise lane.error
-            if any(lane.idle_at is None for lane in lanes):
+            shown(self.done)
+            pools, generation = self._pools(), self._generation
+            for pool in pools:
+                pool.raise_error()
+            idle_at = [pool.idle_at for pool in pools]
+            if None in idle_at:
                 return False
-            # Whoever did something may have made work for others: all have to find nothing after that.
-            if self._cared_at == generation and all(lane.idle_at == generation for lane in lanes):
+            # What was done may have made work for others: all have to find nothing after that.
+            if self._filled_at == generation and all(when == generation for when in idle_at):
                 return True
-            self._wake()
+            self._tell()
             return False
 
-        return self._run(is_done, is_patient=False)
+        return self._run(is_done)
 
-    def _run(self, is_done: Callable[[], bool], *, is_patient: bool) -> driver.Progress:
+    def _run(self, is_done: Callable[[], bool]) -> Done:
         notices.Listener(self.using, self._wake, self.is_stopping).start()
         trouble = 0
         try:
@@ -128,10 +126,14 @@ class Worker:
                 self._news.clear()
                 try:
                     look_after_connections(trouble)
-                    self._care(is_patient=is_patient)
+                    if is_time := time.monotonic() >= self._next_care:
+                        self._care()
+                    self._fill_pools()
+                    if is_time and self.health_file is not None and self._is_well():
+                        self.health_file.touch()
                     trouble = 0
                 except Exception as error:
-                    if not is_patient:
+                    if not self._is_patient:
                         raise
                     trouble += 1
                     logger.error("The worker could not go on, and tries again: %s", describe(error))
@@ -139,50 +141,53 @@ class Worker:
                     break
         finally:
             self._end()
-        return self.progress
+        return self.done
 
-    def _care(self, *, is_patient: bool) -> None:
-        """See that all that is to be done has its lane, that none hangs, and that triggers are known as they are."""
+    def _fill_pools(self) -> None:
+        """See that all that is to be done has its threads."""
         generation = self._generation
+        self._fill(self._fan_out, 1, 1)
+        for alias in driver.known_messengers(self.using, self.messengers):
+            if alias not in self._senders:
+                self._senders[alias] = self._pool(
+                    f"messenger {alias}", partial(self._sending, alias), self._did_something
+                )
+            self._fill(self._senders[alias], *sender.threads_of(alias))
+        self._filled_at = generation
+
+    def _fill(self, pool: Pool, threads: int, connections: int) -> None:
+        if not pool.fill(threads, connections):
+            self.is_failed = True
+            self.stop()
+
+    def _care(self) -> None:
+        """Show that this worker is there, give up what hangs, and see that every messenger with deliveries is known."""
         self._heartbeat.beat()
         if not self._has_begun:
             # It says where nothing may be sent, also while nothing is due.
             environment.may_work(environment.remembered_in(self.using), self.using)
             self._has_begun = True
-        trigger_cache.refresh()
         schedule.make_missing_known(self.using)
-        self._see_to("fan-out", partial(Expanding, using=self.using, stop=self.is_stopping, tell=self._wake))
-        for alias in driver.known_messengers(self.using, self.messengers):
-            make = partial(Sending, alias=alias, using=self.using, stop=self.is_stopping, is_stubborn=is_patient)
-            for number in range(1, connections_of(alias) + 1):
-                label = f"messenger {alias}" if number == 1 else f"messenger {alias} ({number})"
-                self._see_to(label, make)
         lease = conf.current().LEASE_SECONDS
-        for label, lane in list(self._lanes.items()):
-            if lane.silence() > lane.task.patience * lease:
-                del self._lanes[label]
-                self._given_up.append(lane)
-                lane.give_up()
+        for pool in self._pools():
+            if pool.give_up_silent(lease):
                 # What it gave back is due.
                 self._did_something()
-        self._cared_at = generation
-        if self.health_file is not None and self._is_well():
-            self.health_file.touch()
+        self._next_care = time.monotonic() + poll_seconds(0)
 
     def _is_well(self) -> bool:
         """Whether this worker does its work, as those threads tell that do it, and as the oldest due delivery tells."""
-        lanes = list(self._lanes.values())
-        if self.is_failed or not all(lane.can_work() for lane in lanes):
+        if self.is_failed or not all(pool.can_work() for pool in self._pools()):
             return False
-        makes_more = any(isinstance(lane.task, Expanding) and lane.is_active(LATE_SECONDS) for lane in lanes)
-        active = {lane.task.alias for lane in lanes if isinstance(lane.task, Sending) and lane.is_active(LATE_SECONDS)}
+        makes_more = self._fan_out.is_active(LATE_SECONDS)
+        active = {alias for alias, pool in self._senders.items() if pool.is_active(LATE_SECONDS)}
         unmade = sender.unmade()
         late = {
             alias
             for alias, seconds in schedule.seconds_overdue(self.using).items()
             if seconds > LATE_SECONDS
             and alias not in active
-            # Another worker may have it. It was logged, and beginning anew does not help.
+            # Another worker may have it. It was logged, and beginning again does not help.
             and alias not in unmade
             and (self.messengers is None or alias in self.messengers)
             # A call of the seed's way waits for all of its event's deliveries.
@@ -193,25 +198,26 @@ class Worker:
         self._late = late
         return not late
 
-    def _see_to(self, label: str, make: Callable[[str], Task]) -> None:
-        lane = self._lanes.get(label)
-        if lane is not None and lane.is_alive():
-            return
-        if lane is not None:
-            logger.error("The thread of the %s ended by itself; another one takes its place.", label)
-            self._given_up.append(self._lanes.pop(label))
-        if sum(lane.task.label == label and lane.is_alive() for lane in self._given_up) >= MOST_HANGING:
-            logger.error(
-                "%d threads of the %s hang: this worker ends, so that it can be started anew.", MOST_HANGING, label
-            )
-            self.is_failed = True
-            self.stop()
-            return
-        task = make(label)
-        # What expands makes work for those that send; what sends makes none that nobody is told of.
-        told = self._made_work if isinstance(task, Expanding) else self._did_something
-        lane = self._lanes[label] = Lane(task, self.is_stopping, told)
-        lane.start(lambda: self._generation)
+    # Its pools
+
+    def _pools(self) -> list[Pool]:
+        return [self._fan_out, *self._senders.values()]
+
+    def _pool(self, label: str, make: Callable[[Claimed, ProviderConnections], Unit], told: Callable[[], None]) -> Pool:
+        return Pool(label, make, self.is_stopping, told, lambda: self._generation)
+
+    def _expanding(self, claimed: Claimed, connections: ProviderConnections) -> Unit:
+        return Expanding(self.using, self.is_stopping, self._tell)
+
+    def _sending(self, alias: str, claimed: Claimed, connections: ProviderConnections) -> Unit:
+        return Sending(
+            alias,
+            self.using,
+            self.is_stopping,
+            is_stubborn=self._is_patient,
+            claimed=claimed,
+            connections=connections,
+        )
 
     def _did_something(self) -> None:
         with self._counting:
@@ -219,13 +225,17 @@ class Worker:
 
     def _made_work(self) -> None:
         self._did_something()
+        self._tell()
+
+    def _tell(self) -> None:
+        """There are new deliveries."""
         self._wake()
+        # A messenger may be new.
+        self._news.set()
 
     def _wake(self) -> None:
-        for lane in list(self._lanes.values()):
-            lane.wake()
-        # This thread, too: a messenger may be new.
-        self._news.set()
+        for pool in self._pools():
+            pool.wake()
 
     def _wait(self, seconds: float, is_done: Callable[[], bool]) -> bool:
         """Wait for news; return whether there is no more to wait for."""
@@ -240,14 +250,10 @@ class Worker:
         return False
 
     def _end(self) -> None:
-        """Let the lanes finish what they are at; what does not come to an end is given up."""
+        """Let the threads finish what they are at; what does not come to an end is given up."""
         self._is_over = True
-        self._wake()
         end = time.monotonic() + GRACE_SECONDS
-        for lane in self._lanes.values():
-            if lane.join(end - time.monotonic()):
-                continue
-            try:
-                lane.give_up()
-            except Exception as error:
-                logger.error("The %s is left to the end of its lease: %s", lane.task.label, describe(error))
+        for pool in self._pools():
+            pool.end()
+        for pool in self._pools():
+            pool.join(end)

@@ -1,29 +1,33 @@
-"""The threads of a worker: one that expands events, and one for each messenger."""
+"""The threads of a worker, in pools: those of one pool do the same kind of work."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from django.db import close_old_connections, connections
 
-from dsn_core.fanout import expander
 from dsn_core.plugins.errors import describe
-from dsn_core.runners import driver
-from dsn_core.sending.sender import Sender, Work
-from dsn_core.triggers.dispatch import trigger_cache
+from dsn_core.runners.driver import Loop
+from dsn_core.runners.units import Unit
+from dsn_core.sending.connections import ProviderConnections
+from dsn_core.sending.sender import QUICK_SECONDS
 
 logger = logging.getLogger("dsn_core.worker")
 
-#: Seconds between two looks at the tables while there is nothing to do.
+#: Seconds between two looks for work while there is nothing to do.
 POLL_SECONDS = 1.0
 #: The same while the database is away, where each look in vain doubles the wait.
 LONGEST_POLL = 30.0
-#: Seconds of making deliveries after which those who send are told of the first.
-TELL_SECONDS = 0.1
+#: Threads of a pool that hang, for each unit it does at the same time, after which it gets no other.
+MOST_HANGING = 4
+
+
+#: What a unit of work calls between claiming and sending: see :class:`~dsn_core.sending.sender.Sender`.
+Claimed = Callable[[float | None], None]
 
 
 def poll_seconds(trouble: int) -> float:
@@ -45,208 +49,272 @@ def look_after_connections(trouble: int = 0) -> None:
     close_old_connections()
 
 
-class Task(Protocol):
-    """What a lane does over and over."""
+class Pool:
+    """Threads that do the same kind of work. One of them at a time looks for it, so that many ask no more than one.
 
-    #: For logs.
-    label: str
-    #: Part of a lease without a sign of life after which it is given up.
-    patience: float
-
-    def step(self) -> Work:
-        """Do one claim's work. Raises what goes wrong with the database."""
-
-    def silent_since(self) -> float | None:
-        """When the work at hand last showed that it goes on, by ``time.monotonic()``; None while there is none."""
-
-    def is_at_work(self) -> bool:
-        """Whether it has claimed something, and does not only look."""
-
-    def is_stuck(self) -> bool:
-        """Whether what was done cannot be written down, for now."""
-
-    def give_up(self, seconds: float) -> None:
-        """Settle what is at hand in the place of a thread that was silent for ``seconds``. Called by another thread."""
-
-
-class Sending:
-    """Sends by one messenger. Given up while its rows are still its own, so that they can be settled."""
-
-    patience = 0.5
+    The one that found some lets the next look. As many work at the same time as there are connections to the provider;
+    more join in only while the work is done quickly: what takes long is better left to another worker. ``make`` makes a
+    unit. ``told`` is called in a thread after each step that did something, and ``generation()`` says how often any
+    pool did.
+    """
 
     def __init__(
-        self, label: str, alias: str, using: str, stop: Callable[[], bool], *, is_stubborn: bool = False
+        self,
+        label: str,
+        make: Callable[[Claimed, ProviderConnections], Unit],
+        stop: Callable[[], bool],
+        told: Callable[[], None],
+        generation: Callable[[], int],
     ) -> None:
+        #: For logs.
         self.label = label
-        #: The messenger (or account).
-        self.alias = alias
-        self._sender = Sender(alias, using, stop, is_stubborn=is_stubborn)
+        self.connections = ProviderConnections()
+        self._threads: list[WorkerThread] = []
+        self._given_up: list[WorkerThread] = []
+        self._idle_at: int | None = None
+        self.stop = stop
+        self.told = told
+        self.generation = generation
+        self._make = make
+        #: Whether the last step of any of its threads failed.
+        self._is_failing = False
+        self._lock = threading.Lock()
+        #: Notified for the thread that looks when it is to look now, and for the others when none looks any more.
+        self._is_time = threading.Condition(self._lock)
+        self._is_free = threading.Condition(self._lock)
+        self._looking: WorkerThread | None = None
+        self._look_at = 0.0
+        self._at_work: set[WorkerThread] = set()
+        self._is_quick = False
 
-    def step(self) -> Work:
-        return self._sender.work()
+    # For the thread that watches
 
-    def silent_since(self) -> float | None:
-        batch = self._sender.batch
-        return None if batch is None else batch.alive_at
+    def fill(self, threads: int, connections: int) -> bool:
+        """Start what is missing to so many threads; return False where too many hang."""
+        self.connections.number = connections
+        for thread in [thread for thread in self._threads if not thread.is_alive()]:
+            logger.error("The thread of the %s ended by itself; another one takes its place.", self.label)
+            self._remove(thread)
+        while len(self._threads) < threads:
+            hanging = sum(thread.is_alive() for thread in self._given_up)
+            if hanging >= MOST_HANGING * self.connections.number:
+                logger.error(
+                    "%d threads of the %s hang: this worker ends, so that it can be started again.", hanging, self.label
+                )
+                return False
+            thread = WorkerThread(self, self._make)
+            self._threads.append(thread)
+            thread.start()
+        return True
 
-    def is_at_work(self) -> bool:
-        return self._sender.batch is not None
+    def give_up_silent(self, lease: float) -> bool:
+        """Give up the threads whose work shows no sign of life; return whether there was one."""
+        silent = [thread for thread in self._threads if thread.silence() > thread.unit.patience * lease]
+        for thread in silent:
+            self._remove(thread)
+            thread.give_up()
+        return bool(silent)
 
-    def is_stuck(self) -> bool:
-        batch = self._sender.batch
-        return batch is not None and batch.is_stuck
+    def _remove(self, thread: WorkerThread) -> None:
+        self._threads.remove(thread)
+        self._given_up.append(thread)
+        with self._lock:
+            self._at_work.discard(thread)
+            self._look_at = 0.0
+            self._pass_on(thread)
 
-    def give_up(self, seconds: float) -> None:
-        if (batch := self._sender.batch) is not None:
-            batch.abandon(
-                f"The messenger gave no sign of life for {seconds:.0f} s and was given up: its provider may have taken "
-                "the message. Let it keep its TIMEOUT, and yield its receipts one by one."
-            )
+    def wake(self) -> None:
+        """Let one thread look for work now. Not for signal handlers: it takes a lock."""
+        with self._lock:
+            self._look_at = 0.0
+            self._is_time.notify()
+
+    def end(self) -> None:
+        """Let all threads see that they are to end."""
+        with self._lock:
+            self._is_time.notify_all()
+            self._is_free.notify_all()
+
+    def join(self, end: float) -> None:
+        """Wait for the end of its threads, until that moment; give up those that are still at work then."""
+        for thread in self._threads:
+            thread.join(max(end - time.monotonic(), 0))
+            if not thread.is_alive():
+                continue
+            try:
+                thread.give_up()
+            except Exception as error:
+                logger.error("The %s is left to the end of its lease: %s", self.label, describe(error))
+
+    @property
+    def idle_at(self) -> int | None:
+        """The generation in which it was last looked in vain; None while it is looked, or a thread is at work."""
+        return None if self._at_work else self._idle_at
+
+    def can_work(self) -> bool:
+        """Whether nothing is wrong with the database, as far as the last step and those at hand tell."""
+        return not self._is_failing and not any(thread.unit.is_stuck() for thread in self._threads)
+
+    def is_active(self, seconds: float) -> bool:
+        """Whether one is at work, waits for its messenger's rate, or did something within so many seconds."""
+        return any(thread.is_active(seconds) for thread in self._threads)
+
+    def raise_error(self) -> None:
+        """Raise what went wrong in one of its threads, if anything ever did."""
+        for thread in self._threads:
+            if thread.error is not None:
+                raise thread.error
+
+    @property
+    def done(self) -> int:
+        """How much its threads did so far."""
+        return sum(thread.done for thread in [*self._threads, *self._given_up])
+
+    # For its threads
+
+    def begin_look(self, thread: WorkerThread) -> int | None:
+        """Wait until ``thread`` is to look for work; return the generation of the look, None when it is to end."""
+        with self._lock:
+            while not thread.is_over():
+                if self._looking is None:
+                    self._looking = thread
+                if self._looking is not thread:
+                    self._is_free.wait()
+                elif (seconds := self._seconds_to_look()) > 0:
+                    self._is_time.wait(seconds)
+                else:
+                    # A wake-up while it looks is for the look after that.
+                    self._look_at, self._idle_at = math.inf, None
+                    return self.generation()
+            self._pass_on(thread)
+            return None
+
+    def _seconds_to_look(self) -> float:
+        if len(self._at_work) >= self.connections.number and not self._is_quick:
+            # The end of that work wakes it.
+            return POLL_SECONDS
+        return self._look_at - time.monotonic()
+
+    def claimed(self, thread: WorkerThread, next_look: float | None) -> None:
+        """``thread`` found work: let the next look, after so many seconds."""
+        with self._lock:
+            self._at_work.add(thread)
+            self._look_again(POLL_SECONDS if next_look is None else next_look)
+            self._pass_on(thread)
+
+    def found_nothing(self, generation: int, rest: float | None) -> None:
+        """It was looked in vain, but for what waits ``rest`` seconds for a rate."""
+        with self._lock:
+            self._is_failing = False
+            self._idle_at = generation if rest is None else None
+            self._look_again(POLL_SECONDS if rest is None else rest)
+
+    def worked(self, thread: WorkerThread, seconds: float) -> None:
+        """``thread`` has done what it claimed, in so many seconds: it is looked whether there is more."""
+        with self._lock:
+            self._at_work.discard(thread)
+            self._is_failing = False
+            self._is_quick = seconds < QUICK_SECONDS
+            self._look_at = 0.0
+            self._is_time.notify()
+
+    def failed(self, thread: WorkerThread, seconds: float) -> None:
+        """``thread`` could not go on: the database may be away. It is looked again after so many seconds."""
+        with self._lock:
+            self._at_work.discard(thread)
+            self._is_failing = True
+            self._look_again(seconds)
+
+    def _look_again(self, seconds: float) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + seconds)
+
+    def _pass_on(self, thread: WorkerThread) -> None:
+        if self._looking is thread:
+            self._looking = None
+            self._is_free.notify()
 
 
-class Expanding:
-    """Expands events. One that hangs in a resolver is taken up again when its lease ends.
+class WorkerThread(Loop, threading.Thread):
+    """A thread that takes steps of one unit. A daemon: one that hangs does not keep its process from ending."""
 
-    ``tell`` is called now and then while it makes deliveries for many: the first can go out before the last is made.
-    """
-
-    patience = 1.0
-
-    def __init__(self, label: str, using: str, stop: Callable[[], bool], tell: Callable[[], None]) -> None:
-        self.label = label
-        self._stop = stop
-        self._tell = tell
-        self._expander = expander.Expander(using, self._go_on, self._made)
-        self._alive_at: float | None = None
-        self._told_at = 0.0
-
-    def step(self) -> Work:
-        self._alive_at = self._told_at = time.monotonic()
-        try:
-            return Work(self._expander.work())
-        finally:
-            self._alive_at = None
-
-    def _go_on(self) -> bool:
-        self._alive_at = time.monotonic()
-        return self._stop()
-
-    def _made(self) -> None:
-        if time.monotonic() - self._told_at >= TELL_SECONDS:
-            self._told_at = time.monotonic()
-            self._tell()
-
-    def silent_since(self) -> float | None:
-        return self._alive_at
-
-    def is_at_work(self) -> bool:
-        return self._expander.is_at_work
-
-    def is_stuck(self) -> bool:
-        return False
-
-    def give_up(self, seconds: float) -> None:
-        """Give back the events that were not begun. The lease of the one that hangs ends, and its attempt counts."""
-        self._expander.give_back_rest()
-
-
-class Lane:
-    """A thread that does one task until it is to stop. A daemon: one that hangs does not keep its process from ending.
-
-    ``told`` is called in the lane's thread after each step that did something.
-    """
-
-    def __init__(self, task: Task, stop: Callable[[], bool], told: Callable[[], None]) -> None:
-        self.task = task
+    def __init__(self, pool: Pool, make: Callable[[Claimed, ProviderConnections], Unit]) -> None:
+        super().__init__(name=f"dsn {pool.label}", daemon=True)
+        self.unit = make(self._claimed, pool.connections)
         self.done = 0
-        #: What went wrong at the last step.
+        #: What last went wrong.
         self.error: BaseException | None = None
         #: When it began, or last did something, by ``time.monotonic()``.
         self.active_at = time.monotonic()
-        #: How often any lane had done something when this one last looked and found nothing; None: it is at work.
-        self.idle_at: int | None = None
-        self.is_given_up = False
+        self._pool = pool
+        self._is_given_up = False
         #: Whether it waits for its messenger's rate.
         self._rests = False
-        self._stop = stop
-        self._told = told
-        self._generation: Callable[[], int] = lambda: 0
-        self._wakeup = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"dsn {task.label}", daemon=True)
+        self._trouble = 0
+        self._generation = 0
+        self._claimed_at: float | None = None
 
-    def start(self, generation: Callable[[], int]) -> None:
-        self._generation = generation
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Look at the tables now. Not for signal handlers: it takes a lock."""
-        self._wakeup.set()
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self, seconds: float) -> bool:
-        """Wait for its end; return whether it came."""
-        self._thread.join(max(seconds, 0))
-        return not self._thread.is_alive()
+    # For the thread that watches
 
     def silence(self) -> float:
         """Seconds since the work at hand last showed that it goes on; 0 while there is none."""
-        since = self.task.silent_since()
+        since = self.unit.silent_since()
         return 0.0 if since is None else time.monotonic() - since
-
-    def can_work(self) -> bool:
-        """Whether nothing is wrong with the database, as far as its last step and the one at hand tell."""
-        return self.error is None and not self.task.is_stuck()
 
     def is_active(self, seconds: float) -> bool:
         """Whether it is at work, waits for its messenger's rate, or did something within so many seconds."""
-        return self.task.is_at_work() or self._rests or time.monotonic() - self.active_at < seconds
+        is_at_work = self.unit.silent_since() is not None
+        return is_at_work or self._rests or time.monotonic() - self.active_at < seconds
 
     def give_up(self) -> None:
         """Leave the thread to itself, and settle what it was at."""
-        self.is_given_up = True
+        self._is_given_up = True
         seconds = self.silence()
-        logger.error("The %s is given up after %.0f s without a sign of life; others go on.", self.task.label, seconds)
-        self.task.give_up(seconds)
+        said = "The %s is given up after %.0f s without a sign of life; others go on."
+        logger.error(said, self._pool.label, seconds)
+        self.unit.give_up(seconds)
 
-    def _is_over(self) -> bool:
-        return self.is_given_up or self._stop()
+    # The thread itself
 
-    def _run(self) -> None:
-        with driver.draining():
-            try:
-                self._work()
-            finally:
-                connections.close_all()
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            connections.close_all()
 
-    def _work(self) -> None:
-        trouble = 0
-        while not self._is_over():
-            self._wakeup.clear()
-            generation = self._generation()
-            wait = POLL_SECONDS
-            try:
-                look_after_connections(trouble)
-                # Sending fires signals, too: what triggers say may have changed since the last claim.
-                trigger_cache.refresh(patient=True)
-                work = self.task.step()
-                trouble, self.error, self._rests = 0, None, work.rest is not None
-                if work.done:
-                    self.active_at = time.monotonic()
-                    self.done += work.done
-                    self._told()
-                    continue
-                self.idle_at = generation if work.rest is None else None
-                wait = POLL_SECONDS if work.rest is None else work.rest
-            except BaseException as error:
-                # A plugin's SystemExit or CancelledError, too, would end the lane, and nobody would send any more.
-                trouble, self.error = trouble + 1, error
-                wait = poll_seconds(trouble)
-                logger.error(
-                    "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate.",
-                    self.task.label,
-                    describe(error),
-                )
-            self._wakeup.wait(wait)
-            self.idle_at = None
+    def is_over(self) -> bool:
+        return self._is_given_up or self._pool.stop()
+
+    def is_next(self) -> bool:
+        generation = self._pool.begin_look(self)
+        if generation is None:
+            return False
+        self._generation, self._claimed_at = generation, None
+        look_after_connections(self._trouble)
+        return True
+
+    def _claimed(self, next_look: float | None) -> None:
+        self._claimed_at = time.monotonic()
+        self._pool.claimed(self, next_look)
+
+    def step(self) -> None:
+        work = self.unit.step()
+        self._trouble, self._rests = 0, work.rest is not None
+        now = time.monotonic()
+        if work.done:
+            self.active_at = now
+            self.done += work.done
+            self._pool.told()
+        if work.done or self._claimed_at is not None:
+            self._pool.worked(self, 0.0 if self._claimed_at is None else now - self._claimed_at)
+        else:
+            self._pool.found_nothing(self._generation, work.rest)
+
+    def failed(self, error: BaseException) -> None:
+        # A plugin's SystemExit or CancelledError, too, would end the thread, and nothing would be sent any more.
+        self._trouble, self.error = self._trouble + 1, error
+        logger.error(
+            "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate.",
+            self._pool.label,
+            describe(error),
+        )
+        self._pool.failed(self, poll_seconds(self._trouble))

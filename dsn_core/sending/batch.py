@@ -70,7 +70,8 @@ class Batch:
         self.retry_unknown = False
         #: Whether its messenger asked for a pause, and nothing is known to have been sent by it since then.
         self.is_doubted = False
-        #: When it last showed that it goes on, by this process's own clock.
+        #: When its rows were looked for, and when it last showed that it goes on, by this process's own clock.
+        self.begun_at = time.monotonic()
         self.alive_at = time.monotonic()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -28,8 +28,9 @@ from dsn_core.queue.waits import backoff
 from dsn_core.rendering.locales import Locales
 from dsn_core.sending import addresses, only_to
 from dsn_core.sending.batch import Batch
+from dsn_core.sending.connections import ProviderConnections
 from dsn_core.sending.expiry import has_expired
-from dsn_core.sending.preparing import describe_origin, refuse_oversized
+from dsn_core.sending.preparing import describe_origin, keep_to_listed, refuse_oversized
 from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
@@ -41,30 +42,47 @@ NOT_LISTED: Final = (
 WITHDRAWN: Final = "Its lease was lost while the messenger rendered: another worker may have it."
 
 
-def claim_call(rows: QuerySet[Delivery], cls: type[BaseMessenger]) -> Claim[Delivery] | None:
-    """Claim what one call of the messenger is about: all users of one event and backend.
+class LegacyWay:
+    """The adapter of messengers that override ``send``: a claim is one call of it, about one event and backend."""
 
-    A class that sets ``batch_size`` itself gets its users in batches of that size. An event that is
-    still being expanded waits, so that its call has all of them.
-    """
-    expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
-    first = (
-        rows.filter(~Exists(expanding), not_before__lte=DatabaseNow())
-        .order_by("not_before", "id")
-        .values("event_id", "backend_id")
-        .first()
-    )
-    if first is None:
-        return None
-    limit = cls.batch_size if cls.sets_batch_size() else None
-    call_rows = rows.filter(**first)
-    if not connections[rows.db].features.has_select_for_update:
-        # The one writer takes all of them or none.
-        return claim(call_rows, limit=limit, status=Status.SENDING)
-    with transaction.atomic(using=rows.db):
-        if not _is_alone_with(first["event_id"], rows.db):
+    takes_messages: ClassVar[bool] = False
+
+    @staticmethod
+    def claim(messenger: BaseMessenger, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+        """Claim what one call is about: all users of one event and backend, however many.
+
+        A class that sets ``batch_size`` itself gets its users in batches of that size. An event that is
+        still being expanded waits, so that its call has all of them.
+        """
+        expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
+        first = (
+            rows.filter(~Exists(expanding), not_before__lte=DatabaseNow())
+            .order_by("not_before", "id")
+            .values("event_id", "backend_id")
+            .first()
+        )
+        if first is None:
             return None
-        return claim(call_rows, limit=limit, status=Status.SENDING)
+        most = messenger.batch_size if messenger.sets_batch_size() else None
+        call_rows = rows.filter(**first)
+        if not connections[rows.db].features.has_select_for_update:
+            # The one writer takes all of them or none.
+            return claim(call_rows, limit=most, status=Status.SENDING)
+        with transaction.atomic(using=rows.db):
+            if not _is_alone_with(first["event_id"], rows.db):
+                return None
+            return claim(call_rows, limit=most, status=Status.SENDING)
+
+    @staticmethod
+    def send(messenger: BaseMessenger, batch: Batch, in_hand: ProviderConnections) -> None:
+        """Call it once for the batch."""
+        keep_to_listed(batch, messenger)
+        batch.paced = len(batch.open)
+        if in_hand.take(batch):
+            try:
+                call(batch, messenger)
+            finally:
+                in_hand.free(batch)
 
 
 def _is_alone_with(event_id: int, using: str) -> bool:

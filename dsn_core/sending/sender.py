@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import Error
-from django.db.models import QuerySet
 
 from dsn_core import context
 from dsn_core._django import is_interrupt
@@ -23,12 +22,13 @@ from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import schedule
-from dsn_core.queue.claiming import Claim, claim
-from dsn_core.sending import expiry, legacy_send, pacing
+from dsn_core.queue.claiming import Claim
+from dsn_core.sending import expiry, pacing
 from dsn_core.sending.batch import Batch
-from dsn_core.sending.handing_over import deliver
-from dsn_core.sending.preparing import apply_filters, find_addresses, keep_to_listed, render
+from dsn_core.sending.connections import ProviderConnections
+from dsn_core.sending.preparing import apply_filters
 from dsn_core.sending.settling import Verdict
+from dsn_core.sending.ways import Way, way_of
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -38,11 +38,6 @@ _unmade: dict[str, str] = {}
 QUICK_SECONDS = 0.5
 #: Batches of one claim at most: what the next worker has to wait for.
 MOST_BATCHES = 10
-#: Seconds of sending after which it is looked whether another worker was told to pause. A quick messenger's batch takes
-#: less than asking does.
-LOOK_SECONDS = 0.05
-#: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
-UNREAD = ("created_at", "finished_at", "report", "report_reason", "reported_at")
 
 
 @dataclass(frozen=True)
@@ -56,31 +51,38 @@ class Work:
     rest: float | None = None
 
 
-def send_due(alias: str, using: str, stop: Callable[[], bool] = lambda: False) -> int:
-    """Claim deliveries of the messenger ``alias``, send and settle them; return how many were worked on.
-
-    ``stop()`` is asked between any two messages: what is left then is given back.
-    """
-    return Sender(alias, using, stop).work().done
-
-
 class Sender:
-    """Sends what is due by one messenger. One for each loop that does: it learns how much to claim at a time."""
+    """Sends what is due by one messenger. One for each loop that does: it learns how much to claim at a time.
+
+    ``claimed`` is called between claiming and sending, with the seconds after which another look for work is worth its
+    query: 0.0 when more may be due, None when nothing more was. ``connections`` are those that threads of one process
+    share.
+    """
 
     def __init__(
-        self, alias: str, using: str, stop: Callable[[], bool] = lambda: False, *, is_stubborn: bool = False
+        self,
+        alias: str,
+        using: str,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        is_stubborn: bool = False,
+        claimed: Callable[[float | None], None] = lambda next_look: None,
+        connections: ProviderConnections | None = None,
     ) -> None:
         self.alias = alias
         self.using = using
         self._stop = stop
         #: Whether a batch that cannot be settled is held on to until ``stop()``, and not only while its lease lasts.
         self._is_stubborn = is_stubborn
+        self._claimed = claimed
+        self._connections = connections or ProviderConnections()
         self._batches = 1
         #: What it is at work on. A thread that watches over this one looks at it.
         self.batch: Batch | None = None
 
     def work(self) -> Work:
         """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
+        begun_at = time.monotonic()
         look = schedule.look(self.alias, self.using)
         if not look.has_work:
             return Work()
@@ -88,15 +90,19 @@ class Sender:
         if messenger is None:
             # Another worker may have it.
             return Work()
+        way = way_of(type(messenger))
         limit = self._batches * messenger.batch_size
-        claimed, rest = self._claim(messenger, limit)
+        claimed, rest = self._claim(way, messenger, limit)
         if claimed is None:
             return Work(rest=rest)
         started = time.monotonic()
         batch = self.batch = Batch(claimed, self.using, self._stop, is_stubborn=self._is_stubborn)
-        batch.is_doubted = look.is_doubted
+        batch.is_doubted, batch.begun_at = look.is_doubted, begun_at
+        # A call of the seed's way says nothing about the calls of other events.
+        is_full = len(claimed.rows) == limit or not way.takes_messages
+        self._claimed(0.0 if rest is None and is_full else rest)
         try:
-            self._send(batch, messenger)
+            self._send(batch, way, messenger)
         finally:
             self.batch = None
         _report(self.alias, claimed.rows)
@@ -106,18 +112,25 @@ class Sender:
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
-    def _claim(self, messenger: BaseMessenger, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
+    def _claim(
+        self, way: type[Way], messenger: BaseMessenger, limit: int
+    ) -> tuple[Claim[Delivery] | None, float | None]:
         """What is due, and seconds until the rate lets more go."""
-        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
         rate = messenger.options.rate
         if rate is None:
-            return _claim(rows, messenger, limit), None
+            return self._claim_first(way, messenger, limit), None
         with pacing.turn(self.alias, rate, self.using) as turn:
             if not turn.limit:
                 return None, turn.rest
-            claimed = _claim(rows, messenger, min(limit, turn.limit))
+            claimed = self._claim_first(way, messenger, min(limit, turn.limit))
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
+
+    def _claim_first(self, way: type[Way], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
+        """Of the first priority that has any: one query each, in the order of the index that they read."""
+        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
+        claims = (way.claim(messenger, rows.filter(priority=priority), limit) for priority in Priority.values)
+        return next((found for found in claims if found is not None), None)
 
     def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
         """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
@@ -125,13 +138,20 @@ class Sender:
             pacing.put_back(self.alias, messenger.options.rate, spared, self.using)
         return float(batch.paced * messenger.options.rate.interval)
 
-    def _send(self, batch: Batch, messenger: BaseMessenger) -> None:
+    def _send(self, batch: Batch, way: type[Way], messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
                 batch.drop_exhausted()
                 expiry.retire(batch, batch.open)
-                send(batch, messenger)
+                batch.retry_unknown = messenger.retry_unknown
+                batch.load_events()
+                # What plugins do from here on, they do because of these events.
+                with context.working_on(batch.depth):
+                    batch.load_backends()
+                    batch.load_users(messenger)
+                    apply_filters(batch)
+                    way.send(messenger, batch, self._connections)
             except BaseException as error:
                 reraise_interrupt(error)
                 mask = messenger.options.mask
@@ -198,55 +218,17 @@ def _report(alias: str, rows: Sequence[Delivery]) -> None:
         logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
-def connections_of(alias: str) -> int:
-    """How many batches of the messenger a worker process sends at the same time."""
+def threads_of(alias: str) -> tuple[int, int]:
+    """How many threads of a worker send by the messenger, and how many batches it has in hand at the same time.
+
+    One batch in hand has two threads: one waits for the database while the other renders. Not where there is nothing
+    to gain: where a rate delays it, or a messenger that overrides ``send`` renders while it sends.
+    """
     try:
-        # A concurrent messenger keeps its connections busy with one batch.
-        return 1 if registry.messenger_class(alias).concurrent else int(registry.messenger_options(alias).CONNECTIONS)
+        cls, options = registry.messenger_class(alias), registry.messenger_options(alias)
+        overlaps = options.rate is None and way_of(cls).takes_messages
     except ConfigurationError:
-        return 1
-
-
-def _claim(rows: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
-    if not messenger.sends_itself:
-        return _claim_first(rows, limit)
-    calls = (legacy_send.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
-    return next((call for call in calls if call is not None), None)
-
-
-def _claim_first(rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
-    """Those of the first priority that has any: one query each, in the order of the index that they read."""
-    rows = rows.defer(*UNREAD)
-    claims = (claim(rows.filter(priority=priority), limit=limit, status=Status.SENDING) for priority in Priority.values)
-    return next((found for found in claims if found is not None), None)
-
-
-def send(batch: Batch, messenger: BaseMessenger) -> None:
-    """Send what was claimed, batch by batch, and settle each."""
-    batch.retry_unknown = messenger.retry_unknown
-    batch.load_events()
-    # What plugins do from here on, they do because of these events.
-    with context.working_on(batch.depth):
-        batch.load_backends()
-        batch.load_users(messenger)
-        apply_filters(batch)
-        if messenger.sends_itself:
-            keep_to_listed(batch, messenger)
-            batch.paced = len(batch.open)
-            legacy_send.call(batch, messenger)
-            return
-        find_addresses(batch, messenger)
-        keep_to_listed(batch, messenger)
-        looked_at = time.monotonic()
-        while batch.next_portion(messenger.batch_size):
-            deliver(batch, messenger, render(batch))
-            if batch.is_broken_off:
-                return
-            batch.settle()
-            if time.monotonic() - looked_at < LOOK_SECONDS:
-                continue
-            looked_at = time.monotonic()
-            if pacing.is_paused(messenger.alias, batch.using):
-                # Another worker was told so: what is left would only hear the same.
-                batch.is_broken_off = True
-                return
+        return 1, 1
+    # A concurrent messenger keeps its connections busy with one batch.
+    batches = 1 if cls.concurrent else int(options.CONNECTIONS)
+    return max(batches, 2 if overlaps else 1), batches

@@ -53,7 +53,7 @@ class Harness:
         self._plugins.append(plugin)
         return plugin
 
-    def run(self, *, retries: bool = False) -> driver.Progress:
+    def run(self, *, retries: bool = False) -> driver.Done:
         """Do all work that is due, as a worker does. With ``retries``, do retries at once instead of later."""
         if retries:
             for model in (Event, Delivery):

@@ -15,7 +15,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 from dsn_core.models import ConfigurationChange
 from dsn_core.models.trigger import OWN_APP
-from dsn_core.signals import about_to_claim, catalogue_changed, configuration_changed
+from dsn_core.signals import catalogue_changed, configuration_changed
 from dsn_core.triggers.cache import home
 from dsn_core.triggers.dispatch import trigger_cache
 
@@ -25,7 +25,6 @@ def install() -> None:
     connections_: list[tuple[Any, Callable[..., None]]] = [
         (connection_created, _on_connection_created),
         (request_started, _on_open_connection),
-        (about_to_claim, _on_open_connection),
         (pre_migrate, _on_pre_migrate),
         (post_migrate, _on_post_migrate),
         (configuration_changed, _on_configuration_changed),

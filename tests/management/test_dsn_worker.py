@@ -19,8 +19,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
+from dsn_core.fanout.expander import Expander
 from dsn_core.models import Delivery, Trigger
-from dsn_core.runners import driver
 from dsn_core.runners.worker import Worker
 from tests.testapp.models import Movie
 from tests.waiting import PATIENCE, wait_for
@@ -188,7 +188,7 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
     Movie.objects.create(name="Brazil")
     worker = Worker("default")
     troubles = [OperationalError("server closed the connection")] * 2
-    work = driver.expander.Expander.work
+    work = Expander.work
 
     def expand(self: Any) -> int:
         if troubles:
@@ -197,7 +197,7 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
         worker.stop()
         return done
 
-    monkeypatch.setattr(driver.expander.Expander, "work", expand)
+    monkeypatch.setattr(Expander, "work", expand)
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.01)
     assert worker.watch().events == 1
     assert caplog.text.count("The fan-out could not go on, and tries again: OperationalError") == 2
@@ -246,3 +246,12 @@ def test_once_says_what_to_do_while_the_tables_are_missing(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "run 'manage.py migrate' first" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("processors", "said"), [({0}, False), ({0, 1, 2}, True)])
+def test_it_says_which_processors_it_leaves_unused(processors, said, transactional_db, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: processors, raising=False)
+    monkeypatch.setattr(Worker, "watch", Worker.drain)
+    call_command("dsn_worker")
+    expected = said and connection.vendor != "sqlite"
+    assert ("One process uses one of 3 processors" in capsys.readouterr().out) is expected

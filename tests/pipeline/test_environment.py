@@ -60,7 +60,7 @@ def waiting(signals: Any, subscribe: Any, fire: Any, people: list[Any], settings
 WORK: dict[str, Any] = {
     "drain": lambda: driver.drain("default"),
     "steps": lambda: (dsn_core.expand_due(), dsn_core.send_due("memory")),
-    "pipeline": lambda: (expander.expand_due("default"), sender.send_due("memory", "default")),
+    "pipeline": lambda: (expander.expand_due("default"), sender.Sender("memory", "default").work()),
 }
 
 

@@ -173,7 +173,7 @@ def test_a_row_that_is_given_back_goes_on_waiting_from_where_it_was(without_temp
     signals.run()
     since = rows()[0].held_since
     Delivery.objects.update(not_before=DatabaseNow())
-    sender.send_due("memory", outbox(), stop=lambda: True)
+    sender.Sender("memory", outbox(), stop=lambda: True).work()
     assert (rows()[0].held_since, rows()[0].attempts) == (since, 0)
 
 

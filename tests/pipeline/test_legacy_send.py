@@ -323,9 +323,9 @@ def test_an_event_that_is_still_expanded_waits(signals, recorder, subscribe, fir
     fire()
     expander.expand_due(outbox())
     Event.objects.update(status="expanding")
-    assert sender.send_due("recorder", outbox()) == 0
+    assert sender.Sender("recorder", outbox()).work().done == 0
     Event.objects.update(status="expanded")
-    assert sender.send_due("recorder", outbox()) == 3
+    assert sender.Sender("recorder", outbox()).work().done == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -339,14 +339,14 @@ def test_a_second_worker_takes_none_of_the_users_of_a_claimed_call(signals, reco
 
     def work() -> None:
         try:
-            found.append(legacy_send.claim_call(Delivery.objects.all(), recorder))
+            found.append(legacy_send.LegacyWay.claim(recorder(), Delivery.objects.all(), 100))
         finally:
             connections.close_all()
 
     first_only = type("First", (Recorder,), {"batch_size": 1})
     with transaction.atomic():
         # Half of the work of a claim: the row of one user is locked, those of the others are not.
-        taken = legacy_send.claim_call(Delivery.objects.all(), first_only)
+        taken = legacy_send.LegacyWay.claim(first_only(), Delivery.objects.all(), 100)
         assert len(taken.rows) == 1
         thread = threading.Thread(target=work)
         thread.start()
@@ -367,7 +367,7 @@ def test_workers_side_by_side_never_split_a_call(signals, recorder, subscribe, f
     def work() -> None:
         try:
             start.wait()
-            while sender.send_due("recorder", outbox()):
+            while sender.Sender("recorder", outbox()).work().done:
                 pass
         except BaseException as error:
             errors.append(error)

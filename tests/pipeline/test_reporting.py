@@ -9,9 +9,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from dsn_core import BaseMessenger, Receipt, record_report, store_address
+from dsn_core.fanout import expander
 from dsn_core.models import Address, Delivery, MessengerState, Trigger
-from dsn_core.runners import driver
-from dsn_core.sending import sender
+from dsn_core.sending import sender, ways
 from dsn_core.signals import address_refused, delivery_reported
 from tests.testapp.models import Movie
 
@@ -116,11 +116,11 @@ def test_a_pause_that_another_worker_heard_of_is_kept_between_two_batches(phone,
     Address.objects.bulk_create([Address(user=user, messenger="phone", address="+1") for user in users])
     Trigger.objects.define("post_save", action_object=Movie).subscribe(users=users, backends=[("phone", "simple")])
     Movie.objects.create(name="Brazil")
-    driver.expander.expand_due("default")
+    expander.expand_due("default")
     work = sender.Sender("phone", "default")
     work._batches = 4
     monkeypatch.setattr(phone, "batch_size", 1)
-    monkeypatch.setattr(sender, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(ways, "LOOK_SECONDS", 0)
     assert work.work().done == 1
     assert len(calls) == 1
     assert sorted(Delivery.objects.values_list("status", "attempts")) == [("pending", 0)] * 3 + [("sent", 1)]

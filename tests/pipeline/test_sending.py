@@ -21,7 +21,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import waits
 from dsn_core.queue.claiming import claim
-from dsn_core.sending import pacing, sender
+from dsn_core.sending import pacing, sender, ways
 from dsn_core.sending.settling import Verdict, settle
 from dsn_core.signals import delivery_finished, messenger_paused
 from dsn_core.testing import MemoryMessenger
@@ -35,7 +35,7 @@ CANARY = "12345:canary-token"
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
     """Between portions nothing looks for a pause: that costs a query after some time, and tests count queries."""
-    monkeypatch.setattr(sender, "LOOK_SECONDS", float("inf"))
+    monkeypatch.setattr(ways, "LOOK_SECONDS", float("inf"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,7 @@ def sending_one_batch(signals: Any) -> None:
     from dsn_core.fanout import expander
 
     expander.expand_due(outbox())
-    sender.send_due("scripted", outbox())
+    sender.Sender("scripted", outbox()).work()
 
 
 def test_after_all_its_attempts_it_is_failed(signals, scripted, fire, settings) -> None:
@@ -341,7 +341,7 @@ def test_batches_mix_events_and_their_number_of_queries_is_constant(signals, sub
         if events > 1:
             Delivery.objects.filter(user_id__gt=users[9].pk).delete()
         with CaptureQueriesContext(connection) as queries:
-            sent = sender.send_due("memory", outbox())
+            sent = sender.Sender("memory", outbox()).work().done
         return sent, len(queries)
 
     one = cost(1)
@@ -594,7 +594,7 @@ def test_paths_from_the_user_cost_no_query_per_user(signals, subscribe, fire, se
         fire()
         expander.expand_due(outbox())
         with CaptureQueriesContext(connection) as queries:
-            sender.send_due("phone", outbox())
+            sender.Sender("phone", outbox()).work()
         return len(queries)
 
     few = cost()
@@ -858,7 +858,7 @@ def test_a_messenger_that_is_told_to_stop_answers_for_what_is_under_way(signals,
     subscribe(users=people, backends=[("concurrent", "plain")])
     fire()
     expander.expand_due(outbox())
-    sender.send_due("concurrent", outbox(), lambda: len(cls.begun) == 2)
+    sender.Sender("concurrent", outbox(), lambda: len(cls.begun) == 2).work()
     assert statuses() == ["sent", "sent", "pending"]
     assert [row.attempts for row in rows()] == [1, 1, 0]
     assert {row.message_id for row in rows()[:2]} == set(cls.begun)
@@ -873,10 +873,10 @@ def test_connections_are_the_worker_s_or_those_of_a_concurrent_messenger(signals
         **settings.DSN,
         "MESSENGERS": {"concurrent": {"CONNECTIONS": 5}, "plain_one": {"CONNECTIONS": 5}, "second": account},
     }
-    assert [sender.connections_of(name) for name in names] == [1, 5, 7]
+    assert [sender.threads_of(name) for name in names] == [(2, 1), (5, 5), (7, 7)]
     # One whose options cannot be read has a thread that says so.
     settings.DSN = {**settings.DSN, "MESSENGERS": {"plain_one": {"LANES": 5}}}
-    assert sender.connections_of("plain_one") == 1
+    assert sender.threads_of("plain_one") == (1, 1)
     assert registry.messenger_findings("plain_one") == ["LANES is called CONNECTIONS now"]
 
 

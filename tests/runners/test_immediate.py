@@ -19,6 +19,7 @@ from django.test import Client, RequestFactory
 from django.urls import path
 
 from dsn_core import Receipt, emit
+from dsn_core.fanout.expander import Expander
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery, Event
 from dsn_core.plugins.registry import registry
@@ -137,7 +138,7 @@ def test_asgi_sends_after_the_response(url: str, signals, subscribe) -> None:
 
 def test_an_error_of_the_sending_never_reaches_the_caller(signals, subscribe, monkeypatch, caplog) -> None:
     subscribe()
-    monkeypatch.setattr(driver.expander, "expand_due", lambda using: (_ for _ in ()).throw(OperationalError("gone")))
+    monkeypatch.setattr(Expander, "work", lambda self: (_ for _ in ()).throw(OperationalError("gone")))
     with transaction.atomic():
         assert emit("happened") is not None
     assert "a worker will find the work" in caplog.text

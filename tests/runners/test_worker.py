@@ -1,11 +1,10 @@
-"""The worker's lanes, in this process: what is slow, hangs or breaks holds up nobody else."""
+"""The worker's threads, in this process: what is slow, hangs or breaks holds up nobody else."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from dsn_core.runners import notices
 from dsn_core.runners.worker import Worker
 from dsn_core.testing import MemoryMessenger
 from tests.waiting import PATIENCE, wait_for
+from tests.watching import watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -28,27 +28,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 @pytest.fixture(autouse=True)
 def _short_lease(settings: Any) -> None:
     settings.DSN = {"RUNNER": "worker", "LEASE_SECONDS": 2}
-
-
-@contextmanager
-def watching(**given: Any) -> Iterator[Worker]:
-    """A worker in a thread of this process, ended with the block."""
-    worker = Worker("default", **given)
-
-    def watch() -> None:
-        try:
-            worker.watch()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -155,7 +134,7 @@ def test_a_resolver_that_hangs_holds_up_no_messenger(subscribe, signals, people,
     assert len(Hangs.calls) >= 2
 
 
-def test_a_plugin_that_exits_ends_no_lane(subscribe, signals, people, monkeypatch):
+def test_a_plugin_that_exits_ends_no_thread(subscribe, signals, people, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 0.05)
     exits = [SystemExit(3)] * 3
 
@@ -189,7 +168,7 @@ def test_once_waits_for_what_a_hanging_messenger_gave_back(subscribe, hanging, p
 
 
 def test_a_worker_whose_threads_all_hang_ends_for_another_to_begin(subscribe, hanging, people, monkeypatch):
-    monkeypatch.setattr("dsn_core.runners.worker.MOST_HANGING", 1)
+    monkeypatch.setattr("dsn_core.runners.worker_threads.MOST_HANGING", 1)
     subscribe("hanging", users=people)
     emit("happened")
     with watching() as worker:
@@ -217,8 +196,8 @@ def test_what_a_message_causes_is_sent_by_the_same_drain(subscribe, signals, peo
     signals.add(Echo)
     subscribe("echo", users=people[:1])
     emit("happened")
-    assert (progress := Worker("default").drain()).deliveries == 4, "three deeper, then it is too deep"
-    assert progress.events == 4
+    assert (done := Worker("default").drain()).deliveries == 4, "three deeper, then it is too deep"
+    assert done.events == 4
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has NOTIFY")
@@ -341,7 +320,7 @@ def test_the_health_file_stays_fresh_while_a_messenger_takes_its_time(
     with watching(health_file=path):
         wait_for(lambda: "sending" in statuses("hanging"))
         time.sleep(0.5)
-        # One is due all the while, and its lane is at work.
+        # One is due all the while, and its thread is at work.
         wait_for_touch(path)
         block.set()
 
@@ -382,7 +361,7 @@ def test_once_ends_when_nothing_is_left_and_not_at_the_next_look(subscribe, peop
 
 def test_the_first_go_out_while_others_are_made(subscribe, signals, people, block, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 600)
-    monkeypatch.setattr("dsn_core.runners.worker_threads.TELL_SECONDS", 0)
+    monkeypatch.setattr("dsn_core.runners.units.TELL_SECONDS", 0)
     monkeypatch.setattr("dsn_core.fanout.receivers.CHUNK", 1)
 
     class Slowly(BaseReceiverResolver):

@@ -13,6 +13,7 @@ from dsn_core.exceptions import DSNError
 from dsn_core.plugins.registry import registry
 from dsn_core.sending import only_to
 from dsn_core.sending.handing_over import collect
+from dsn_core.sending.ways import way_of
 
 
 class Command(BaseCommand):
@@ -33,7 +34,7 @@ class Command(BaseCommand):
             messenger = registry.messenger(options["messenger"])
         except DSNError as error:
             raise CommandError(str(error)) from error
-        if messenger.sends_itself:
+        if not way_of(type(messenger)).takes_messages:
             raise CommandError(
                 f"{messenger.alias!r} renders and chooses its receivers itself; it cannot send to a given address."
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from dsn_core.intake.record import outbox
 from dsn_core.models import Delivery
@@ -22,7 +22,7 @@ from dsn_core.models.subscription import Priority
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
-from dsn_core.runners.driver import Progress, known_messengers
+from dsn_core.runners.driver import Done, known_messengers
 from dsn_core.runners.processes import ProcessSupervisor
 from dsn_core.runners.worker import Worker
 
@@ -48,6 +48,14 @@ def _heard(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[Non
             signal.signal(number, handler)
 
 
+def _unused_processors(using: str) -> str:
+    """A sentence about the processors that one process does not use; empty where more would not help."""
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if number == 1 or not HAS_PROCESSES or connections[using].vendor == "sqlite":
+        return ""
+    return f" One process uses one of {number} processors; --processes starts more."
+
+
 def _handler(what: Callable[[], None]) -> Callable[..., None]:
     return lambda *args: what()
 
@@ -68,7 +76,12 @@ class Command(BaseCommand):
             help="Send by this messenger (or account) only; may be given several times.",
         )
         parser.add_argument(
-            "--processes", type=int, default=1, metavar="N", help="So many processes, started again when they die."
+            "--processes",
+            type=int,
+            default=1,
+            metavar="N",
+            help="So many processes, started again when they die: one for each processor that it may use up. "
+            "By default one, which leaves the others to the site.",
         )
         parser.add_argument(
             "--health-file",
@@ -83,14 +96,17 @@ class Command(BaseCommand):
         if options["processes"] < 1 or (options["processes"] > 1 and options["once"]):
             raise CommandError("--processes is a number from 1, and --once works in one process.")
         if options["processes"] > 1:
-            status = self._herd(options["processes"], messengers, health_file)
+            status = self._supervise(options["processes"], messengers, health_file)
         else:
             worker = Worker(outbox(), messengers, health_file)
             with _heard(lambda: self._end(worker.stop), lambda: self._reload(worker.stop)):
                 if options["once"]:
                     done = self._once(worker)
                 else:
-                    self._say("Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first.")
+                    self._say(
+                        "Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first."
+                        + _unused_processors(worker.using)
+                    )
                     done = worker.watch()
             self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
             status = int(worker.is_failed)
@@ -101,7 +117,7 @@ class Command(BaseCommand):
         if status:
             raise CommandError("The worker did not end in good order; its log says why.", returncode=abs(status))
 
-    def _herd(self, count: int, messengers: set[str] | None, health_file: Path | None) -> int:
+    def _supervise(self, count: int, messengers: set[str] | None, health_file: Path | None) -> int:
         if not HAS_PROCESSES:
             raise CommandError("This system cannot fork processes: start dsn_worker several times instead.")
 
@@ -134,7 +150,7 @@ class Command(BaseCommand):
         self.stdout.write(text)
         self.stdout.flush()
 
-    def _once(self, worker: Worker) -> Progress:
+    def _once(self, worker: Worker) -> Done:
         try:
             if not self.stdout.isatty():
                 return worker.drain()
@@ -178,16 +194,16 @@ class ProgressLine:
         self._begun = time.monotonic()
         self._shown_at = self._begun
 
-    def show(self, progress: Progress) -> None:
+    def show(self, done: Done) -> None:
         """Write it, at most once a second."""
         now = time.monotonic()
         if now - self._shown_at < 1:
             return
         self._shown_at = now
-        rate = progress.deliveries / (now - self._begun)
+        rate = done.deliveries / (now - self._begun)
         left = self._left()
         time_left = f"{_clock(left / rate)} left" if rate else "waiting"
-        self._write(f"{progress.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}")
+        self._write(f"{done.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}")
 
     def clear(self) -> None:
         self._write("")

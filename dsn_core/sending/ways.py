@@ -1,0 +1,69 @@
+"""The two ways of a messenger: the usual one, which is given messages, and the specification's ``send``."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar, TypeAlias
+
+from django.db.models import QuerySet
+
+from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.models import Delivery
+from dsn_core.models.delivery import Status
+from dsn_core.queue.claiming import Claim, claim
+from dsn_core.sending import pacing
+from dsn_core.sending.batch import Batch
+from dsn_core.sending.connections import ProviderConnections
+from dsn_core.sending.handing_over import deliver
+from dsn_core.sending.legacy_send import LegacyWay
+from dsn_core.sending.preparing import find_addresses, keep_to_listed, render
+
+#: Seconds of sending after which it is looked whether another worker was told to pause. A quick messenger's batch takes
+#: less than asking does.
+LOOK_SECONDS = 0.05
+#: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
+UNREAD = ("created_at", "finished_at", "report", "report_reason", "reported_at")
+
+
+class UsualWay:
+    """Addresses are found, messages rendered and handed over, and receipts settled: batch by batch."""
+
+    #: Whether it is given messages that were rendered before, to addresses.
+    takes_messages: ClassVar[bool] = True
+
+    @staticmethod
+    def claim(messenger: BaseMessenger, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+        """Claim what is due of ``rows``, which have one priority: at most ``limit``."""
+        return claim(rows.defer(*UNREAD), limit=limit, status=Status.SENDING)
+
+    @staticmethod
+    def send(messenger: BaseMessenger, batch: Batch, in_hand: ProviderConnections) -> None:
+        """Send ``batch``, whose rows have their events, backends and users, and passed the filters."""
+        find_addresses(batch, messenger)
+        keep_to_listed(batch, messenger)
+        looked_at = time.monotonic()
+        while batch.next_portion(messenger.batch_size):
+            messages = render(batch)
+            if in_hand.take(batch):
+                try:
+                    deliver(batch, messenger, messages)
+                finally:
+                    in_hand.free(batch)
+            if batch.is_broken_off:
+                return
+            batch.settle()
+            if time.monotonic() - looked_at < LOOK_SECONDS:
+                continue
+            looked_at = time.monotonic()
+            if pacing.is_paused(messenger.alias, batch.using):
+                # Another worker was told so: what is left would only hear the same.
+                batch.is_broken_off = True
+                return
+
+
+Way: TypeAlias = UsualWay | LegacyWay
+
+
+def way_of(messenger: type[BaseMessenger]) -> type[Way]:
+    """The one place where it is decided which way a messenger is used."""
+    return LegacyWay if messenger.sends_itself else UsualWay
