@@ -107,7 +107,8 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
         rows: list[Any] = list(due.annotate(database_now=DatabaseNow())[:limit])
         if not rows:
             return None
-        clock = DatabaseClock(rows[0].database_now, asked_at)
+        # After the answer: a clock ahead of the database's would make rows that are not due yet.
+        clock = DatabaseClock(rows[0].database_now)
         if limit is not None:
             rows = _apart(rows)
         token = uuid.uuid4()

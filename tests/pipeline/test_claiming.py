@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.db.models.query import ModelIterable
 from django.test import override_settings
 
 from dsn_core.intake.record import outbox
@@ -61,6 +62,22 @@ def test_a_claim_takes_the_oldest_counts_the_attempt_and_holds_for_the_lease(set
     second = claim(due(), limit=2, status="sending")
     assert [row.address for row in second.rows] == ["a4@b.c"]
     assert claim(due(), limit=2, status="sending") is None
+
+
+@pytest.mark.django_db
+def test_the_clock_of_a_claim_is_never_ahead_of_the_databases(monkeypatch) -> None:
+    fill(1)
+    real = ModelIterable.__iter__
+
+    def slow(self):
+        # As a busy machine: the answer comes some time after the question.
+        time.sleep(0.2)
+        return real(self)
+
+    monkeypatch.setattr(ModelIterable, "__iter__", slow)
+    clock = claim(due(), limit=1, status="sending").clock
+    ours = clock.now()
+    assert ours <= Event.objects.values_list(DatabaseNow(), flat=True).first(), "what is due now is not due yet"
 
 
 @pytest.mark.django_db
