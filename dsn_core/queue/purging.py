@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from dsn_core.models import Delivery, Event
+from dsn_core.models import Delivery, DeliveryPage, Event
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Purged:
 
 def finished(using: str, before: datetime.datetime) -> QuerySet[Event]:
     """The events from before that moment that nothing is left to be done about."""
-    is_open = Delivery.objects.using(using).filter(event=OuterRef("pk"), not_before__isnull=False)
+    is_open = Delivery.objects.using(using).unfinished().filter(event=OuterRef("pk"))
     events = Event.objects.using(using).filter(created_at__lt=before, not_before__isnull=True)
     return events.filter(~Exists(is_open))
 
@@ -35,11 +35,9 @@ def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
     """
     deliveries = Delivery.objects.using(using)
     for keys in _pages(finished(using, before), size):
-        while some := list(
-            deliveries.filter(event__in=keys, not_before__isnull=True).values_list("pk", flat=True)[:size]
-        ):
-            # Asked again: an operator may have sent one of them anew.
-            number, _by_model = deliveries.filter(pk__in=some, not_before__isnull=True).delete()
+        while some := list(deliveries.finished().filter(event__in=keys).values_list("pk", flat=True)[:size]):
+            # Asked again: an operator may have sent one of them once more.
+            number, _by_model = deliveries.finished().filter(pk__in=some).delete()
             yield Purged(deliveries=number)
         done = Event.objects.using(using).filter(pk__in=keys, not_before__isnull=True)
         done = done.filter(~Exists(deliveries.filter(event=OuterRef("pk"))))
@@ -59,10 +57,12 @@ def purge_waiting(using: str, size: int) -> Iterator[Purged]:
 
     What has ended stays. Yields what each step deleted.
     """
-    deliveries = Delivery.objects.using(using).filter(not_before__isnull=False)
+    deliveries = Delivery.objects.using(using).unfinished()
     for keys in _pages(deliveries, size):
         number, _by_model = deliveries.filter(pk__in=keys).delete()
         yield Purged(deliveries=number)
+    for keys in _pages(DeliveryPage.objects.using(using), size):
+        DeliveryPage.objects.using(using).filter(pk__in=keys).delete()
     events = Event.objects.using(using).filter(not_before__isnull=False)
     for keys in _pages(events, size):
         _number, by_model = events.filter(pk__in=keys).delete()

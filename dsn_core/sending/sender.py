@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import Error
-from django.db.models import QuerySet
 
 from dsn_core import context
 from dsn_core._django import is_interrupt
@@ -24,6 +23,8 @@ from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import schedule
 from dsn_core.queue.claiming import Claim, claim
+from dsn_core.queue.pages import PageClaim, break_up_due, claim_page
+from dsn_core.queue.schedule import Due
 from dsn_core.sending import expiry, legacy_send, pacing
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.handing_over import deliver
@@ -82,14 +83,14 @@ class Sender:
     def work(self) -> Work:
         """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
         look = schedule.look(self.alias, self.using)
-        if not look.has_work:
+        if not look.due:
             return Work()
         messenger = made(self.alias)
         if messenger is None:
             # Another worker may have it.
             return Work()
         limit = self._batches * messenger.batch_size
-        claimed, rest = self._claim(messenger, limit)
+        claimed, rest = self._claim(messenger, limit, look.due)
         if claimed is None:
             return Work(rest=rest)
         started = time.monotonic()
@@ -102,22 +103,42 @@ class Sender:
         _report(self.alias, claimed.rows)
         if rest is not None:
             rest = self._spare(messenger, batch)
-        is_quick = len(claimed.rows) == limit and time.monotonic() - started < QUICK_SECONDS
+        # A page may end before the limit, and another one follow.
+        is_full = len(claimed.rows) == limit or isinstance(claimed, PageClaim)
+        is_quick = is_full and time.monotonic() - started < QUICK_SECONDS
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
-    def _claim(self, messenger: BaseMessenger, limit: int) -> tuple[Claim[Delivery] | None, float | None]:
-        """What is due, and seconds until the rate lets more go."""
-        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
+    def _claim(
+        self, messenger: BaseMessenger, limit: int, due: Sequence[Due]
+    ) -> tuple[Claim[Delivery] | None, float | None]:
+        """What is ``due``, and seconds until the rate lets more go."""
         rate = messenger.options.rate
         if rate is None:
-            return _claim(rows, messenger, limit), None
+            return self._claim_first(messenger, limit, due), None
         with pacing.turn(self.alias, rate, self.using) as turn:
             if not turn.limit:
                 return None, turn.rest
-            claimed = _claim(rows, messenger, min(limit, turn.limit))
+            claimed = self._claim_first(messenger, min(limit, turn.limit), due)
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
+
+    def _claim_first(self, messenger: BaseMessenger, limit: int, due: Sequence[Due]) -> Claim[Delivery] | None:
+        """Claim the first of what is ``due`` that no other worker takes first."""
+        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
+        if messenger.sends_itself():
+            # Its pages are of a time at which it did not, or of a process that knew another class by its name.
+            break_up_due(self.alias, self.using)
+            calls = (legacy_send.claim_call(rows.filter(priority=one), type(messenger)) for one in Priority.values)
+            return next((call for call in calls if call is not None), None)
+        for priority, is_page in due:
+            if is_page and (page := claim_page(self.alias, priority, limit, self.using, unread=UNREAD)) is not None:
+                return page
+            # Those of a page that was broken up, too.
+            some = rows.defer(*UNREAD).filter(priority=priority)
+            if (found := claim(some, limit=limit, status=Status.SENDING)) is not None:
+                return found
+        return None
 
     def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
         """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
@@ -204,20 +225,6 @@ def lanes_of(alias: str) -> int:
         return int(registry.messenger_options(alias).LANES)
     except ConfigurationError:
         return 1
-
-
-def _claim(rows: QuerySet[Delivery], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
-    if not messenger.sends_itself():
-        return _claim_first(rows, limit)
-    calls = (legacy_send.claim_call(rows.filter(priority=priority), type(messenger)) for priority in Priority.values)
-    return next((call for call in calls if call is not None), None)
-
-
-def _claim_first(rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
-    """Those of the first priority that has any: one query each, in the order of the index that they read."""
-    rows = rows.defer(*UNREAD)
-    claims = (claim(rows.filter(priority=priority), limit=limit, status=Status.SENDING) for priority in Priority.values)
-    return next((found for found in claims if found is not None), None)
 
 
 def send(batch: Batch, messenger: BaseMessenger) -> None:
