@@ -81,3 +81,23 @@ def test_a_new_row_beside_the_one_of_before_is_no_obstacle(migrate: Callable[[st
     known = ConfigurationChange.read("default")
     trigger = Trigger.objects.define("post_save", action_object=Movie)
     assert ConfigurationChange.read("default").since(known) == {trigger.pk}
+
+
+def test_what_waits_in_pages_is_due_by_itself_for_the_version_before(migrate: Callable[[str], None]) -> None:
+    from dsn_core.models import Backend, Delivery
+
+    event = Event.objects.create(trigger_id=1, verb="post_save", payload="{}")
+    backend = Backend.objects.create(messenger="console", message_template="simple")
+    for number, values in enumerate([{"page_key": 7}, {"page_key": 7, "status": "cancelled"}, {"status": "sent"}]):
+        Delivery.objects.create(
+            event=event, backend=backend, occurrence=event.occurrence, messenger="console", address_key=number, **values
+        )
+    migrate("0008")
+    rows = old_model("0008_pauses_and_holds", "Delivery").objects.order_by("id")
+    assert [(row.status, row.not_before is None) for row in rows] == [
+        ("pending", False),
+        ("cancelled", True),
+        ("sent", True),
+    ]
+    call_command("migrate", verbosity=0)
+    assert Delivery.objects.unfinished().count() == 1
