@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dsn_core.models import ConfigurationChange, Delivery, Event, Trigger
+from dsn_core.models import ConfigurationChange, Delivery, DeliveryPage, Event, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests import services
 from tests.ledger.books import Book
@@ -188,3 +188,22 @@ def test_a_process_of_the_version_before_that_starts_sees_what_was_edited(
     trigger.save()
     old("Movie.objects.create(name='M')")
     assert not Event.objects.exists()
+
+
+def test_the_version_before_sends_nothing_of_what_waits_in_pages(
+    old: Callable[[str], str], new: Callable[[str], str], book: Book
+) -> None:
+    new("""
+from dsn_core.fanout.expander import expand_due
+Trigger.objects.define("post_save", action_object=Movie).subscribe(
+    addresses=[("ledger", f"a{number}") for number in range(150)], backends=[("ledger", "simple")]
+)
+Movie.objects.create(name="M")
+expand_due("default")
+""")
+    assert DeliveryPage.objects.count() == 1
+    old(WORK)
+    assert book.lines() == []
+    new(WORK)
+    assert statuses() == ["sent"] * 150
+    assert (book.lost(), book.doubled()) == (0, 0)
