@@ -9,7 +9,7 @@ import time
 import pytest
 from django.db import connection
 
-from dsn_core.models import Delivery, Event, Trigger
+from dsn_core.models import Delivery, DeliveryPage, Event, Trigger
 from dsn_core.models.clock import DatabaseNow
 from tests.waiting import wait_for
 
@@ -56,10 +56,7 @@ def test_01_kill_9_at_random_points(full, audience, stage, workers, provider, fi
 
 def _open() -> bool:
     """Whether anything is left to be done."""
-    return (
-        not Event.objects.filter(not_before__isnull=True).exists()
-        or Delivery.objects.filter(not_before__isnull=False).exists()
-    )
+    return not Event.objects.filter(not_before__isnull=True).exists() or Delivery.objects.unfinished().exists()
 
 
 @pytest.mark.everywhere
@@ -69,7 +66,7 @@ def test_02_killed_around_the_send(fault, most, audience, stage, workers, provid
     stage("file")
     process = workers.start(FAULTS=fault)
     assert process.wait(60) == -9, workers.log
-    wait_for(lambda: not Delivery.objects.filter(not_before__isnull=False).exists() or _due())
+    wait_for(lambda: not Delivery.objects.unfinished().exists() or _due())
     workers.finish()
     counts = provider.counts()
     delivery = Delivery.objects.get()
@@ -90,7 +87,7 @@ def test_14_a_row_that_kills_its_process_dies_at_last(audience, stage, workers, 
     deaths = 0
     for _ in range(40):
         process = workers.start("--once", **limits)
-        if process.wait(60) == 0 and not Delivery.objects.filter(not_before__isnull=False).exists():
+        if process.wait(60) == 0 and not Delivery.objects.unfinished().exists():
             break
         deaths += process.returncode == -9
         time.sleep(0.6)
@@ -119,7 +116,8 @@ def test_17_killed_in_the_middle_of_a_fan_out(full, audience, stage, workers, pr
         Event.objects.update(not_before=DatabaseNow())
     assert process.returncode == 0, workers.log
     # What was claimed by those that died.
-    Delivery.objects.filter(not_before__isnull=False).update(not_before=DatabaseNow())
+    for model in (Delivery, DeliveryPage):
+        model._base_manager.filter(not_before__isnull=False).update(not_before=DatabaseNow())
     workers.finish()
     counts = provider.counts()
     figure(f"{deaths} kills, {number:,} receivers: {number - len(counts)} missing, {_doubled(counts)} twice")

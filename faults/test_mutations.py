@@ -33,8 +33,8 @@ MUTATIONS = {
     ),
     "settling without the token": Mutation(
         "sending/settling.py",
-        "update(rows, names, using, lease_token=claimed.token)",
-        "update(rows, names, using)",
+        "update, some, names, using, claimed.owned(using)",
+        "update, some, names, using",
         "tests/pipeline/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
     ),
     "handing over without the lease": Mutation(

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def open_rows() -> int:
-    return Delivery.objects.filter(not_before__isnull=False).count()
+    return Delivery.objects.unfinished().count()
 
 
 @pytest.mark.timeout(900)

@@ -22,7 +22,7 @@ from bench.measure import steady
 from bench.models import Job
 from bench.rows import Size
 from bench.table import Row, rates
-from bench.workers import send_to_all, workers
+from bench.workers import send_to_all, wait_until, workers
 from dsn_core import emit
 from dsn_core.fanout.expander import expand_due
 from dsn_core.models import Delivery, Event, Trigger
@@ -30,6 +30,8 @@ from dsn_core.runners.worker import Worker
 
 #: The worker's lanes: on SQLite there is one writer, so that more of them only wait for each other.
 LANES = 2 if connection.vendor == "sqlite" else 3
+#: Of PostgreSQL: most bytes of its log for a delivery, and the least part of updates that write no index.
+WAL_BYTES, HOT_SHARE = 900, 0.8
 _greeting = jinja2.Template(Greeting.text)
 
 
@@ -60,6 +62,7 @@ def measure(size: Size) -> Iterator[Row]:
             single.append(_ours(number, 1))
             making.append(_making(number))
             rendering.append(_control(group, number, render))
+    yield from _writes(number)
     for name, plain, worker, bound in (
         (f"{number:,} receivers, 2 processes", bare, double, 2.0),
         (f"... 1 process, CONNECTIONS {LANES}", bare, ours, 2.0),
@@ -99,6 +102,38 @@ def _by_processes(number: int) -> float:
         rate = number / send_to_all(number).total_seconds()
     empty(Delivery, Event)
     return rate
+
+
+def _writes(number: int) -> Iterator[Row]:
+    """What PostgreSQL writes for a delivery, from the event to the last settling."""
+    if connection.vendor != "postgresql":
+        return
+    before, updates = _wal(), _updates()
+    emit("released", film="Alien")
+    assert Worker("default").drain().deliveries == number
+    written = (_wal() - before) / number
+    wait_until(lambda: _updates()[0] >= updates[0] + number)
+    done, hot = (there - here for there, here in zip(_updates(), updates, strict=True))
+    empty(Delivery, Event)
+    yield Row("... WAL of a delivery", "", f"{written:,.0f} B", bound=f"<={WAL_BYTES}", ok=written <= WAL_BYTES)
+    share = hot / done
+    yield Row("... updates that write no index", "", f"{share:.0%}", bound=f">={HOT_SHARE:.0%}", ok=share >= HOT_SHARE)
+
+
+def _wal() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_lsn() - '0/0'")
+        return int(cursor.fetchone()[0])
+
+
+def _updates() -> tuple[int, int]:
+    """Rows of deliveries that were updated, and those of them whose new versions stayed in their block (HOT)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [Delivery._meta.db_table]
+        )
+        updates, hot = cursor.fetchone()
+        return int(updates), int(hot)
 
 
 def _making(number: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ from dsn_core.plugins.errors import describe
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import inserting, schedule
 from dsn_core.queue.claiming import Claim, chunks, claim
+from dsn_core.queue.pages import FEWEST, paged
 
 logger = logging.getLogger("dsn_core.fanout")
 
@@ -216,7 +218,8 @@ class _Expansion:
             self.found += number
             for pattern in patterns:
                 self.go_on()
-                inserting.insert_for_users(pattern, page, self.using)
+                with _waiting_like(pattern, number, self.using) as waiting:
+                    inserting.insert_for_users(waiting, page, self.using)
                 self.made()
 
     def _insert_chunk(self, chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery]) -> None:
@@ -264,26 +267,35 @@ def _pattern(event: Event, backend: Backend, subscription: Subscription, clock: 
 
 
 def _due_like(pattern: Delivery, **values: Any) -> Delivery:
-    return pattern.like(not_before=pattern.not_before, **values)
+    return pattern.like(not_before=pattern.not_before, page_key=pattern.page_key, **values)
+
+
+def _waiting_like(pattern: Delivery, number: int, using: str) -> AbstractContextManager[Delivery]:
+    """The pattern for an INSERT of about so many deliveries: many wait in pages, few by themselves."""
+    return paged(pattern, using) if number >= FEWEST and _takes_pages(pattern.messenger) else nullcontext(pattern)
+
+
+def _takes_pages(messenger: str) -> bool:
+    """Not of a messenger that gets all users of an event at once; it may be one that is not installed here."""
+    try:
+        return not registry.messenger_class(messenger).sends_itself
+    except ConfigurationError:
+        return False
 
 
 def _insert_chunk(chunk: Chunk, backends: Sequence[Backend], patterns: Mapping[int, Delivery], using: str) -> None:
-    rows = []
-    are_many = len(chunk.users) >= MANY_USERS
     for backend in backends:
-        pattern = patterns[backend.pk]
-        if are_many:
-            for keys in chunks(chunk.users):
-                users = get_user_model()._base_manager.using(using).filter(pk__in=keys)
-                inserting.insert_for_users(pattern, users, using)
-        else:
-            rows += [_due_like(pattern, user_id=key) for key in chunk.users]
-        rows += [
-            _due_like(pattern, address=receiver.address, address_key=address_key(receiver.address))
-            for receiver in chunk.addresses
-            if backend.accepts(receiver.messenger)
-        ]
-    inserting.insert(rows, using)
+        addresses = [receiver.address for receiver in chunk.addresses if backend.accepts(receiver.messenger)]
+        users = chunk.users
+        with _waiting_like(patterns[backend.pk], len(users) + len(addresses), using) as pattern:
+            if len(users) >= MANY_USERS:
+                for keys in chunks(users):
+                    some = get_user_model()._base_manager.using(using).filter(pk__in=keys)
+                    inserting.insert_for_users(pattern, some, using)
+                users = ()
+            rows = [_due_like(pattern, user_id=key) for key in users]
+            rows += [_due_like(pattern, address=one, address_key=address_key(one)) for one in addresses]
+            inserting.insert(rows, using)
 
 
 def _add_calls(event: Event, backends: Sequence[Backend], patterns: Mapping[int, Delivery], using: str) -> None:

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("dsn_core", "0008_pauses_and_holds"),
+        ("dsn_core", "0009_pages_of_deliveries"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

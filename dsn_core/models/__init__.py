@@ -4,6 +4,7 @@ from dsn_core.models.address import Address
 from dsn_core.models.backend import Backend
 from dsn_core.models.changes import ConfigurationChange
 from dsn_core.models.delivery import Delivery
+from dsn_core.models.delivery_page import DeliveryPage
 from dsn_core.models.environment import Environment
 from dsn_core.models.event import Event
 from dsn_core.models.heartbeat import WorkerHeartbeat
@@ -17,6 +18,7 @@ __all__ = [
     "Backend",
     "ConfigurationChange",
     "Delivery",
+    "DeliveryPage",
     "Environment",
     "Event",
     "MessengerState",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from django.conf import settings
@@ -19,9 +19,10 @@ from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.models.backend import Backend
 from dsn_core.models.claimable import Claimable
 from dsn_core.models.clock import DatabaseNow
+from dsn_core.models.delivery_page import DeliveryPage
 from dsn_core.models.event import Event
 from dsn_core.models.messenger_state import MessengerState
-from dsn_core.models.sparse import SparseIndex, SparseUniqueConstraint
+from dsn_core.models.sparse import DueIndex, SparseIndex, SparseUniqueConstraint
 from dsn_core.models.subscription import Priority
 
 #: Characters of an address, of a provider's id, and of an error that are kept.
@@ -84,8 +85,25 @@ RETRIABLE: Final = FINAL - {Status.SENT}
 #: What can be cancelled.
 CANCELLABLE: Final = frozenset(status for status, following in TRANSITIONS.items() if Status.CANCELLED in following)
 
+#: Waits in a page (:class:`~dsn_core.models.DeliveryPage`), which is claimed in its place.
+IN_PAGE: Final = Q(page_key__isnull=False, status=Status.PENDING, not_before__isnull=True)
+#: Waits, or is in a worker's hands.
+UNFINISHED: Final = Q(not_before__isnull=False) | IN_PAGE
+
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def unfinished(self) -> DeliveryQuerySet:
+        """Those that wait, or are in a worker's hands."""
+        return self.filter(UNFINISHED)
+
+    def finished(self) -> DeliveryQuerySet:
+        """Those about which nothing is left to be done."""
+        return self.filter(Q(page_key__isnull=True) | ~Q(status=Status.PENDING), not_before__isnull=True)
+
+    def of_page(self, page: DeliveryPage) -> DeliveryQuerySet:
+        """Those that wait in ``page``."""
+        return self.filter(IN_PAGE, page_key=page.key, pk__gte=page.first_id, pk__lte=page.last_id)
+
     def retry(self) -> int:
         """Send those that ended without being sent once more, now, with all attempts before them; return how many.
 
@@ -107,6 +125,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 not_before=DatabaseNow(),
                 attempts=0,
                 lease_token=None,
+                page_key=None,
                 finished_at=None,
                 paused_at=None,
                 held_since=None,
@@ -147,9 +166,19 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def cancel(self) -> int:
         """Send those that wait no more; return how many. One that is being sent just now is left alone."""
-        return self.cancellable().update(
-            status=Status.CANCELLED, not_before=None, lease_token=None, finished_at=DatabaseNow()
-        )
+        chosen, token = self.cancellable(), uuid.uuid4()
+        keys = chosen.filter(page_key__isnull=False).order_by().values("page_key")
+        pages = DeliveryPage.objects.using(self.db)
+        ours = pages.filter(lease_token=token)
+        with transaction.atomic(using=self.db):
+            # Written first, so that nobody claims these pages meanwhile; what is claimed is not among them.
+            pages.filter(lease_token__isnull=True, key__in=keys).update(lease_token=token)
+            of_ours = ours.filter(key=OuterRef("page_key"), first_id__lte=OuterRef("pk"), last_id__gte=OuterRef("pk"))
+            cancelled = chosen.filter(Q(page_key__isnull=True) | Q(Exists(of_ours))).update(
+                status=Status.CANCELLED, not_before=None, lease_token=None, page_key=None, finished_at=DatabaseNow()
+            )
+            ours.update(lease_token=None)
+        return cancelled
 
 
 class Delivery(Claimable):
@@ -181,6 +210,15 @@ class Delivery(Claimable):
         related_name="+",
         verbose_name=_("user"),
     )
+    not_before = models.DateTimeField(
+        _("not before"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "When it may be worked on; the end of the lease while a worker holds it; empty when finished, and while it "
+            "waits in a page of deliveries that are claimed together."
+        ),
+    )
     occurrence = models.UUIDField(_("occurrence"))
     messenger = models.CharField(_("messenger"), max_length=MAX_NAME_LENGTH)
     address = models.CharField(_("address"), max_length=ADDRESS_LENGTH, blank=True)
@@ -197,11 +235,16 @@ class Delivery(Claimable):
     )
     report_reason = models.TextField(_("reason of the report"), blank=True)
     reported_at = models.DateTimeField(_("reported"), null=True, blank=True)
+    # Of the pages that it waits in. Written when it is made, and emptied when it leaves its page: in no index.
+    page_key = models.BigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     paused_at = models.DateTimeField(
         _("asked for a pause"), null=True, blank=True, help_text=_("When its messenger last asked for a pause at it.")
     )
+
+    #: The columns that settling has changed. Not stored.
+    settled: Collection[str] = ()
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -215,7 +258,7 @@ class Delivery(Claimable):
             SparseUniqueConstraint(fields=["occurrence", "backend", "address_key"], name="dsn_delivery_address_once"),
         ]
         indexes = [
-            models.Index(fields=["messenger", "priority", "not_before", "id"], name="dsn_delivery_claim"),
+            DueIndex(fields=["messenger", "priority", "not_before", "id"], name="dsn_delivery_claim"),
             # For reports. Not db_index, by which PostgreSQL gets a second one, for LIKE.
             SparseIndex(fields=["provider_id"], name="dsn_delivery_provider"),
         ]

@@ -1,11 +1,12 @@
 """Indexes without the rows whose value is empty, on PostgreSQL.
 
-There, an update of a row writes an entry into every index of the table, and a delivery is updated twice. On the other
-databases an update writes only to the indexes of the changed columns, so that their indexes hold all rows.
+PostgreSQL writes an entry into every index of a table whenever an indexed column of a row changes. On other databases
+a change touches only the indexes of what changed, so that most of theirs hold all rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
@@ -18,6 +19,16 @@ class SparseIndex(models.Index):
         return _condition(model, self.fields[-1], "<> ''", schema_editor)
 
 
+class DueIndex(models.Index):
+    """The index that claims read, without the rows whose ``not_before`` is NULL: finished ones, and those of pages.
+
+    On SQLite, too: most deliveries are never in it, and are inserted without an entry.
+    """
+
+    def _get_condition_sql(self, model: type[models.Model], schema_editor: Any) -> str | None:
+        return _condition(model, "not_before", "IS NOT NULL", schema_editor, ("postgresql", "sqlite"))
+
+
 class SparseUniqueConstraint(models.UniqueConstraint):
     """Fields that are unique together. Leaves out rows where the last one is NULL: these are never duplicates.
 
@@ -28,8 +39,10 @@ class SparseUniqueConstraint(models.UniqueConstraint):
         return _condition(model, self.fields[-1], "IS NOT NULL", schema_editor)
 
 
-def _condition(model: type[models.Model], name: str, test: str, schema_editor: Any) -> str | None:
-    if schema_editor.connection.vendor != "postgresql":
+def _condition(
+    model: type[models.Model], name: str, test: str, schema_editor: Any, vendors: Sequence[str] = ("postgresql",)
+) -> str | None:
+    if schema_editor.connection.vendor not in vendors:
         return None
     column = model._meta.get_field(name).column  # type: ignore[union-attr]
     return f"{schema_editor.quote_name(column)} {test}"

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import Error, connections, transaction
 from django.db.models import QuerySet
@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from dsn_core import conf
 from dsn_core.models.claimable import Claimable
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
-from dsn_core.queue.updating import update
+from dsn_core.queue.updating import Condition, column_is, update
 
 RowT = TypeVar("RowT", bound=Claimable)
 
@@ -32,15 +32,20 @@ class Claim(Generic[RowT]):
     clock: DatabaseClock
     #: When the lease last began, by this process's own clock.
     renewed: float = field(default_factory=time.monotonic)
-    #: When the lease is to begin anew, by the same.
+    #: When the lease is to begin again, by the same.
     _next: float = field(default_factory=lambda: time.monotonic() + conf.current().LEASE_SECONDS / 3)
+
+    #: Columns that are NULL in the stored rows: they are written only where they get a value.
+    empty: ClassVar[tuple[str, ...]] = ()
+    #: Whether :meth:`end` gives back what is left, so that no row has to be written for it.
+    ends_with_rest: ClassVar[bool] = False
 
     def is_ours(self, part: float = 1.0) -> bool:
         """Whether this ``part`` of the lease is not over: nobody else has taken the rows."""
         return time.monotonic() - self.renewed < conf.current().LEASE_SECONDS * part
 
     def keep(self, rows: Sequence[RowT], using: str) -> bool:
-        """Begin the lease of ``rows`` anew when a third of it is over, so that long work stays ours.
+        """Begin the lease of ``rows`` again when a third of it is over, so that long work stays ours.
 
         Returns False when it was too late: another worker has taken some of them, or the database is away
         and the lease is over.
@@ -64,21 +69,32 @@ class Claim(Generic[RowT]):
         renewed = self._renew(rows, using)
         return self.is_ours(2 / 3) if renewed is None else renewed
 
+    def owned(self, using: str) -> Condition:
+        """What holds of a row for as long as it is ours."""
+        return column_is(type(self.rows[0]), "lease_token", self.token, using)
+
+    def end(self, using: str, *, is_rest_left: bool) -> None:
+        """Let go of what the claim holds besides its rows; ``is_rest_left``: some of these were given back."""
+
     def _renew(self, rows: Sequence[RowT], using: str) -> bool | None:
-        """Begin the lease anew; return whether all rows were still ours, None when the database could not say."""
+        """Begin the lease again; return whether all rows were still ours, None when the database could not say."""
         now, lease = time.monotonic(), conf.current().LEASE_SECONDS
-        kept = 0
         try:
-            for some in chunks(rows):
-                ours = type(some[0])._base_manager.using(using)
-                ours = ours.filter(pk__in=[row.pk for row in some], lease_token=self.token)
-                kept += ours.update(not_before=self.clock.now(lease))
+            is_ours = self._lengthen(rows, self.clock.now(lease), using)
         except Error:
             if connections[using].in_atomic_block:
                 raise
             connections[using].close_if_unusable_or_obsolete()
             return None
         self.renewed, self._next = now, now + lease / 3
+        return is_ours
+
+    def _lengthen(self, rows: Sequence[RowT], lease_end: datetime.datetime, using: str) -> bool:
+        """Store the new end of the lease; return whether all rows were still ours."""
+        kept = 0
+        for some in chunks(rows):
+            ours = type(some[0])._base_manager.using(using)
+            kept += ours.filter(pk__in=[row.pk for row in some], lease_token=self.token).update(not_before=lease_end)
         return kept == len(rows)
 
 
@@ -95,13 +111,11 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
     if not features.has_select_for_update and not due.exists():
         # Looking does not take SQLite's only write lock.
         return None
-    everything = candidates.model._base_manager.using(using)
     with transaction.atomic(using=using):
         if features.has_select_for_update:
             due = due.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
         else:
-            # Writing first waits for the write lock; a transaction that has read before would fail at once.
-            everything.filter(pk=-1).update(attempts=0)
+            wait_for_write_lock(candidates.model._base_manager.using(using))
         # Before the question: the lease that this process counts on never ends after the one that is stored.
         asked_at = time.monotonic()
         rows: list[Any] = list(due.annotate(database_now=DatabaseNow())[:limit])
@@ -130,6 +144,11 @@ def _apart(rows: list[RowT]) -> list[RowT]:
     """Let a row that was abandoned again and again go alone: if it kills its workers, then no others with it."""
     harmless = [row for row in rows if row.lease_token is None or row.attempts < 2]
     return rows[:1] if rows[0] not in harmless else harmless
+
+
+def wait_for_write_lock(rows: QuerySet[Any]) -> None:
+    """Wait for SQLite's only write lock, by writing nothing. A transaction that has read before would fail at once."""
+    rows.filter(pk=-1).update(lease_token=None)
 
 
 def chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -10,9 +10,10 @@ from typing import Any
 from django.db.models import Count, Min, QuerySet
 
 from dsn_core.exceptions import DSNError
-from dsn_core.models import Delivery, Event, MessengerState
+from dsn_core.models import Delivery, DeliveryPage, Event, MessengerState
 from dsn_core.models.subscription import Priority
 from dsn_core.plugins.registry import registry
+from dsn_core.queue import pages
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def held_events(using: str) -> Held | None:
 def problems(using: str) -> Iterator[str]:
     """A sentence for each messenger of which something waits that somebody has to see to, and for the events."""
     for messenger in MessengerState.objects.using(using).order_by("messenger").values_list("messenger", flat=True):
-        if (why := _why_not_made(messenger)) and (count := _open(messenger, using).count()):
+        if (why := _why_not_made(messenger)) and (count := _count(messenger, using)):
             number = "1 delivery waits" if count == 1 else f"{count} deliveries wait"
             yield f"{number} for the messenger {messenger!r}, which cannot be made here: {why}"
         if held := held_deliveries(messenger, using):
@@ -49,10 +50,16 @@ def problems(using: str) -> Iterator[str]:
 
 
 def _open(messenger: str, using: str) -> QuerySet[Delivery]:
-    # With each priority named, so that the claim index is read, which holds the open rows in one place.
+    # With each priority named, so that the claim index is read, which holds the open rows in one place. What is held
+    # waits by itself, and in no page.
     return Delivery.objects.using(using).filter(
         messenger=messenger, priority__in=Priority.values, not_before__isnull=False
     )
+
+
+def _count(messenger: str, using: str) -> int:
+    in_pages = pages.count_waiting(DeliveryPage.objects.using(using).filter(messenger=messenger))
+    return _open(messenger, using).count() + in_pages
 
 
 def _held(rows: QuerySet[Any]) -> Held | None:

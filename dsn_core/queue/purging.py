@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.deletion import Collector, get_candidate_relations_to_delete
 from django.db.models.signals import post_delete, pre_delete
 
-from dsn_core.models import Delivery, Event
+from dsn_core.models import Delivery, DeliveryPage, Event
 from dsn_core.models.sql import OneOf
 
 #: Deliveries whose keys are read at once, and that the events of one page have at most, as far as their rows tell.
@@ -82,11 +82,11 @@ def empty_payloads(using: str, before: datetime.datetime, size: int) -> Iterator
 
 
 def _open(using: str) -> QuerySet[Delivery]:
-    return Delivery.objects.using(using).filter(not_before__isnull=False)
+    return Delivery.objects.using(using).unfinished()
 
 
 def _closed(using: str) -> QuerySet[Delivery]:
-    return Delivery.objects.using(using).filter(not_before__isnull=True)
+    return Delivery.objects.using(using).finished()
 
 
 def _ended(using: str, before: datetime.datetime) -> QuerySet[Event]:
@@ -148,6 +148,8 @@ def purge_waiting(using: str, size: int) -> Iterator[Purged]:
     for keys in _pages(deliveries, size):
         number, _by_model = deliveries.filter(pk__in=keys).delete()
         yield Purged(deliveries=number)
+    for keys in _pages(DeliveryPage.objects.using(using), size):
+        DeliveryPage.objects.using(using).filter(pk__in=keys).delete()
     events = Event.objects.using(using).filter(not_before__isnull=False)
     for keys in _pages(events, size):
         _number, by_model = events.filter(pk__in=keys).delete()

@@ -6,15 +6,18 @@ import datetime
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from django.db import connections
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, Subquery
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Model, OuterRef, Q, Subquery
 
-from dsn_core.models import Delivery, Event, MessengerState
+from dsn_core.models import Delivery, DeliveryPage, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow, now_sql
 from dsn_core.models.subscription import Priority
 from dsn_core.queue import environment
+
+#: What deliveries are claimed by: by themselves, or by their pages.
+_CLAIMED: Final[tuple[type[Model], ...]] = (Delivery, DeliveryPage)
 
 
 def due_messengers(using: str) -> list[str]:
@@ -23,10 +26,9 @@ def due_messengers(using: str) -> list[str]:
     One that waits for its rate is among them: whoever sends by it waits that long.
     """
     now = DatabaseNow()
-    due = Delivery.objects.using(using).filter(
-        messenger=OuterRef("messenger"), priority__in=Priority.values, not_before__lte=now
-    )
-    is_due = ExpressionWrapper(Q(Q(paused_until=None) | Q(paused_until__lte=now), Exists(due)), BooleanField())
+    due = {"messenger": OuterRef("messenger"), "priority__in": Priority.values, "not_before__lte": now}
+    has_due = Q(*(Exists(model._base_manager.using(using).filter(**due)) for model in _CLAIMED), _connector=Q.OR)
+    is_due = ExpressionWrapper(Q(Q(paused_until=None) | Q(paused_until__lte=now), has_due), BooleanField())
     states = MessengerState.objects.using(using).order_by("messenger")
     rows: Any = states.annotate(is_due=is_due, remembered=environment.remembered_query(using))
     rows = rows.values_list("messenger", "is_due", "remembered")
@@ -38,32 +40,41 @@ def due_messengers(using: str) -> list[str]:
     return due_now if due_now and environment.may_work(found[0][2], using) else []
 
 
+class Due(NamedTuple):
+    """Something that is due: of this priority, and whether it is a page or a delivery by itself."""
+
+    priority: int
+    is_page: bool
+
+
 @dataclass(frozen=True)
 class Look:
     """What a look at a messenger's work shows.
 
-    ``has_work``: deliveries are due, and it does not pause. ``is_doubted``: nothing is known to have been sent by it
-    since it last asked for a pause.
+    ``due``: what there is to claim, the first one first; nothing while it pauses. ``is_doubted``: nothing is known to
+    have been sent by it since it last asked for a pause.
     """
 
-    has_work: bool
+    due: Sequence[Due]
     is_doubted: bool
 
 
 def look(alias: str, using: str) -> Look:
-    """Look whether there is work for the messenger that may be done here. One query, which reads two indexes.
+    """Look whether there is work for the messenger that may be done here. One query, which reads three indexes.
 
     Asked before each claim, and by idle workers all the time. Raw SQL: Django takes longer to write this query than the
     database to answer it.
     """
     connection = connections[using]
     quote, now = connection.ops.quote_name, now_sql(connection)
-    row, state = quote(Delivery._meta.db_table), quote(MessengerState._meta.db_table)
+    state = quote(MessengerState._meta.db_table)
     messenger, priority, not_before = map(quote, ("messenger", "priority", "not_before"))
     # The first of each priority is one entry of the claim index.
-    due = " OR ".join(
-        f"EXISTS (SELECT 1 FROM {row} WHERE {messenger} = %s AND {priority} = {int(one)} AND {not_before} <= {now})"  # noqa: S608 - names and numbers
+    firsts = ", ".join(
+        f"(SELECT {not_before} FROM {quote(model._meta.db_table)} WHERE {messenger} = %s AND {priority} = {int(one)} "  # noqa: S608 - names and numbers
+        f"AND {not_before} <= {now} ORDER BY {not_before} LIMIT 1)"
         for one in Priority.values
+        for model in _CLAIMED
     )
     of_state = f"SELECT 1 FROM {state} WHERE {messenger} = %s AND"  # noqa: S608 - names
     paused = f"{of_state} {quote('paused_until')} > {now}"
@@ -71,10 +82,17 @@ def look(alias: str, using: str) -> Look:
     paused_at, sent_at = map(quote, ("paused_at", "sent_at"))
     doubted = f"{of_state} {paused_at} >= COALESCE({sent_at}, {paused_at})"
     with connection.cursor() as cursor:
-        asked = f"SELECT NOT EXISTS ({paused}) AND ({due}), EXISTS ({doubted}), {environment.remembered_sql(using)}"
-        cursor.execute(asked, [alias] * (2 + len(Priority.values)))
-        is_due, is_doubted, remembered = cursor.fetchone()
-    return Look(bool(is_due) and environment.may_work(remembered, using), bool(is_doubted))
+        asked = f"SELECT EXISTS ({paused}), EXISTS ({doubted}), {environment.remembered_sql(using)}, {firsts}"
+        cursor.execute(asked, [alias] * (2 + len(Priority.values) * len(_CLAIMED)))
+        is_paused, is_doubted, remembered, *moments = cursor.fetchone()
+    found = [
+        (one, moment, model is DeliveryPage)
+        for (one, model), moment in zip(itertools.product(Priority.values, _CLAIMED), moments, strict=True)
+        if moment is not None
+    ]
+    may_work = bool(found) and not is_paused and environment.may_work(remembered, using)
+    due = [Due(one, is_page) for one, _, is_page in sorted(found)] if may_work else []
+    return Look(due, bool(is_doubted))
 
 
 def has_events(using: str) -> bool:
@@ -106,18 +124,23 @@ def make_missing_known(using: str) -> bool:
 
 
 def _unknown_messenger(known: Sequence[str], using: str) -> str | None:
-    """The name of a messenger that deliveries are there for, and that is not among the ``known``, which are sorted."""
+    """The name of a messenger that deliveries wait for, and that is not among the ``known``, which are sorted."""
     connection = connections[using]
     quote = connection.ops.quote_name
-    row, messenger = quote(Delivery._meta.db_table), quote("messenger")
+    messenger = quote("messenger")
+    # On MySQL the claim index holds the finished ones, too: to leave them out, all of them would be read.
+    some = "1 = 1" if connection.vendor == "mysql" else f"{quote('not_before')} IS NOT NULL"
     gaps: list[str] = []
     params: list[str] = []
-    for below, above in itertools.pairwise([None, *known, None]):
+    for model, (below, above) in itertools.product(_CLAIMED, itertools.pairwise([None, *known, None])):
         bounds = [(">", below)] if below is not None else []
         bounds += [("<", above)] if above is not None else []
-        where = " AND ".join(f"{messenger} {operator} %s" for operator, _ in bounds) or "1 = 1"
+        where = " AND ".join([some, *(f"{messenger} {operator} %s" for operator, _ in bounds)])
+        table = quote(model._meta.db_table)
         # A query of its own for each, and sorted, so that none reads more than the first entry of the claim index.
-        gaps.append(f"SELECT * FROM (SELECT {messenger} FROM {row} WHERE {where} ORDER BY {messenger} LIMIT 1) AS gap")  # noqa: S608 - names
+        gaps.append(
+            f"SELECT * FROM (SELECT {messenger} FROM {table} WHERE {where} ORDER BY {messenger} LIMIT 1) AS gap"  # noqa: S608 - names
+        )
         params += [name for _, name in bounds]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(gaps), params)
@@ -130,8 +153,7 @@ def seconds_overdue(using: str) -> dict[str, float]:
 
     Without those that pause or wait for their rate; none where another environment's database sends nothing.
     """
-    firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}
-    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **firsts)
+    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **_firsts(using))
     states = states.annotate(remembered=environment.remembered_query(using))
     overdue: dict[str, float] = {}
     state: Any
@@ -153,8 +175,7 @@ def seconds_until_due(using: str, without: Collection[str] = ()) -> float | None
     a messenger's pause or rate, at the end of that.
     """
     # Each of these is the first entry of its part of the claim index, however many rows are open.
-    firsts = {f"next_{priority}": Subquery(_first_of(using, priority)) for priority in Priority.values}
-    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **firsts)
+    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **_firsts(using))
     states = states.exclude(messenger__in=without)
     waits = [wait for state in states if (wait := _wait_of(state)) is not None]
     events = Event.objects.using(using).filter(not_before__isnull=False).annotate(database_now=DatabaseNow())
@@ -170,11 +191,15 @@ def now(using: str) -> float:
     return moment.timestamp() if moment else 0.0
 
 
-def _first_of(using: str, priority: int) -> Any:
-    open_rows = Delivery.objects.using(using).filter(
-        messenger=OuterRef("messenger"), priority=priority, not_before__isnull=False
-    )
-    return open_rows.order_by("not_before", "id").values("not_before")[:1]
+def _firsts(using: str) -> dict[str, Subquery]:
+    """When the first of each priority is due, by itself or as a page, for a messenger's state."""
+    found = {}
+    for number, (model, priority) in enumerate(itertools.product(_CLAIMED, Priority.values)):
+        rows = model._base_manager.using(using).filter(
+            messenger=OuterRef("messenger"), priority=priority, not_before__isnull=False
+        )
+        found[f"first_{number}"] = Subquery(rows.order_by("not_before", "id").values("not_before")[:1])
+    return found
 
 
 def _wait_of(state: Any) -> float | None:
@@ -186,7 +211,8 @@ def _wait_of(state: Any) -> float | None:
 
 
 def _moments_of(state: Any) -> list[datetime.datetime]:
-    firsts: Iterable[datetime.datetime | None] = [getattr(state, f"next_{priority}") for priority in Priority.values]
+    numbers = range(len(_CLAIMED) * len(Priority.values))
+    firsts: Iterable[datetime.datetime | None] = [getattr(state, f"first_{number}") for number in numbers]
     return [moment for moment in firsts if moment is not None]
 
 

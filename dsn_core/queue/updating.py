@@ -16,11 +16,25 @@ from django.db.models import Model
 
 from dsn_core.models.sql import among, literal
 
+#: SQL that follows WHERE, and its parameters.
+Condition = tuple[str, list[Any]]
 
-def update(rows: Sequence[Model], names: Sequence[str], using: str, **held: Any) -> int:
-    """Store what ``rows`` say now of the fields ``names``, where the columns ``held`` still are as given.
 
-    Returns how many rows were.
+def column_is(model: type[Model], name: str, value: Any, using: str) -> Condition:
+    """That a row holds ``value``, said so that PostgreSQL does not think to find the few rows by it.
+
+    It believes that hardly any row does, and reads the whole table for these few, once for each of those that are
+    asked for by key.
+    """
+    connection = connections[using]
+    field: Any = model._meta.get_field(name)
+    return f"COALESCE({_column(field, connection)} = %s, FALSE)", [field.get_db_prep_value(value, connection)]
+
+
+def update(rows: Sequence[Model], names: Sequence[str], using: str, owned: Condition | None = None) -> int:
+    """Store what ``rows`` say now of the fields ``names``, where ``owned`` still holds.
+
+    Returns how many rows were stored.
     """
     connection = connections[using]
     model = type(rows[0])
@@ -36,16 +50,17 @@ def update(rows: Sequence[Model], names: Sequence[str], using: str, **held: Any)
         sql, given = literal(field.get_db_prep_save(values[0], connection))
         sets.append(f"{_column(field, connection)} = {sql}")
         params += given
+    # By key in any case: it is by this that PostgreSQL finds the rows, whatever else they are compared with.
     source, condition = "", f"{_column(model._meta.pk, connection)} {among(rows, connection)}"
     if differing:
         form = _FORMS.get(connection.vendor, _cases)
-        more, source, condition, given = form(rows, differing, condition, connection)
+        more, source, also, given = form(rows, differing, connection)
         sets += more
         params += given
-    for name, value in held.items():
-        field = model._meta.get_field(name)
-        condition += f" AND {_column(field, connection)} = %s"
-        params.append(field.get_db_prep_value(value, connection))
+        condition += also
+    if owned is not None:
+        condition += f" AND {owned[0]}"
+        params += owned[1]
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {', '.join(sets)}{source} WHERE {condition}", params)  # noqa: S608 - values are parameters
@@ -56,13 +71,11 @@ def _column(field: Any, connection: BaseDatabaseWrapper) -> str:
     return str(connection.ops.quote_name(field.column))
 
 
-#: The columns' assignments, what else to read from, which rows, and the parameters of these, in this order.
+#: The columns' assignments, what else to read from, how that is joined, and the parameters of these, in this order.
 _Form = tuple[list[str], str, str, list[Any]]
 
 
-def _unnested(
-    rows: Sequence[Model], differing: dict[str, list[Any]], condition: str, connection: BaseDatabaseWrapper
-) -> _Form:
+def _unnested(rows: Sequence[Model], differing: dict[str, list[Any]], connection: BaseDatabaseWrapper) -> _Form:
     """With a table of values, which PostgreSQL makes of one array for each column."""
     fields: list[Any] = [rows[0]._meta.pk, *(rows[0]._meta.get_field(name) for name in differing)]
     arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
@@ -87,9 +100,7 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def _joined(
-    rows: Sequence[Model], differing: dict[str, list[Any]], condition: str, connection: BaseDatabaseWrapper
-) -> _Form:
+def _joined(rows: Sequence[Model], differing: dict[str, list[Any]], connection: BaseDatabaseWrapper) -> _Form:
     """With a table of values, which SQLite reads from one JSON parameter."""
     fields: list[Any] = [rows[0]._meta.pk, *(rows[0]._meta.get_field(name) for name in differing)]
     numbers = [int(row.pk) for row in rows]
@@ -104,12 +115,10 @@ def _assigned(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> list[st
 
 
 def _is_given(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> str:
-    return f"{_column(fields[0], connection)} = given.c0"
+    return f" AND {_column(fields[0], connection)} = given.c0"
 
 
-def _cases(
-    rows: Sequence[Model], differing: dict[str, list[Any]], condition: str, connection: BaseDatabaseWrapper
-) -> _Form:
+def _cases(rows: Sequence[Model], differing: dict[str, list[Any]], connection: BaseDatabaseWrapper) -> _Form:
     """With a CASE for each column: MariaDB and MySQL read tables from JSON in their later versions only."""
     assigned, params = [], []
     key = _column(rows[0]._meta.pk, connection)
@@ -120,10 +129,10 @@ def _cases(
             cases.append(f"WHEN {int(row.pk)} THEN {sql}")
             params += given
         assigned.append(f"{_column(rows[0]._meta.get_field(name), connection)} = CASE {key} {' '.join(cases)} END")
-    return assigned, "", condition, params
+    return assigned, "", "", params
 
 
-_FORMS: Final[dict[str, Callable[[Sequence[Model], dict[str, list[Any]], str, BaseDatabaseWrapper], _Form]]] = {
+_FORMS: Final[dict[str, Callable[[Sequence[Model], dict[str, list[Any]], BaseDatabaseWrapper], _Form]]] = {
     "postgresql": _unnested,
     "sqlite": _joined,
 }

@@ -20,7 +20,7 @@ from dsn_core.models.delivery import Status
 from dsn_core.plugins.calls import tidied
 from dsn_core.queue.claiming import Claim
 from dsn_core.sending.addresses import with_addresses
-from dsn_core.sending.settling import Verdict, once, settle, verdict_of
+from dsn_core.sending.settling import Verdict, end, once, settle, verdict_of
 from dsn_core.sending.users import users_by_key
 
 logger = logging.getLogger("dsn_core.sending")
@@ -122,8 +122,11 @@ class Batch:
             (decided if row.id in self.verdicts else left).append(row)
         if decided:
             with context.working_on(self.depth):
-                settle(decided, self._claimed, self.verdicts, self.using, self._insists if is_patient else once)
+                insists = self._insists if is_patient else once
+                settle(decided, self._claimed, self.verdicts, self.using, insists)
             self._unsettled, self._open, self._decided = left, left, len(self.verdicts)
+            if not left:
+                end(self._claimed, self.verdicts, self.using, insists)
             self.is_stuck = False
 
     def _insists(self) -> bool:
@@ -172,7 +175,9 @@ class Batch:
             else:
                 verdicts[row.id] = _given_back(row)
         with context.working_on(self.depth):
-            return settle(rows, self._claimed, verdicts, self.using, once)
+            settled = settle(rows, self._claimed, verdicts, self.using, once)
+        end(self._claimed, verdicts, self.using, once)
+        return settled
 
     def _verdict_in_hand(self, row: Delivery, reason: str) -> Verdict | None:
         """What becomes of ``row`` if its messenger says no more; None when it was not given to it."""
@@ -265,4 +270,4 @@ def _attach(row: Delivery, name: str, value: Model) -> None:
 def _given_back(row: Delivery) -> Verdict:
     status = Status.RETRY if row.attempts > 1 else Status.PENDING
     # In its old place: what was put behind it stays behind it.
-    return Verdict(status, row.last_error, not_before=row.due_at, after=0.0, counts=False)
+    return Verdict(status, row.last_error, not_before=row.due_at, after=0.0, counts=False, given_back=True)

@@ -19,11 +19,14 @@ from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
 from dsn_core.models.sql import storable
+from dsn_core.models.subscription import Priority
 from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import inserting
 from dsn_core.queue.claiming import Claim, claim
+from dsn_core.queue.pages import break_up_due
+from dsn_core.queue.schedule import Due
 from dsn_core.queue.waits import backoff
 from dsn_core.rendering.locales import Locales
 from dsn_core.sending import addresses, only_to
@@ -48,12 +51,20 @@ class LegacyWay:
     takes_messages: ClassVar[bool] = False
 
     @staticmethod
-    def claim(messenger: BaseMessenger, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
+    def claim(messenger: BaseMessenger, using: str, limit: int, due: Sequence[Due]) -> Claim[Delivery] | None:
         """Claim what one call is about: all users of one event and backend, however many.
 
         A class that sets ``batch_size`` itself gets its users in batches of that size. An event that is
         still being expanded waits, so that its call has all of them.
         """
+        # Its pages are older than its ``send``, or of a process that knew another class by its name.
+        break_up_due(messenger.alias, using)
+        rows = Delivery.objects.using(using).filter(messenger=messenger.alias)
+        calls = (LegacyWay._claim_call(messenger, rows.filter(priority=priority)) for priority in Priority.values)
+        return next((call for call in calls if call is not None), None)
+
+    @staticmethod
+    def _claim_call(messenger: BaseMessenger, rows: QuerySet[Delivery]) -> Claim[Delivery] | None:
         expanding = Event.objects.using(rows.db).filter(pk=OuterRef("event"), status=Event.Status.EXPANDING)
         first = (
             rows.filter(~Exists(expanding), not_before__lte=DatabaseNow())

@@ -17,12 +17,13 @@ from dsn_core.exceptions import ConfigurationError, DSNError
 from dsn_core.masking import Mask, exc_info, unmasked
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
-from dsn_core.models.subscription import Priority
 from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import schedule
 from dsn_core.queue.claiming import Claim
+from dsn_core.queue.pages import PageClaim
+from dsn_core.queue.schedule import Due
 from dsn_core.sending import expiry, pacing
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.connections import ProviderConnections
@@ -84,7 +85,7 @@ class Sender:
         """One claim, from claimed to settled. Raises nothing but errors of the database, and interrupts."""
         begun_at = time.monotonic()
         look = schedule.look(self.alias, self.using)
-        if not look.has_work:
+        if not look.due:
             return Work()
         messenger = made(self.alias)
         if messenger is None:
@@ -92,15 +93,15 @@ class Sender:
             return Work()
         way = way_of(type(messenger))
         limit = self._batches * messenger.batch_size
-        claimed, rest = self._claim(way, messenger, limit)
+        claimed, rest = self._claim(way, messenger, limit, look.due)
         if claimed is None:
             return Work(rest=rest)
         started = time.monotonic()
         batch = self.batch = Batch(claimed, self.using, self._stop, is_stubborn=self._is_stubborn)
         batch.is_doubted, batch.begun_at = look.is_doubted, begun_at
-        # A call of the seed's way says nothing about the calls of other events.
-        is_full = len(claimed.rows) == limit or not way.takes_messages
-        self._claimed(0.0 if rest is None and is_full else rest)
+        # A page may end before the limit, and another one follow. A call of ``send`` says nothing of other events.
+        is_full = len(claimed.rows) == limit or isinstance(claimed, PageClaim)
+        self._claimed(0.0 if rest is None and (is_full or not way.takes_messages) else rest)
         try:
             self._send(batch, way, messenger)
         finally:
@@ -108,29 +109,23 @@ class Sender:
         _report(self.alias, claimed.rows)
         if rest is not None:
             rest = self._spare(messenger, batch)
-        is_quick = len(claimed.rows) == limit and time.monotonic() - started < QUICK_SECONDS
+        is_quick = is_full and time.monotonic() - started < QUICK_SECONDS
         self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
     def _claim(
-        self, way: type[Way], messenger: BaseMessenger, limit: int
+        self, way: type[Way], messenger: BaseMessenger, limit: int, due: Sequence[Due]
     ) -> tuple[Claim[Delivery] | None, float | None]:
-        """What is due, and seconds until the rate lets more go."""
+        """The first of what is ``due`` that no other worker claims first, and seconds until the rate lets more go."""
         rate = messenger.options.rate
         if rate is None:
-            return self._claim_first(way, messenger, limit), None
+            return way.claim(messenger, self.using, limit, due), None
         with pacing.turn(self.alias, rate, self.using) as turn:
             if not turn.limit:
                 return None, turn.rest
-            claimed = self._claim_first(way, messenger, min(limit, turn.limit))
+            claimed = way.claim(messenger, self.using, min(limit, turn.limit), due)
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
-
-    def _claim_first(self, way: type[Way], messenger: BaseMessenger, limit: int) -> Claim[Delivery] | None:
-        """Of the first priority that has any: one query each, in the order of the index that they read."""
-        rows = Delivery.objects.using(self.using).filter(messenger=self.alias)
-        claims = (way.claim(messenger, rows.filter(priority=priority), limit) for priority in Priority.values)
-        return next((found for found in claims if found is not None), None)
 
     def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
         """Leave to others what was taken of the rate for messages that never left; return what the others cost."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from django.db import Error, connections
 from django.db.models import QuerySet
@@ -36,12 +38,9 @@ from dsn_core.queue.claiming import Claim, chunks
 from dsn_core.queue.updating import update
 from dsn_core.signals import address_refused, delivery_finished
 
-#: What settling writes.
-_SETTLED = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
-#: What it writes besides where a row is held, or made its messenger pause.
-_RARE = ("held_since", "paused_at", "priority")
-
 logger = logging.getLogger("dsn_core.settling")
+
+Written = TypeVar("Written")
 
 #: What a report of delivery shows to be wrong.
 REPORTABLE = (Status.UNKNOWN, Status.RETRY)
@@ -60,6 +59,7 @@ class Verdict:
     ``refused_address``: whether the address is what it failed for.
     ``held``: whether it waits for something to be installed, or for a setting to be mended: for a day at most.
     ``paused_at``: when its messenger asked for a pause because of it.
+    ``given_back``: whether it is left to others, as if it had not been claimed.
     """
 
     status: Status
@@ -72,6 +72,7 @@ class Verdict:
     refused_address: bool = False
     held: bool = False
     paused_at: datetime.datetime | None = None
+    given_back: bool = False
 
 
 #: What nearly all get: one object for all.
@@ -112,13 +113,17 @@ def settle(
     write, it is tried again while ``insists()``, and then raises what the database raises.
     """
     moment = claimed.clock.now()
-    is_rare = _is_rare(rows)
     for row in rows:
         # Not a second time, after settling was interrupted: what uses up no attempt would give one back twice.
-        if row.lease_token is not None:
-            _apply(row, verdicts[row.id], moment)
-    names = (*_SETTLED, *_RARE) if is_rare or _is_rare(rows) else _SETTLED
-    settled = sum(_insist(some, names, claimed, using, insists) for some in chunks(rows))
+        if not row.settled:
+            values = _settled(row, verdicts[row.id], moment)
+            vars(row).update(values, settled=values.keys())
+    written = [row for row in rows if not (claimed.ends_with_rest and verdicts[row.id].given_back)]
+    settled = len(rows) - len(written)
+    for some in chunks(written):
+        columns = dict.fromkeys(itertools.chain.from_iterable(row.settled for row in some))
+        names = [name for name in columns if name not in claimed.empty or any(getattr(row, name) for row in some)]
+        settled += insist(partial(update, some, names, using, claimed.owned(using)), using, insists)
     if settled < len(rows):
         logger.warning(
             "%d of %d deliveries were taken over by another worker before they were settled: their lease had ended. "
@@ -133,6 +138,14 @@ def settle(
         refused = {row.pk for row in finished if verdicts[row.pk].refused_address}
         _tell(finished, refused, moment, using, all_ours=settled == len(rows))
     return settled
+
+
+def end(
+    claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str, insists: Callable[[], bool] = once
+) -> None:
+    """Let go of a claim of which every row is settled or given back."""
+    is_rest_left = any(verdict.given_back for verdict in verdicts.values())
+    insist(partial(claimed.end, using, is_rest_left=is_rest_left), using, insists)
 
 
 def _tell(
@@ -160,43 +173,48 @@ def _tell(
             )
 
 
-def _is_rare(rows: Sequence[Delivery]) -> bool:
-    return any(row.held_since is not None or row.paused_at is not None for row in rows)
+def _settled(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> dict[str, Any]:
+    """What the row of a delivery that was claimed says from now on: the one place where it gets its next status.
 
-
-def _apply(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> None:
-    """The one place where a delivery that was claimed gets its next status."""
-    status, error = verdict.status, verdict.error
-    if not verdict.counts:
-        row.attempts -= 1
+    Settling writes the columns that it names, and no others.
+    """
+    status, error, after = verdict.status, verdict.error, verdict.after
+    attempts = row.attempts if verdict.counts else row.attempts - 1
+    rare: dict[str, Any] = {}
     if verdict.paused_at is not None:
         # Once is nobody's fault. From the second time on it goes behind those of every priority.
-        row.priority = Priority.LOW if row.paused_at is not None else row.priority
-        row.paused_at = verdict.paused_at
-    after = verdict.after
+        rare["priority"] = Priority.LOW if row.paused_at is not None else row.priority
+        rare["paused_at"] = verdict.paused_at
     if verdict.held:
         after = waits.wait_of(row.held_since, moment)
-        row.held_since = row.held_since or moment
+        rare["held_since"] = row.held_since or moment
         if after is None:
             status, error = Status.FAILED, f"Given up after a day: {error.rstrip('.')}. {waits.SEND_AGAIN}"
-    elif verdict.counts:
-        row.held_since = None
-    if status is Status.RETRY and row.attempts >= conf.current().MAX_ATTEMPTS:
+    elif verdict.counts and row.held_since is not None:
+        rare["held_since"] = None
+    if status is Status.RETRY and attempts >= conf.current().MAX_ATTEMPTS:
         status = Status.FAILED
-        error = f"Given up after {row.attempts} attempts. The last one: {error or 'no reason given'}"
+        error = f"Given up after {attempts} attempts. The last one: {error or 'no reason given'}"
     if status not in TRANSITIONS[Status.SENDING]:
         raise AssertionError(f"A delivery cannot go from {Status.SENDING} to {status}.")
-    row.status = status
-    row.address = storable(row.address, ADDRESS_LENGTH)
-    row.last_error = storable(error, ERROR_LENGTH)
-    row.provider_id = storable(verdict.provider_id, PROVIDER_ID_LENGTH)
-    row.lease_token = None
-    if status in FINAL:
-        row.not_before, row.finished_at = None, moment
+    if is_final := status in FINAL:
+        not_before = None
     else:
-        after = max(waits.backoff(row.attempts), verdict.at_least) if after is None else after
-        row.not_before = verdict.not_before or moment + datetime.timedelta(seconds=after)
-        row.finished_at = None
+        after = max(waits.backoff(attempts), verdict.at_least) if after is None else after
+        not_before = verdict.not_before or moment + datetime.timedelta(seconds=after)
+    return {
+        "status": status,
+        "attempts": attempts,
+        "not_before": not_before,
+        "lease_token": None,
+        # It has left its page: what waits from here on waits by itself.
+        "page_key": None,
+        "address": storable(row.address, ADDRESS_LENGTH),
+        "last_error": storable(error, ERROR_LENGTH),
+        "provider_id": storable(verdict.provider_id, PROVIDER_ID_LENGTH),
+        "finished_at": moment if is_final else None,
+        **rare,
+    }
 
 
 def believe_reports(rows: QuerySet[Delivery]) -> None:
@@ -209,10 +227,8 @@ def believe_reports(rows: QuerySet[Delivery]) -> None:
     )
 
 
-def _insist(
-    rows: Sequence[Delivery], names: Sequence[str], claimed: Claim[Delivery], using: str, insists: Callable[[], bool]
-) -> int:
-    """Write the rows down, however often it takes: what was sent must not be sent again.
+def insist(write: Callable[[], Written], using: str, insists: Callable[[], bool]) -> Written:
+    """Write, however often it takes, while ``insists()``: what was sent must not be sent again.
 
     The database may be restarting, or a replica that answers and takes no writes. A connection that failed twice is
     replaced: a new one may lead elsewhere.
@@ -221,7 +237,7 @@ def _insist(
     failures = 0
     while True:
         try:
-            return update(rows, names, using, lease_token=claimed.token)
+            return write()
         except Error as error:
             if connection.in_atomic_block or not insists():
                 raise

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import ClassVar, TypeAlias
-
-from django.db.models import QuerySet
 
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.models import Delivery
 from dsn_core.models.delivery import Status
 from dsn_core.queue.claiming import Claim, claim
+from dsn_core.queue.pages import claim_page
+from dsn_core.queue.schedule import Due
 from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.connections import ProviderConnections
@@ -32,9 +33,16 @@ class UsualWay:
     takes_messages: ClassVar[bool] = True
 
     @staticmethod
-    def claim(messenger: BaseMessenger, rows: QuerySet[Delivery], limit: int) -> Claim[Delivery] | None:
-        """Claim what is due of ``rows``, which have one priority: at most ``limit``."""
-        return claim(rows.defer(*UNREAD), limit=limit, status=Status.SENDING)
+    def claim(messenger: BaseMessenger, using: str, limit: int, due: Sequence[Due]) -> Claim[Delivery] | None:
+        """Claim at most ``limit`` of the first of what is ``due`` that no other worker claims first."""
+        rows = Delivery.objects.using(using).filter(messenger=messenger.alias).defer(*UNREAD)
+        for priority, is_page in due:
+            if is_page and (page := claim_page(messenger.alias, priority, limit, using, unread=UNREAD)) is not None:
+                return page
+            # Those of a page that was broken up, too.
+            if (found := claim(rows.filter(priority=priority), limit=limit, status=Status.SENDING)) is not None:
+                return found
+        return None
 
     @staticmethod
     def send(messenger: BaseMessenger, batch: Batch, in_hand: ProviderConnections) -> None:

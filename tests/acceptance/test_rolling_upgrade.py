@@ -16,7 +16,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from dsn_core import find_users, store_address
-from dsn_core.models import Address, ConfigurationChange, Delivery, Event, Profile, Trigger
+from dsn_core.models import Address, ConfigurationChange, Delivery, DeliveryPage, Event, Profile, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests import services
 from tests.ledger.books import Book
@@ -212,3 +212,22 @@ def test_addresses_while_both_versions_run(old: Callable[[str], str]) -> None:
     assert [*find_users("sms", "+49 1")] == [ann]
     assert Profile.objects.copy_to_addresses() == 1
     assert not Address.objects.exists()
+
+
+def test_the_version_before_sends_nothing_of_what_waits_in_pages(
+    old: Callable[[str], str], new: Callable[[str], str], book: Book
+) -> None:
+    new("""
+from dsn_core.fanout.expander import expand_due
+Trigger.objects.define("post_save", action_object=Movie).subscribe(
+    addresses=[("ledger", f"a{number}") for number in range(150)], backends=[("ledger", "simple")]
+)
+Movie.objects.create(name="M")
+expand_due("default")
+""")
+    assert DeliveryPage.objects.count() == 1
+    old(WORK)
+    assert book.lines() == []
+    new(WORK)
+    assert statuses() == ["sent"] * 150
+    assert (book.lost(), book.doubled()) == (0, 0)

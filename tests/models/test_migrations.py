@@ -117,3 +117,23 @@ def test_addresses_go_from_profiles_into_rows_and_back(migrate: Callable[[str], 
     # One that was broken off is run again.
     call_command("migrate", verbosity=0)
     assert list(Address.objects.filter(user=ann).order_by("messenger").values_list("messenger", "address")) == expected
+
+
+def test_what_waits_in_pages_is_due_by_itself_for_the_version_before(migrate: Callable[[str], None]) -> None:
+    from dsn_core.models import Backend, Delivery
+
+    event = Event.objects.create(trigger_id=1, verb="post_save", payload="{}")
+    backend = Backend.objects.create(messenger="console", message_template="simple")
+    for number, values in enumerate([{"page_key": 7}, {"page_key": 7, "status": "cancelled"}, {"status": "sent"}]):
+        Delivery.objects.create(
+            event=event, backend=backend, occurrence=event.occurrence, messenger="console", address_key=number, **values
+        )
+    migrate("0008")
+    rows = old_model("0008_pauses_and_holds", "Delivery").objects.order_by("id")
+    assert [(row.status, row.not_before is None) for row in rows] == [
+        ("pending", False),
+        ("cancelled", True),
+        ("sent", True),
+    ]
+    call_command("migrate", verbosity=0)
+    assert Delivery.objects.unfinished().count() == 1

@@ -139,7 +139,7 @@ def test_a_restore_under_a_running_process_is_noticed(waiting, signals, settings
 def test_asking_costs_no_query(waiting, signals, django_assert_num_queries) -> None:
     signals.run()
     with django_assert_num_queries(1):
-        assert not schedule.look("memory", "default").has_work
+        assert not schedule.look("memory", "default").due
     with django_assert_num_queries(1):
         assert not schedule.has_events("default")
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db.models import F
 
 from dsn_core import Message, Receipt
-from dsn_core.models import Delivery, MessengerState, Subscription
+from dsn_core.models import Delivery, DeliveryPage, MessengerState, Subscription
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.subscription import Priority
 from dsn_core.testing import MemoryMessenger
@@ -69,6 +69,7 @@ def wait(signals: Any) -> Callable[..., None]:
         older = datetime.timedelta(seconds=seconds)
         for model, names in (
             (Delivery, ("not_before", "paused_at", "finished_at")),
+            (DeliveryPage, ("not_before",)),
             (MessengerState, ("paused_until", "paused_at", "sent_at")),
         ):
             model._base_manager.update(**{name: F(name) - older for name in names})

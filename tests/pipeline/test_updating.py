@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core.models import Backend, Delivery
-from dsn_core.queue.updating import update
+from dsn_core.queue.updating import column_is, update
 
 NAMES = ("status", "attempts", "not_before", "last_error", "provider_id", "address", "finished_at", "lease_token")
 MOMENT = datetime(2026, 3, 29, 1, 59, 59, 123456, tzinfo=UTC)
@@ -63,7 +63,8 @@ def test_rows_that_another_worker_holds_stay_as_they_are(rows, differing) -> Non
     for row in rows:
         row.provider_id = f"p{row.pk}" if differing else "p"
         row.lease_token = None
-    assert update(rows, ("provider_id", "lease_token"), "default", lease_token=token) == 3
+    owned = column_is(Delivery, "lease_token", token, "default")
+    assert update(rows, ("provider_id", "lease_token"), "default", owned) == 3
     found = Delivery.objects.get(pk=rows[1].pk)
     assert (found.provider_id, found.lease_token) == ("", theirs)
     assert set(Delivery.objects.exclude(pk=found.pk).values_list("provider_id", flat=True)) == {

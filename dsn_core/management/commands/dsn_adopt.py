@@ -63,7 +63,7 @@ class Command(DatabaseCommand):
 
     def _ask(self, using: str, setting: str, remembered: str | None, *, purge: bool) -> None:
         events = Event.objects.using(using).filter(not_before__isnull=False).count()
-        deliveries = Delivery.objects.using(using).filter(not_before__isnull=False).count()
+        deliveries = Delivery.objects.using(using).unfinished().count()
         was = f"belongs to the environment {remembered!r}" if remembered else "belongs to no environment yet"
         here = f"DSN['ENVIRONMENT'] is {setting!r}" if setting else "DSN['ENVIRONMENT'] is not set"
         fate = "be deleted, unsent" if purge else "be sent from here, to their receivers"

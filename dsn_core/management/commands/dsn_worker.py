@@ -17,11 +17,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from dsn_core.intake.record import outbox
-from dsn_core.models import Delivery
+from dsn_core.models import Delivery, DeliveryPage
 from dsn_core.models.subscription import Priority
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
+from dsn_core.queue.pages import count_waiting
 from dsn_core.runners.driver import Done, known_messengers
 from dsn_core.runners.processes import ProcessSupervisor
 from dsn_core.runners.worker import Worker
@@ -209,10 +210,11 @@ class ProgressLine:
         self._write("")
 
     def _left(self) -> int:
-        """Deliveries that are not finished, by the index that claims read."""
+        """Deliveries that are not finished, by the indexes that claims read."""
         rows = Delivery.objects.using(self._worker.using).filter(not_before__isnull=False)
         known = known_messengers(self._worker.using, self._worker.messengers)
-        return rows.filter(messenger__in=known, priority__in=Priority.values).count()
+        in_pages = count_waiting(DeliveryPage.objects.using(self._worker.using).filter(messenger__in=known))
+        return rows.filter(messenger__in=known, priority__in=Priority.values).count() + in_pages
 
     def _write(self, text: str) -> None:
         self._out.write(f"\r\033[K{text}", ending="")
