@@ -1,4 +1,4 @@
-"""dsn-celery: the runner ``celery`` of dsn-core, whose work Celery's workers do.
+"""dsn-celery: the runner ``celery`` of dsn-core, which leaves the work to Celery's workers.
 
 Importing it needs no Django that is set up, so that a settings module can.
 """

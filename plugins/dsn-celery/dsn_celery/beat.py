@@ -1,4 +1,4 @@
-"""The sweep, for Celery's beat."""
+"""Makes the entry of Celery's beat that looks for due work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing, within a bounded time, by connections of our own.
+"""Publishes tasks within a bounded time, by connections of our own.
 
 Celery's own connections wait for a broker that does not answer: for 4 seconds with RabbitMQ, for
 ever with Redis, and by default they try again. That is right for tasks that would be lost. Ours
@@ -44,7 +44,7 @@ class Publisher:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: Any = None
-        #: Whose connections they are: those of a parent process are not ours.
+        #: The process and the app that the connections belong to: those of a parent process are not ours.
         self._owner: tuple[int, Celery] | None = None
         self._resting_until = float("-inf")
 
@@ -97,13 +97,13 @@ class Publisher:
             return self._pool
 
     def close(self) -> None:
-        """Close the connections. The next task that is published makes new ones, whatever became of the last."""
+        """Close the connections. The next task that is published makes new ones, also after a failure."""
         with self._lock:
             self._close()
             self._resting_until = float("-inf")
 
     def _close(self) -> None:
-        # After a fork these sockets are the parent's, who goes on using them.
+        # After a fork these sockets are the parent's, which goes on using them.
         if self._owner is not None and self._owner[0] == os.getpid():
             self._pool.force_close_all()
         self._pool = self._owner = None

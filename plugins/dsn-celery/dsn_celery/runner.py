@@ -36,7 +36,7 @@ class CeleryRunner(BaseRunner):
             message = "task_always_eager is set: messages are sent in the process that fired the signal."
             found.append(Warning(message, hint="Leave it to tests.", id="dsn_celery.W003"))
         if not _is_swept(app):
-            message = "No entry of beat_schedule runs the sweep: nobody comes back for retries and lost wake-ups."
+            message = "No entry of beat_schedule runs the sweep: retries and lost wake-ups are not picked up."
             hint = "Add dsn_celery.beat_schedule() to it and run 'celery beat', or keep 'manage.py dsn_worker' running."
             found.append(Warning(message, hint=f"{hint} In the latter case, silence this.", id="dsn_celery.W004"))
         return found

@@ -1,4 +1,4 @@
-"""The tasks. Each is a wake-up: what is to be done stands in the tables of dsn-core.
+"""The Celery tasks. Each is a wake-up: what is to be done stands in the tables of dsn-core.
 
 So it does no harm when one is lost, runs twice, or finds nothing; and a task that is interrupted
 (``acks_late``, ``reject_on_worker_lost``) begins again elsewhere.
@@ -29,7 +29,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 def _fan_out(using: str | None = None) -> None:
     """Make the deliveries of the events that are due, and start the sending."""
-    # A wake-up that came too late: whoever expanded the events started the sending.
+    # Otherwise it came too late: the process that expanded the events has started the sending.
     if _expand(using):
         _start_sending(using)
 
@@ -43,7 +43,7 @@ def _send(messenger: str, using: str | None = None) -> None:
 
 
 def _sweep(using: str | None = None) -> None:
-    """Start whatever is due, because nobody else may: retries, and wake-ups that were lost."""
+    """Start what is due and has no other wake-up: retries, and what was recorded while the broker was away."""
     _expand(using)
     _start_sending(using)
 

@@ -1,4 +1,4 @@
-"""The accounts of the messenger ``sms`` in the settings: what the callback view works for."""
+"""Finds the provider of an account, for the callback view."""
 
 from __future__ import annotations
 

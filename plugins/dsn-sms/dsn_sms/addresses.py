@@ -1,4 +1,4 @@
-"""The web address at which providers reach this site."""
+"""Makes and verifies the web address at which providers reach this site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers of all providers' callbacks share. A stranger can send anything, and none of it may raise."""
+"""Reads the parts of a callback's request. A request can hold anything, and none of it may raise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.http.request import QueryDict
 from dsn_core.kit import clean_text
 from dsn_sms.exceptions import Unreadable
 
-#: Letters of an id; those of providers have about forty.
+#: Characters of an id; those of providers have about forty.
 _LONGEST_ID: Final = 200
 
 

@@ -1,4 +1,4 @@
-"""What ``dsn_plugins`` and ``check --deploy`` say about the options."""
+"""Checks the options, for ``dsn_plugins`` and ``check --deploy``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def problems(options: SMSOptions) -> list[CheckMessage]:
             found.append(Error(message, hint=f"It can be {', '.join(known)}.", id="dsn_sms.E003"))
     for name, value in (("API_BASE", options.API_BASE), ("PUBLIC_URL", options.PUBLIC_URL)):
         if value and not http.is_secure(value):
-            hint = "Texts, numbers and passwords would travel where everybody can read them."
+            hint = "Texts, numbers and passwords would travel unencrypted."
             found.append(Error(f"{name} is not https.", hint=hint, id="dsn_sms.E004"))
     return [*found, *_urls(options), *provider.check(options)]
 

@@ -1,4 +1,4 @@
-"""How a text travels: in GSM-7 or UCS-2, and in how many segments."""
+"""Finds the encoding of a text (GSM-7 or UCS-2), and the number of its segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an incoming message to the signal ``sms_received``."""
+"""Turns an incoming message into the signal ``sms_received``."""
 
 from __future__ import annotations
 

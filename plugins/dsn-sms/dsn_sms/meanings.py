@@ -1,4 +1,4 @@
-"""What an error of a provider means for the message: tables of codes, and what they lead to."""
+"""Maps errors of providers to receipts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from dsn_core import Receipt
 from dsn_core.kit import CONFIGURATION_PAUSE
 
-#: Seconds it rests when the provider says "too many requests" and not for how long.
+#: Seconds for which the messenger pauses when the provider says "too many requests" and not for how long.
 THROTTLE_PAUSE: Final = 5.0
 
 
@@ -22,9 +22,9 @@ class Meaning(enum.StrEnum):
     TRANSIENT = "transient"
     #: This number cannot get messages, or its owner refuses them (STOP).
     ADDRESS = "address"
-    #: No message of the account can be sent before its settings are mended: the whole messenger rests.
+    #: No message of the account can be sent before its settings are mended: the whole messenger pauses.
     CONFIGURATION = "configuration"
-    #: Not sent, since the account sent too many at once: the whole messenger rests for a moment.
+    #: Not sent, since the account sent too many at once: the whole messenger pauses for a moment.
     THROTTLED = "throttled"
     #: It may have been sent.
     UNKNOWN = "unknown"
@@ -44,7 +44,7 @@ BY_STATUS: Final[Mapping[int, Meaning]] = {
 def meaning_of(tables: Mapping[str, Meaning], code: str, status: int) -> Meaning:
     """What an answer with the HTTP ``status`` and the provider's own ``code`` (may be empty) means.
 
-    ``tables`` has codes, and statuses as ``"HTTP 403"``. Of what nobody knows, a 5xx is *unknown* (the provider may
+    ``tables`` has codes, and statuses as ``"HTTP 403"``. Of what is in no table, a 5xx is *unknown* (the provider may
     have taken the message before it broke down), a redirect says that the address in the settings is wrong, and
     anything else is permanent.
     """

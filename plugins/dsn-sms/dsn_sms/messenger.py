@@ -75,7 +75,7 @@ class SMSMessenger(BaseMessenger):
         except NoAnswer as error:
             receipt = Receipt.unknown(str(error))
         except Exception as error:
-            # Nobody can say how far it came. Each further attempt could cost money and annoy somebody.
+            # It is not known how far it came. Each further attempt could cost money, and send the message twice.
             said = options.mask(describe(error))
             logger.error("The SMS provider %s raised %s", provider.name, said, exc_info=options.exc_info(error))
             receipt = Receipt.unknown(f"The provider {provider.name} raised {said}")

@@ -1,4 +1,4 @@
-"""Phone numbers: read, normalised, and the countries that they belong to."""
+"""Reads and normalises phone numbers, and finds their countries."""
 
 from __future__ import annotations
 

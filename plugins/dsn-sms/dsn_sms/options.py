@@ -21,7 +21,7 @@ class SMSOptions(Options):
 
     #: ``"twilio"``, ``"vonage"``, ``"sns"``, ``"http"``, ``"console"``, or one that another package brings.
     PROVIDER: str
-    #: The sender: a number of yours, a name of at most 11 letters, or what else the provider takes.
+    #: The sender: a number of yours, a name of at most 11 characters, or what else the provider takes.
     FROM: str = ""
     #: Other senders for some countries: ``{"US": "+12015550123"}``.
     SENDERS: Mapping[str, str] = field(default_factory=dict)

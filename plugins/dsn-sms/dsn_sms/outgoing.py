@@ -1,4 +1,4 @@
-"""A message on its way to a provider."""
+"""Makes an SMS out of a message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SMS:
 
     ``to``          the number, E.164: ``"+4915112345678"``
     ``country``     its country, as an ISO code
-    ``sender``      who it is from; may be empty
+    ``sender``      the sender; may be empty
     ``text``        cleaned, and within the limit of segments
     ``encoding``    ``"GSM-7"`` or ``"UCS-2"``
     ``segments``    how many it takes
@@ -47,7 +47,7 @@ def prepare(message: Message, options: SMSOptions, *, characters: int, report_ur
     except InvalidAddress as error:
         return Receipt.invalid_address(str(error), message=message)
     if why := numbers.refusal(number, options.ALLOWED_COUNTRIES, options.REFUSED_COUNTRIES):
-        # The address is good: nobody should forget it for this.
+        # The address is good, and must not be removed for this.
         return Receipt.failed(why, message=message)
     text = texts.clean(message.text)
     if options.SMART_ENCODING:

@@ -19,5 +19,5 @@ def dsn_messengers() -> Iterable[type[BaseMessenger]]:
 def dsn_signals() -> Iterable[SignalRegistration]:
     """The verb ``sms_received``."""
     provides = dict.fromkeys(("messenger", "number", "text", "kind", "to", "message_id"), str) | {"raw": dict}
-    description = "Somebody sent an SMS to one of our numbers."
+    description = "An SMS came to one of our numbers."
     return [SignalRegistration("sms_received", sms_received, provides, target="kind", description=description)]

@@ -1,4 +1,4 @@
-"""What Amazon SNS posts for a topic (subscriptions, reports, incoming messages), and whether it signed that."""
+"""Verifies and reads what Amazon SNS posts for a topic: subscriptions, reports, incoming messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Twilio posts: status callbacks and incoming messages, and whether Twilio signed them."""
+"""Verifies and reads what Twilio posts: status callbacks and incoming messages."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _algorithm(settings: str, options: TwilioOptions) -> tuple[str, str]:
     if algorithm in ("", "HMAC_SHA1"):
         return "sha1", options.AUTH_TOKEN
     if algorithm != "HMAC_SHA256":
-        raise Forged(f"It is signed by {algorithm[:40]!r}, which nobody knows here.")
+        raise Forged(f"It is signed by {algorithm[:40]!r}, which is not supported.")
     if not options.SHARED_KEY:
         raise Forged("It is signed with a shared key, and the option SHARED_KEY is not set.")
     return "sha256", options.SHARED_KEY

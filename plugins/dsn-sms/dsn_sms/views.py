@@ -40,7 +40,7 @@ def callback(request: HttpRequest, alias: str) -> HttpResponse:
         logger.warning("A request to the callback of %s must come again. %s", alias, error)
         return HttpResponse(status=503)
     except Exception as error:
-        # A provider of another package that does not expect what strangers send.
+        # A provider of another package that does not expect what can be sent to it.
         said = provider.options.mask(describe(error))
         logger.error(
             "The SMS provider %s could not read a request to the callback of %s: %s",

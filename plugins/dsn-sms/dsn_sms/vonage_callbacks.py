@@ -1,4 +1,4 @@
-"""What Vonage posts: webhooks of the Messages API (signed by JWT) and of the older SMS API (by a parameter)."""
+"""Verifies and reads what Vonage posts: webhooks of the Messages API (JWT) and of the older SMS API (parameter)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Seconds after which a signature is no longer believed: a copy of a request is worth nothing later.
 MAX_AGE: Final = 300.0
 
-#: Letters of a token; Vonage's have some hundreds.
+#: Characters of a token; Vonage's have some hundreds.
 _LONGEST_TOKEN: Final = 8_192
 
 #: The statuses that nothing follows, in the words of both APIs.
@@ -56,7 +56,7 @@ def verify_token(request: HttpRequest, secret: str, api_key: str) -> None:
         # The algorithm is ours to choose: a token that says "none" must not be believed.
         claims = jwt.decode(token.strip(), secret, algorithms=["HS256"], options={"require": ["iat"]}, leeway=MAX_AGE)
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        # The library reads the header before it knows who wrote it, and the claims as whatever they are.
+        # The library reads the header before it has verified the signature, and the claims with any types.
         raise Forged(f"Its token is not Vonage's: {describe(error)[:200]}.") from None
     _check_age(claims["iat"])
     if claims.get("api_key", api_key) != api_key:

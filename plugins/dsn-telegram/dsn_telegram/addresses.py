@@ -1,4 +1,4 @@
-"""What an address of this messenger is: a chat."""
+"""Reads addresses: the id or the public name of a chat."""
 
 from __future__ import annotations
 

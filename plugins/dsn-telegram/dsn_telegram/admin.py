@@ -1,4 +1,4 @@
-"""What an operator sees of connected Telegram accounts. No token is shown anywhere: it is not stored."""
+"""The admin of connected Telegram accounts. No token is shown: it is not stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ else:
 
 
 class ConnectionRequestForm(_ModelForm):
-    """Whom to make a link for. Asks the bot's name, so that what is wrong shows beside the field."""
+    """The user to make a link for. Asks the bot's name, so that what is wrong shows beside the field."""
 
     messenger = forms.ChoiceField(label=_("messenger"))
 
@@ -51,7 +51,7 @@ class ConnectionRequestForm(_ModelForm):
 
 @admin.register(ConnectionRequest)
 class ConnectionRequestAdmin(_ModelAdmin):
-    """Makes links for users, and shows who connected which account."""
+    """Makes links for users, and shows which user connected which account."""
 
     form = ConnectionRequestForm
     list_display = ["user", "messenger", "account", "chat", "state_shown", "created_at"]
@@ -67,7 +67,7 @@ class ConnectionRequestAdmin(_ModelAdmin):
         return row.state
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Rows tell what happened; nobody edits them. (Confirming is an action of its own.)"""
+        """Rows tell what happened, and are not edited. (Confirming is an action of its own.)"""
         return obj is None and super().has_change_permission(request)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -98,7 +98,7 @@ class ConnectionRequestAdmin(_ModelAdmin):
 
     @admin.action(description=_("Confirm for the user: the account is theirs"), permissions=["change"])
     def confirm(self, request: HttpRequest, queryset: QuerySet[ConnectionRequest]) -> None:
-        """For users who cannot confirm on the site; the operator vouches for it."""
+        """For users who cannot confirm on the site; the operator answers for it."""
         done = sum(connecting.confirm(row.user, row.pk) is not None for row in queryset.select_related("user"))
         text = ngettext("%d account was connected.", "%d accounts were connected.", done) % done
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)

@@ -1,4 +1,4 @@
-"""A bot: calls of the Bot API."""
+"""Calls methods of the Bot API."""
 
 from __future__ import annotations
 

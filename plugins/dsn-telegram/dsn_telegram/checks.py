@@ -1,4 +1,4 @@
-"""What ``dsn_plugins`` and ``check --deploy`` say about the options.
+"""Checks the options, for ``dsn_plugins`` and ``check --deploy``.
 
 ==================  ================================================================================
 id                  what it says
@@ -30,7 +30,7 @@ def problems(options: TelegramOptions) -> list[CheckMessage]:
     """Everything wrong with ``options``, without a network call, and without showing a secret."""
     found: list[CheckMessage] = []
     if not _TOKEN.fullmatch(options.BOT_TOKEN):
-        hint = "Copy it from @BotFather: digits, a colon, and letters, digits, '_' and '-'. No blanks, no quotes."
+        hint = "Copy it from @BotFather: digits, a colon, and letters, digits, '_' and '-'. No spaces, no quotes."
         found.append(Error("BOT_TOKEN is no token of a bot.", hint=hint, id="dsn_telegram.E001"))
     if why := _not_an_api(options.API_BASE):
         hint = "The public one is https://api.telegram.org; a server of your own may be http only on this machine."

@@ -1,7 +1,7 @@
-"""How a user's Telegram account becomes an address.
+"""Connects a user's Telegram account, so that its chat becomes their address.
 
 The user opens a link with a one-time token, presses Start, and the bot gets ``/start <token>``. That is not
-enough: a link can be stolen, or sent to somebody else, and then the wrong account pressed Start. So the site shows
+enough: a link can be stolen, or sent to another person, and then the wrong account pressed Start. So the site shows
 the user *which* account it was, and only what they confirm there is stored.
 """
 
@@ -26,7 +26,7 @@ from dsn_telegram.signals import telegram_connected, telegram_disconnected
 
 #: How long a link works, and after Start the confirmation.
 VALIDITY: Final = datetime.timedelta(minutes=10)
-#: Bytes of randomness in a token. Telegram allows 64 letters, which would be 48 bytes.
+#: Bytes of randomness in a token. Telegram allows 64 characters, which would be 48 bytes.
 _TOKEN_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 #: Links of one user that work at the same time (tabs, devices). Older ones stop to work.
@@ -86,7 +86,7 @@ def digest(token: str) -> str:
 
 
 def start(token: str, messenger: str, chat: str, account: str) -> ConnectionRequest | None:
-    """Somebody pressed Start: use the token up, and note who it was. None when there is no such token (any more).
+    """Start was pressed: use the token up, and note by which account. None when there is no such token (any more).
 
     Telegram repeats an update whose answer it did not get: the same chat gets the same answer again.
     """
@@ -94,7 +94,7 @@ def start(token: str, messenger: str, chat: str, account: str) -> ConnectionRequ
         return None
     now = timezone.now()
     row = _requests().filter(token_digest=digest(token), messenger=messenger)
-    # One UPDATE: of two who come at once, one finds the token unused.
+    # One UPDATE: of two requests at once, one finds the token unused.
     used = row.filter(started_at=None, confirmed_at=None, expires_at__gt=now).update(
         started_at=now, expires_at=now + VALIDITY, chat=chat, account=account[:200]
     )
@@ -138,9 +138,9 @@ def disconnect(user: Any, messenger: str) -> None:
 
 
 def disconnect_chat(messenger: str, chat: str) -> int:
-    """Remove ``chat`` as the address of everybody who has it; return of how many.
+    """Remove ``chat`` as the address of all users who have it; return of how many.
 
-    Who pressed Start with it and was not confirmed yet cannot be confirmed any more.
+    Connections that wait to be confirmed cannot be confirmed any more.
     """
     _requests().filter(messenger=messenger, chat=chat, confirmed_at=None).delete()
     users = list(find_users(messenger, chat))

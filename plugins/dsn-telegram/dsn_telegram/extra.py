@@ -1,4 +1,4 @@
-"""What a message template can say to this messenger alone: ``message.extra["telegram"]``."""
+"""Reads what a message template says to this messenger alone: ``message.extra["telegram"]``."""
 
 from __future__ import annotations
 

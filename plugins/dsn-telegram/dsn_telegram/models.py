@@ -17,7 +17,7 @@ class Chat(models.Model):
     chat = models.CharField(max_length=40)
     #: Seconds since 1970, by the database's clock, which all workers share.
     free_at = models.FloatField(default=0.0)
-    #: The supergroup that the group became. Addresses that nobody can change still lead there.
+    #: The supergroup that the group became. Addresses that cannot be changed still lead there.
     moved_to = models.CharField(max_length=40, blank=True)
 
     class Meta:
@@ -50,7 +50,7 @@ class ConnectionRequestQuerySet(models.QuerySet["ConnectionRequest"]):
 class ConnectionRequest(models.Model):
     """A user's way to a connected Telegram account: link made, Start pressed, confirmed on the site.
 
-    The token of the link is not here, only its digest: who reads the table can use no link.
+    The token of the link is not here, only its digest: a reader of the table can use no link.
     """
 
     messenger = models.CharField(_("messenger"), max_length=100, default="telegram")

@@ -1,4 +1,4 @@
-"""Messages of several calls that stop half way go on from there, instead of beginning again."""
+"""Keeps how far a message of several calls came, so that its next attempt goes on from there."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Transport:
         return Result(outgoing, replace(receipt, message=outgoing.message), moved_from)
 
     def _without_file(self, chat: str, alone: Call, refusal: Receipt) -> Receipt:
-        """Send the text whose file was refused. The message failed all the same, if with less lost, and says so."""
+        """Send the text without the file that was refused. The message failed all the same; its receipt says why."""
         receipt = error_mapping.of_answer(self._called(chat, alone))
         if receipt.outcome is not Outcome.SENT:
             return receipt

@@ -1,4 +1,4 @@
-"""What the bot does with an update, however it came: by the webhook or by polling."""
+"""Acts on updates of the bot, from the webhook and from polling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMAND: Final = re.compile(r"/(start|stop)(?:@\w+)?(?:\s+(\S+))?\s*", re.ASCII
 def reply_to(update: object, messenger: str) -> dict[str, Any] | None:
     """Act on ``update`` (the Bot API's ``Update``), and return the call to answer with, as its method and params.
 
-    None for everything that is not ``/start`` or ``/stop``, and for what is no update at all. Calls nobody, so
+    None for everything that is not ``/start`` or ``/stop``, and for what is no update at all. Calls nothing, so
     that a webhook can answer at once.
     """
     message = update.get("message") if isinstance(update, Mapping) else None
@@ -41,7 +41,7 @@ def reply_to(update: object, messenger: str) -> dict[str, Any] | None:
 def _said(command: str, token: str, messenger: str, chat: Mapping[str, Any], sender: Mapping[str, Any]) -> str:
     chat_id = str(chat["id"])
     if chat.get("type") != "private":
-        # A token is one person's, and in a group nobody may stop what all others want.
+        # A token is one person's, and one member must not stop the messages to a group.
         return _("The id of this chat is %(id)s.") % {"id": chat_id} if command == "start" and not token else ""
     if command == "stop":
         return _stopped(messenger, chat_id)

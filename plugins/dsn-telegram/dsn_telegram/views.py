@@ -75,7 +75,7 @@ def webhook(request: HttpRequest, messenger: str = NAME) -> HttpResponseBase:
     except ConfigurationError:
         raise Http404("There is no such messenger.") from None
     given = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
-    # Without a secret anybody could send updates, so that none are taken.
+    # Without a secret any client could send updates, so that none are taken.
     if not secret or not constant_time_compare(given.encode("utf-8", "replace"), secret):
         return HttpResponseForbidden("The secret is missing or wrong.", content_type="text/plain")
     try:

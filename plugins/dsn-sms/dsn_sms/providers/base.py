@@ -1,4 +1,4 @@
-"""What a provider is: the small interface behind which each one hides its API."""
+"""The interface of a provider, and what it reports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Inbound:
-    """A message that somebody sent to one of our numbers.
+    """A message that came to one of our numbers.
 
     ``kind`` is set where the provider itself has recognised a keyword: ``"stop"``, ``"start"``, ``"help"``.
     ``raw`` is all that the provider said.
@@ -83,7 +83,7 @@ class BaseProvider:
         """Send one message within ``options.TIMEOUT`` seconds and say what became of it.
 
         Raises what :mod:`dsn_sms.exceptions` has for that; anything else that is raised counts as
-        *unknown*, since nobody can say how far it came.
+        *unknown*, since it is not known how far it came.
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not say how to send.")
 
@@ -105,7 +105,7 @@ class BaseProvider:
     def receive(self, request: HttpRequest) -> Iterable[Report | Inbound]:
         """Verify what the provider posted to the callback view, and return what it says.
 
-        Raises :class:`Forged` or :class:`~dsn_sms.exceptions.Unreadable`, and nothing else, whatever a stranger sends.
+        Raises :class:`Forged` or :class:`~dsn_sms.exceptions.Unreadable`, and nothing else, whatever the request holds.
         A provider that has no callbacks refuses all.
         """
         raise Forged(f"The provider {self.name} has no callbacks.")

@@ -124,7 +124,7 @@ class GatewayProvider(HTTPProvider):
     def check(cls, options: GatewayOptions) -> list[CheckMessage]:
         found: list[CheckMessage] = []
         if not http.is_secure(_without_placeholders(options.URL)):
-            hint = "Texts and numbers would travel where everybody can read them."
+            hint = "Texts and numbers would travel unencrypted."
             found.append(Error("URL is not https.", hint=hint, id="dsn_sms.E004"))
         for name in ("URL", "BODY"):
             if wrong := _wrong_placeholder(getattr(options, name)):

@@ -1,4 +1,4 @@
-"""What providers with an HTTP API have in common."""
+"""The base class of providers that are called by HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HTTPProvider(BaseProvider):
         return self.refusal(code, answer.status, said, after=answer.retry_after)
 
     def senseless(self, answer: http.Answer) -> Receipt:
-        """The receipt for a "yes" in words that nobody understands: the message may be on its way."""
+        """The receipt for an answer with a 2xx that cannot be understood: the message may be on its way."""
         beginning = " ".join(answer.text[:100].split())
         return Receipt.unknown(f"{self.name}: HTTP {answer.status}, and an answer that makes no sense: {beginning!r}")
 

@@ -40,7 +40,7 @@ class SNSOptions(SMSOptions):
     SECRET_ACCESS_KEY: str = secret(default="")
     #: SNS's own word for whether delivery or price matters more.
     SMS_TYPE: Literal["Transactional", "Promotional"] = "Transactional"
-    #: The topics whose notifications the callback view believes. Anybody with an AWS account can sign one.
+    #: The topics whose notifications the callback view believes. Every AWS account can have SNS sign one.
     TOPICS: Sequence[str] = ()
     #: What SNS takes in most regions where nothing else was agreed.
     RATE: str = "20/s"
