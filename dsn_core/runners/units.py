@@ -1,4 +1,4 @@
-"""The two units of work of which all runners take steps: events become deliveries, and one messenger sends."""
+"""What the threads of a worker do: expand events, or send by one messenger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TELL_SECONDS = 0.1
 
 
 class Unit(Protocol):
-    """What a loop does over and over. For one thread, but for ``give_up``, which the thread that watches calls."""
+    """What a thread does over and over. For one thread, but for ``give_up``, which the thread that watches calls."""
 
     #: Part of a lease without a sign of life after which it is given up.
     patience: float
@@ -41,7 +41,7 @@ class Expanding:
 
     patience = 1.0
 
-    def __init__(self, using: str, stop: Callable[[], bool], tell: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, using: str, stop: Callable[[], bool], tell: Callable[[], None]) -> None:
         self._stop = stop
         self._tell = tell
         self._expander = Expander(using, self._go_on, self._made)
@@ -89,16 +89,12 @@ class Sending:
         using: str,
         stop: Callable[[], bool],
         *,
-        is_stubborn: bool = False,
-        claimed: Callable[[float | None], None] = lambda next_look: None,
-        connections: ProviderConnections | None = None,
+        is_stubborn: bool,
+        claimed: Callable[[float | None], None],
+        connections: ProviderConnections,
     ) -> None:
-        #: The messenger (or account).
-        self.alias = alias
-        self._connections = connections or ProviderConnections()
-        self._sender = Sender(
-            alias, using, stop, is_stubborn=is_stubborn, claimed=claimed, connections=self._connections
-        )
+        self._connections = connections
+        self._sender = Sender(alias, using, stop, is_stubborn=is_stubborn, claimed=claimed, connections=connections)
 
     def step(self) -> Work:
         return self._sender.work()
