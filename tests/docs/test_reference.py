@@ -187,7 +187,12 @@ def options_of_plugins(base: type[Options] = Options) -> set[tuple[str, str]]:
     found = set().union(*map(options_of_plugins, base.__subclasses__()))
     package = base.__module__.partition(".")[0]
     folders = [folder.name for folder in DISTRIBUTIONS[1:] if folder.name.replace("-", "_") == package]
-    return found | {(folder, name) for folder in folders for name in vars(base)["__annotations__"] if name.isupper()}
+    return found | {
+        (folder, name)
+        for folder in folders
+        for name, kind in vars(base)["__annotations__"].items()
+        if name.isupper() and "ClassVar" not in str(kind)
+    }
 
 
 @pytest.mark.parametrize(("plugin", "name"), sorted(options_of_plugins()))

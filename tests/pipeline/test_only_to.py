@@ -174,6 +174,7 @@ def test_it_is_called_with_the_listed_users_only(seed, signals, subscribe, fire,
 
 def test_its_own_addresses_are_compared_where_it_has_any(seed, signals, subscribe, fire, people, settings) -> None:
     only(settings, "+49151", "bob@*")
+    seed.finds_addresses = True
     seed.addresses = lambda self, users: {user.pk: "+49151" for user in users if user.username == "ann"}
     subscribe(users=people, backends=SEED)
     fire()

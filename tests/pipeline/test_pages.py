@@ -31,12 +31,14 @@ from dsn_core.queue.schedule import Due
 from dsn_core.queue.updating import update
 from dsn_core.runners import driver
 from dsn_core.sending.sender import Sender
+from dsn_core.sending.ways import UsualWay
 from dsn_core.testing import MemoryMessenger
-from tests.ledger.books import Book, process, wait_for
+from tests.ledger.books import Book, process
 from tests.ledger.books import environment as ledger
 from tests.ledger.books import subscribe as subscribe_addresses
 from tests.ledger.messenger import LedgerMessenger
 from tests.testapp.models import Movie
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -343,7 +345,7 @@ def test_what_is_given_back_stays_in_its_page(acting, stage) -> None:
 
 def test_a_pause_leaves_the_rest_in_its_page(acting, stage) -> None:
     stage()
-    acting.acts[150] = lambda message: Receipt.pause(300, "slow down")
+    acting.acts[150] = lambda message: Receipt.pause(300, reason="slow down")
     assert driver.drain("default").deliveries == 150
     (cause,) = by_themselves()
     assert (cause.status, cause.page_key, cause.attempts) == ("retry", None, 0)
@@ -464,10 +466,11 @@ def test_a_worker_killed_in_the_middle_of_a_page(tmp_path: Path, child_environme
     environment = ledger(child_environment, book, seconds=0.005)
     worker = [sys.executable, "-m", "django", "dsn_worker", "--once"]
     with process(worker, environment, tmp_path / "log") as first:
-        wait_for(lambda: len(book.lines()) >= 73, 120, says=(tmp_path / "log").read_text)
+        wait_for(lambda: len(book.lines()) >= 73, says=(tmp_path / "log").read_text)
         os.kill(first.pid, signal.SIGKILL)
         first.wait(20)
-    assert DeliveryPage.objects.exclude(lease_token=None).count() == 1
+    # One is in hand, and the other thread may have prepared the next.
+    assert DeliveryPage.objects.exclude(lease_token=None).count() in (1, 2)
     told = len(book.lines())
     settled = Delivery.objects.filter(status="sent").count()
     assert told - 10 <= settled <= told
@@ -486,7 +489,7 @@ def test_what_kills_its_workers_is_sent_alone_at_last(acting, stage) -> None:
     counts = []
     for _ in range(3):
         look = schedule.look("acting", "default")
-        claimed = Sender("acting", "default")._claim_first(acting(), 1_000, look.due)
+        claimed = UsualWay.claim(acting(), "default", 1_000, look.due)
         assert claimed is not None
         counts.append((len(claimed.rows), {row.attempts for row in claimed.rows}))
         end_leases()

@@ -158,7 +158,7 @@ def stuck(signals: Any, subscribe: Any) -> None:
 
 @pytest.mark.parametrize(
     ("runner", "way_out"),
-    [("worker", "dsn_worker"), ("immediate", "dsn_worker"), ("tasks", "the runner 'tasks' hands its tasks to")],
+    [("worker", "dsn_worker"), ("immediate", "dsn_worker"), ("tasks", "that execute the tasks of the runner 'tasks'")],
 )
 def test_the_deploy_check_says_it(stuck, settings, runner, way_out) -> None:
     settings.DSN = {"RUNNER": runner}
@@ -200,7 +200,7 @@ def test_without_tables_nothing_is_said(monkeypatch) -> None:
 def test_the_admin_says_it(stuck, client: Client, model: str) -> None:
     client.force_login(User.objects.create_superuser("root"))
     address = reverse(f"admin:dsn_core_{model}_changelist")
-    said = "Messages wait for 3\xa0hours, and nothing is sent. No worker was ever seen."
+    said = "Messages have been waiting for 3\xa0hours, and nothing is sent. No worker was ever seen."
     assert said in client.get(address).content.decode()
     event = reverse("admin:dsn_core_event_change", args=[Event.objects.get().pk])
     assert client.get(event).content.decode().count(said) == 1

@@ -141,7 +141,7 @@ def test_a_pause_holds_for_the_batch_that_waits(provider) -> None:
         lambda message: (
             Receipt.sent(message=message)
             if message.user.username == "ann"
-            else Receipt.pause(60, "429", message=message)
+            else Receipt.pause(60, reason="429", message=message)
         )
     )
     with watching():
@@ -187,7 +187,7 @@ def test_idle_threads_do_not_look(signals, subscribe, settings) -> None:
         if thread.name == "dsn messenger memory":
             looking.add(thread.ident or 0)
 
-    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"memory": {"LANES": 5}}}
+    settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"memory": {"CONNECTIONS": 5}}}
     subscribe()
     emit("happened")
     signals.run()
@@ -210,7 +210,7 @@ def test_who_has_nothing_to_overlap_has_no_thread_for_it(signals, settings) -> N
             return None
 
     signals.add(Seed)
-    messengers = {"slow": {"MESSENGER": "memory", "RATE": "1/s"}, "wide": {"MESSENGER": "memory", "LANES": 3}}
+    messengers = {"slow": {"MESSENGER": "memory", "RATE": "1/s"}, "wide": {"MESSENGER": "memory", "CONNECTIONS": 3}}
     settings.DSN = {"RUNNER": "worker", "MESSENGERS": messengers}
     assert MemoryMessenger.name == "memory"
     found = {alias: sender.threads_of(alias) for alias in ("memory", "slow", "wide", "seed", "unknown")}
