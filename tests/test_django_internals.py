@@ -138,6 +138,8 @@ def test_blocks_that_were_left_open_end_and_others_stay(depth: int) -> None:
 @pytest.mark.parametrize("beside", [None, Incomparable()], ids=["alone", "beside another variable"])
 def test_a_language_or_time_zone_that_was_left_behind_is_seen_at_a_glance(change: Any, beside: Any) -> None:
     connection.ensure_connection()
+    # override() activates the language of before, also where none was activated.
+    translation.activate("en")
     before = ThreadState()
     held = VARIABLE.set(beside) if beside else None
     assert before.looks_unchanged()

@@ -339,14 +339,14 @@ def test_a_second_worker_takes_none_of_the_users_of_a_claimed_call(signals, reco
 
     def work() -> None:
         try:
-            found.append(legacy_send.LegacyWay.claim(recorder(), Delivery.objects.all(), 100))
+            found.append(legacy_send.LegacyWay.claim(recorder(), "default", 100, []))
         finally:
             connections.close_all()
 
     first_only = type("First", (Recorder,), {"batch_size": 1})
     with transaction.atomic():
         # Half of the work of a claim: the row of one user is locked, those of the others are not.
-        taken = legacy_send.LegacyWay.claim(first_only(), Delivery.objects.all(), 100)
+        taken = legacy_send.LegacyWay.claim(first_only("recorder"), "default", 100, [])
         assert len(taken.rows) == 1
         thread = threading.Thread(target=work)
         thread.start()
