@@ -170,7 +170,8 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
         rows = list(self.order_by().values_list("pk", self.names_trigger)[: MAX_NAMED + 1])
         if len(rows) > MAX_NAMED:
             return self, None
-        return self.filter(pk__in=[pk for pk, _ in rows]), {trigger_id for _, trigger_id in rows}
+        # Where both names are the key, Django 5.2.0 gives it once.
+        return self.filter(pk__in=[row[0] for row in rows]), {row[-1] for row in rows}
 
     def _writes_to(self) -> str:
         # As Django does, but before the transaction: reads may go to another database.
