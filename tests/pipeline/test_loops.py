@@ -88,5 +88,5 @@ def test_a_message_that_causes_the_next_ends_through_worker_processes(
     (line,) = said[0].splitlines()
     assert line == (
         f"Trigger {trigger} matched at depth 4: messages cause one another in a loop. The event is dropped; "
-        "mend the triggers, or raise DSN['MAX_DEPTH']."
+        "correct the triggers, or raise DSN['MAX_DEPTH']."
     )
