@@ -63,9 +63,13 @@ class Provider(BaseMessenger):
 
 
 @pytest.fixture
-def provider(signals: Any, people: list[Any], settings: Any) -> Iterator[type[Provider]]:
+def provider(
+    signals: Any, people: list[Any], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[type[Provider]]:
     """The messenger, to which an event for ann, bob and cyd goes, in this order."""
     settings.DSN = {"RUNNER": "worker"}
+    # Each claim is one message: otherwise a thread that is quick may claim bob's and cyd's together.
+    monkeypatch.setattr(sender, "MOST_BATCHES", 1)
     made = type("Made", (Provider,), {"name": "provider", "given": [], "go_on": threading.Event()})
     Told.rendered.clear()
     signals.add(made, Told)
