@@ -171,7 +171,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         pages = DeliveryPage.objects.using(self.db)
         ours = pages.filter(lease_token=token)
         with transaction.atomic(using=self.db):
-            # Written first, so that nobody claims these pages meanwhile; what is claimed is not among them.
+            # Written first, so that no worker claims these pages meanwhile. Leased pages are not among them.
             pages.filter(lease_token__isnull=True, key__in=keys).update(lease_token=token)
             of_ours = ours.filter(key=OuterRef("page_key"), first_id__lte=OuterRef("pk"), last_id__gte=OuterRef("pk"))
             cancelled = chosen.filter(Q(page_key__isnull=True) | Q(Exists(of_ours))).update(

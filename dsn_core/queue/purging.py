@@ -54,7 +54,8 @@ def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
 def _delete_events(keys: Sequence[int], using: str) -> int:
     """Delete the events ``keys``, which have no delivery left, with what else belongs to them; return how many.
 
-    By Django's collector, which makes an object of each row, only where somebody listens, or where more hangs on a row.
+    By Django's collector, which makes an object of each row, only where a signal has receivers, or where other rows
+    depend on an event.
     """
     events = Event.objects.using(using).filter(OneOf("pk", keys), not_before__isnull=True)
     collector = Collector(using=using)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def is_draining() -> bool:
 
 @contextlib.contextmanager
 def draining() -> Iterator[None]:
-    """Within this block what is recorded is found by the loop around it: nobody has to be woken for it."""
+    """Within this block the loop around it finds what is recorded: no runner has to be woken."""
     token = _draining.set(True)
     try:
         yield
@@ -41,16 +42,16 @@ def draining() -> Iterator[None]:
         _draining.reset(token)
 
 
-class Loop:
+class Loop(ABC):
     """One step after the other, in the thread that calls :meth:`run`."""
 
+    @abstractmethod
     def is_next(self) -> bool:
         """Wait until there is a step to do, and return True; False when the loop is to end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self) -> None:
         """Do one step."""
-        raise NotImplementedError
 
     def failed(self, error: BaseException) -> None:
         """Note that a step, or waiting for it, raised ``error``; or raise it."""

@@ -57,7 +57,7 @@ def users_with(messenger: str, address: str) -> QuerySet[Any]:
     path = _path(messenger)
     users = get_user_model()._default_manager.all()
     if not address.strip() or address != storable(address, ADDRESS_LENGTH):
-        # Nobody has one that no database holds; some refuse to look for it.
+        # No user has an address that no database can store; some databases refuse to search for it.
         return users.none()
     if path == STORED_ADDRESS:
         return users.filter(pk__in=_rows_with(messenger, address).values("user"))

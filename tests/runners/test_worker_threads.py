@@ -18,7 +18,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.sending import sender
 from dsn_core.sending.connections import ProviderConnections
 from dsn_core.testing import MemoryMessenger
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 from tests.watching import watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -56,7 +56,7 @@ class Provider(BaseMessenger):
             cls.given.append(messages[0].user.username)
             is_first = len(cls.given) == 1
         if not (is_first and cls.is_quick_first):
-            cls.go_on.wait(30)
+            cls.go_on.wait(PATIENCE)
         with cls.counting:
             cls.at_once -= 1
         yield cls.answer(messages[0])
@@ -70,6 +70,8 @@ def provider(
     settings.DSN = {"RUNNER": "worker"}
     # Each claim is one message: otherwise a thread that is quick may claim bob's and cyd's together.
     monkeypatch.setattr(sender, "MOST_BATCHES", 1)
+    # The first answer is quick on a busy machine, too: the second thread joins in.
+    monkeypatch.setattr("dsn_core.runners.worker_threads.QUICK_SECONDS", PATIENCE)
     made = type("Made", (Provider,), {"name": "provider", "given": [], "go_on": threading.Event()})
     Told.rendered.clear()
     signals.add(made, Told)
@@ -85,10 +87,11 @@ def rows() -> list[tuple[str, int]]:
 
 def test_the_next_batch_is_rendered_while_the_messenger_has_one_in_hand(provider) -> None:
     with watching():
-        wait_for(lambda: provider.given == ["ann", "bob"] and Told.rendered == ["ann", "bob", "cyd"])
+        # Two threads prepare bob and cyd side by side: which of them is first, is not said.
+        wait_for(lambda: len(provider.given) == 2 and sorted(Told.rendered) == ["ann", "bob", "cyd"])
         provider.go_on.set()
         wait_for(lambda: rows() == [("sent", 1)] * 3)
-    assert provider.given == ["ann", "bob", "cyd"]
+    assert (provider.given[0], sorted(provider.given)) == ("ann", ["ann", "bob", "cyd"])
     assert provider.most_at_once == 1, "the provider sees one connection"
 
 
@@ -149,20 +152,20 @@ def test_a_pause_holds_for_the_batch_that_waits(provider) -> None:
         )
     )
     with watching():
-        wait_for(lambda: Told.rendered == ["ann", "bob", "cyd"])
+        wait_for(lambda: len(provider.given) == 2 and sorted(Told.rendered) == ["ann", "bob", "cyd"])
         provider.go_on.set()
-        wait_for(lambda: rows() == [("sent", 1), ("retry", 0), ("pending", 0)])
+        wait_for(lambda: sorted(rows()) == [("pending", 0), ("retry", 0), ("sent", 1)])
         time.sleep(0.3)
-    assert provider.given == ["ann", "bob"]
+    assert len(provider.given) == 2
 
 
 def test_a_batch_that_waits_is_given_back_when_the_worker_is_to_end(provider) -> None:
     with watching() as worker:
-        wait_for(lambda: Told.rendered == ["ann", "bob", "cyd"])
+        wait_for(lambda: len(provider.given) == 2 and sorted(Told.rendered) == ["ann", "bob", "cyd"])
         worker.stop()
-        wait_for(lambda: rows()[2] == ("pending", 0))
+        wait_for(lambda: ("pending", 0) in rows())
         provider.go_on.set()
-    assert rows() == [("sent", 1), ("sent", 1), ("pending", 0)]
+    assert sorted(rows()) == [("pending", 0), ("sent", 1), ("sent", 1)]
 
 
 def test_one_that_hangs_leaves_its_connection_to_the_batch_that_waits(provider, settings) -> None:
