@@ -1,7 +1,7 @@
 """From one event to a settled delivery for each of many receivers, by one worker.
 
-The control does one thing after the other, as such code does, and renders nothing. A worker makes the deliveries while
-it sends, and with the option CONNECTIONS it sends a batch while the database settles another. Within one process Python
+The control is a project's own outbox in plain Django code: it renders the same message, and neither leases nor retries.
+Beside it stand one that renders nothing, and what ours does without its messages, as floors. Within one process Python
 runs on one processor at a time; ``dsn_worker --processes 2`` uses two. On SQLite there is one writer, and one process.
 """
 
@@ -28,11 +28,9 @@ from dsn_core.fanout.expander import expand_due
 from dsn_core.models import Delivery, Event, Trigger
 from dsn_core.runners.worker import Worker
 
-#: The worker's lanes: on SQLite there is one writer, so that more of them only wait for each other.
-LANES = 2 if connection.vendor == "sqlite" else 3
 #: Of PostgreSQL: most bytes of its log for a delivery, and the least part of updates that write no index.
 WAL_BYTES, HOT_SHARE = 900, 0.8
-_greeting = jinja2.Template(Greeting.text)
+_subject, _greeting = jinja2.Template(Greeting.subject), jinja2.Template(Greeting.text)
 
 
 def send_nothing(jobs: Sequence[Job]) -> None:
@@ -40,47 +38,59 @@ def send_nothing(jobs: Sequence[Job]) -> None:
 
 
 def render(jobs: Sequence[Job]) -> None:
-    """The same, with a text for each receiver."""
+    """The same, with a message for each receiver."""
     users = User.objects.in_bulk([job.user_id for job in jobs])
     for job in jobs:
-        assert _greeting.render(user=users[job.user_id], film="Alien")
+        user = users[job.user_id]
+        assert _subject.render(user=user, film="Alien")
+        assert _greeting.render(user=user, film="Alien")
 
 
 def measure(size: Size) -> Iterator[Row]:
     number = size.of(100_000, 5_000)
     group = crowd(number)
     Trigger.objects.define("released").subscribe(groups=[group], backends=[("nothing", "greeting")])
-    rounds = size.of(3, 2)
-    bare, rendering, double, ours, single, making = [], [], [], [], [], []
     is_single = connection.vendor == "sqlite"
+    ways: dict[str, Callable[[], float]] = {
+        "outbox": lambda: _control(group, number, render, control.work_alone),
+        "leasing": lambda: _control(group, number, render, control.work),
+        "bare": lambda: _control(group, number, send_nothing, control.work),
+        "one": lambda: _ours(number, 1),
+        "three": lambda: _ours(number, 3),
+        "two processes": lambda: _by_processes(number),
+        "making": lambda: _making(number),
+    }
+    if is_single:
+        del ways["two processes"]
+    found: dict[str, list[float]] = {name: [] for name in ways}
     with steady():
-        for _ in range(rounds):
-            bare.append(_control(group, number, send_nothing))
-            if not is_single:
-                double.append(_by_processes(number))
-            ours.append(_ours(number, LANES))
-            single.append(_ours(number, 1))
-            making.append(_making(number))
-            rendering.append(_control(group, number, render))
+        for _ in range(size.of(3, 2)):
+            for name, way in ways.items():
+                found[name].append(way())
     yield from _writes(number)
-    for name, plain, worker, bound in (
-        (f"{number:,} receivers, 2 processes", bare, double, 2.0),
-        (f"... 1 process, CONNECTIONS {LANES}", bare, ours, 2.0),
-        ("... 1 process, CONNECTIONS 1", bare, single, None),
-        ("... a control that renders", rendering, ours, None),
+    for name, plain, ours, bound in (
+        (f"{number:,} receivers", "outbox", "one", 1.0 if is_single else 1.5),
+        ("... 2 processes", "outbox", "two processes", 2.5),
+        ("... CONNECTIONS 3", "outbox", "three", None),
+        ("... a control with leases", "leasing", "one", None),
+        ("... and that renders nothing", "bare", "one", None),
     ):
-        if not worker:
-            continue
-        ratios = [there / here for there, here in zip(worker, plain, strict=True)]
-        rate, spread = statistics.median(plain), (max(ratios) - min(ratios)) / 2
-        yield rates(name, rate, rate * statistics.median(ratios), bound, spread)
-    yield Row("... only making our rows", "", f"{statistics.median(making):,.0f}/s")
+        if ours in found:
+            ratios = [there / here for there, here in zip(found[ours], found[plain], strict=True)]
+            rate, spread = statistics.median(found[plain]), (max(ratios) - min(ratios)) / 2
+            yield rates(name, rate, rate * statistics.median(ratios), bound, spread)
+    yield Row("... only making our rows", "", f"{statistics.median(found['making']):,.0f}/s")
 
 
-def _control(group: Group, number: int, send: Callable[[Sequence[Job]], object]) -> float:
+def _control(
+    group: Group,
+    number: int,
+    send: Callable[[Sequence[Job]], object],
+    work: Callable[[Callable[[Sequence[Job]], object]], int],
+) -> float:
     started = time.perf_counter()
     control.fill(group, 1)
-    assert control.work(send) == number
+    assert work(send) == number
     rate = number / (time.perf_counter() - started)
     empty(Job)
     return rate

@@ -6,7 +6,7 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.contrib.auth import get_user_model
 from django.db.models import Model
@@ -94,8 +94,8 @@ class Batch:
             self.is_broken_off = self._stop() or not self._claimed.keep(self._unsettled, self.using)
         return not self.is_broken_off
 
-    def hand_over(self, rows: Sequence[Delivery]) -> bool:
-        """The gate through which alone messages reach a messenger: whether it may be given those of ``rows`` now.
+    def hand_over(self, ids: Iterable[str]) -> bool:
+        """The gate through which alone messages reach a messenger: whether it may be given those with ``ids`` now.
 
         Not when the lease was lost, or another thread gave the batch up, while they were filtered and rendered.
         """
@@ -103,7 +103,7 @@ class Batch:
         is_held = self._claimed.hold(self._unsettled, self.using)
         with self._deciding:
             if is_held and not self._is_abandoned:
-                self.handed_over |= {row.message_id for row in rows}
+                self.handed_over |= frozenset(ids)
                 return True
         self.is_broken_off = True
         return False

@@ -32,7 +32,7 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
     """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
     if not messages:
         return
-    if not batch.hand_over([batch.in_hand[message.id] for message in messages]):
+    if not batch.hand_over(message.id for message in messages):
         return
     batch.paced += len(messages)
     receipts = batch.receipts

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from dsn_core import conf
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger, send_arguments
 from dsn_core.contracts.templates import BaseMessageTemplate
@@ -164,20 +165,21 @@ class RecordingTemplate:
         with self._locales.of(user), tidied(f"message template {self._template.name!r}"):
             message = self._template.render(user, trigger_context, signal_kwargs)
         self._refuse_oversized(message, key)
-        if not self._batch.hand_over([row] if row is not None else []):
+        if not self._batch.hand_over([row.message_id] if row is not None else []):
             self.is_withdrawn = True
             raise Withdrawn(WITHDRAWN)
         self.rendered[key] = user
         if isinstance(message, Message):
             message.user = user
             message.id = self._message_id(key)
-            describe_origin(message, row or self._first, self._template)
+            origin = row or self._first
+            describe_origin(message, origin, origin.event, self._template)
         return message
 
     def _refuse_oversized(self, message: Any, key: Any) -> None:
         if isinstance(message, Message):
             try:
-                refuse_oversized(message)
+                refuse_oversized(message, conf.current().MAX_MESSAGE_BYTES)
             except RenderingError as error:
                 self.failed[key] = describe(error)
                 raise

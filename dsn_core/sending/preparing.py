@@ -16,7 +16,7 @@ from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError
 from dsn_core.masking import exc_info
-from dsn_core.models import Delivery
+from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import Status
 from dsn_core.payload.private import refuse_sensitive
 from dsn_core.plugins.calls import put_back, reraise_interrupt, tidied
@@ -122,6 +122,7 @@ def render(batch: Batch) -> list[Message]:
     logged: set[str] = set()
     # The portions before this one may have taken long.
     expiry.retire(batch, batch.portion)
+    limit = conf.current().MAX_MESSAGE_BYTES
     with tidied("message templates"), Locales() as locales:
         for row in batch.portion:
             if row.id in batch.verdicts:
@@ -129,7 +130,8 @@ def render(batch: Batch) -> list[Message]:
             if not batch.go_on():
                 return []
             known = row._state.fields_cache
-            name, activity, user = known["backend"].message_template, known["event"].activity, known.get("user")
+            name, event, user = known["backend"].message_template, known["event"], known.get("user")
+            activity = event.activity
             try:
                 try:
                     if name not in templates:
@@ -141,8 +143,8 @@ def render(batch: Batch) -> list[Message]:
                 if has_switched or before is None:
                     before = ThreadState()
                 rendered = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
-                message = addressed(rendered, row, user, templates[name])
-                refuse_oversized(message)
+                message = addressed(rendered, row, event, user, templates[name])
+                refuse_oversized(message, limit)
                 batch.in_hand[message.id] = row
                 messages.append(message)
             except BaseException as error:
@@ -160,9 +162,8 @@ def render(batch: Batch) -> list[Message]:
     return messages
 
 
-def refuse_oversized(message: Message) -> None:
-    """Raise :class:`~dsn_core.exceptions.RenderingError` for a message that is larger than any should be."""
-    limit = conf.current().MAX_MESSAGE_BYTES
+def refuse_oversized(message: Message, limit: int) -> None:
+    """Raise :class:`~dsn_core.exceptions.RenderingError` for a message of more than ``limit`` bytes."""
     # What most are surely below is not counted: a character takes four bytes at most.
     if 8 * (len(message) + len(message.html) + len(message.subject)) > limit and (size := message.size) > limit:
         raise RenderingError(
@@ -171,7 +172,7 @@ def refuse_oversized(message: Message) -> None:
         )
 
 
-def addressed(rendered: Any, row: Delivery, user: Any, template: BaseMessageTemplate) -> Message:
+def addressed(rendered: Any, row: Delivery, event: Event, user: Any, template: BaseMessageTemplate) -> Message:
     """``rendered`` as the message of this delivery. A template may return any text, and nothing else."""
     if not isinstance(rendered, str):
         raise ContractError(
@@ -179,11 +180,11 @@ def addressed(rendered: Any, row: Delivery, user: Any, template: BaseMessageTemp
         )
     message = rendered if isinstance(rendered, Message) else Message(rendered)
     message.id, message.address, message.user = row.message_id, row.address, user
-    describe_origin(message, row, template)
+    describe_origin(message, row, event, template)
     return message
 
 
-def describe_origin(message: Message, row: Delivery, template: BaseMessageTemplate) -> None:
+def describe_origin(message: Message, row: Delivery, event: Event, template: BaseMessageTemplate) -> None:
     """Set what ``message`` says of its messenger, its event and its topics."""
-    message.messenger, message.event = row.messenger, row.event.info
+    message.messenger, message.event = row.messenger, event.info
     message.topics = message.topics or tuple(template.topics)

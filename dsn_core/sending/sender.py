@@ -35,8 +35,10 @@ logger = logging.getLogger("dsn_core.sending")
 
 #: Why the messengers cannot be made that this process tried in vain.
 _unmade: dict[str, str] = {}
-#: A claim that was full and was worked off in less than these seconds is followed by one of twice as many batches.
+#: Work that takes less is quick: another thread of the process may join in.
 QUICK_SECONDS = 0.5
+#: Seconds that a claim should take. One that was full and took less is followed by a larger one, else by a smaller.
+CLAIM_SECONDS = 0.25
 #: Batches of one claim at most: what the next worker has to wait for.
 MOST_BATCHES = 10
 
@@ -109,8 +111,7 @@ class Sender:
         _report(self.alias, claimed.rows)
         if rest is not None:
             rest = self._spare(messenger, batch)
-        is_quick = is_full and time.monotonic() - started < QUICK_SECONDS
-        self._batches = min(self._batches * 2, MOST_BATCHES) if is_quick else 1
+        self._batches = _batches_after(self._batches, time.monotonic() - started) if is_full else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
     def _claim(
@@ -169,6 +170,12 @@ class Sender:
             batch.settle(is_patient=False)
         except Error as error:
             logger.error("A batch of %s is left to the end of its lease: %s", self.alias, describe(error))
+
+
+def _batches_after(batches: int, seconds: float) -> int:
+    """How many batches to claim after so many took so many seconds: twice as many at most."""
+    growth = min(CLAIM_SECONDS / max(seconds, 1e-6), 2.0)
+    return min(max(int(batches * growth), 1), MOST_BATCHES)
 
 
 def made(alias: str) -> BaseMessenger | None:

@@ -121,7 +121,8 @@ def settle(
     written = [row for row in rows if not (claimed.ends_with_rest and verdicts[row.id].given_back)]
     settled = len(rows) - len(written)
     for some in chunks(written):
-        columns = dict.fromkeys(itertools.chain.from_iterable(row.settled for row in some))
+        # Nearly all have the same ones.
+        columns = dict.fromkeys(itertools.chain.from_iterable(dict.fromkeys(tuple(row.settled) for row in some)))
         names = [name for name in columns if name not in claimed.empty or any(getattr(row, name) for row in some)]
         settled += insist(partial(update, some, names, using, claimed.owned(using)), using, insists)
     if settled < len(rows):

@@ -947,3 +947,11 @@ def test_an_error_that_cannot_say_what_it_is_is_tried_again(signals, subscribe, 
     signals.run()
     assert statuses() == ["retry"]
     assert "Mute: its text cannot be made" in rows()[0].last_error
+
+
+@pytest.mark.parametrize(
+    ("batches", "seconds", "then"),
+    [(1, 0.01, 2), (4, 0.0, 8), (8, 0.01, 10), (10, 0.25, 10), (10, 0.5, 5), (10, 0.375, 6), (8, 30, 1), (1, 30, 1)],
+)
+def test_a_claim_is_as_large_as_the_time_that_the_last_one_took_allows(batches, seconds, then) -> None:
+    assert sender._batches_after(batches, seconds) == then
