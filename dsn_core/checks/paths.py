@@ -21,39 +21,28 @@ from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import Registry, registry
 
 
-def check_paths(**kwargs: Any) -> list[checks.CheckMessage]:
+def check_paths(registry: Registry = registry, **kwargs: Any) -> list[checks.CheckMessage]:
     """W007 to W009."""
-    return messages(registry)
+    return [*_of_settings(registry), *_of_profile(registry), *_of_built_in_profile()]
 
 
-def messages(registry: Registry) -> list[checks.CheckMessage]:
-    """:func:`check_paths` for any registry."""
-    return [*_of_settings(), *_of_accounts(registry), *_of_profile(registry), *_of_built_in_profile()]
-
-
-def _of_settings() -> Iterator[checks.CheckMessage]:
-    settings = conf.current()
-    paths = {"LANGUAGE_PATH": settings.LANGUAGE_PATH, "TIME_ZONE_PATH": settings.TIME_ZONE_PATH}
-    named = {f"DSN[{name!r}]": path for name, path in paths.items()}
-    given = {alias: path for alias, path in settings.ADDRESSES.items() if path != profiles.STORED_ADDRESS}
-    named |= {f"DSN['ADDRESSES'][{alias!r}]": path for alias, path in given.items()}
+def _of_settings(registry: Registry) -> Iterator[checks.CheckMessage]:
+    settings, known = conf.current(), registry.names(MESSENGERS)
+    named = {"DSN['LANGUAGE_PATH']": settings.LANGUAGE_PATH, "DSN['TIME_ZONE_PATH']": settings.TIME_ZONE_PATH}
+    for alias, path in settings.ADDRESSES.items():
+        if path != profiles.STORED_ADDRESS:
+            named[f"DSN['ADDRESSES'][{alias!r}]"] = path
+        if alias not in known:
+            yield checks.Warning(
+                f"DSN['ADDRESSES'] names {alias!r}, and there is no such messenger{nearest(alias, known)}.",
+                hint="Correct the name, or install the plugin that provides the messenger.",
+                id="dsn.W007",
+            )
     for where, path in named.items():
         if path and (why := problem_of(path, get_user_model())):
             yield checks.Warning(
                 f"{where} is {path!r}, which leads nowhere: {why}.",
                 hint="Write field names separated by dots, starting from the user. Until then messages wait.",
-                id="dsn.W007",
-            )
-
-
-def _of_accounts(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """The messengers that ``ADDRESSES`` names and that are not installed."""
-    known = registry.names(MESSENGERS)
-    for alias in conf.current().ADDRESSES:
-        if alias not in known:
-            yield checks.Warning(
-                f"DSN['ADDRESSES'] names {alias!r}, and there is no such messenger{nearest(alias, known)}.",
-                hint="Correct the name, or install the plugin that provides the messenger.",
                 id="dsn.W007",
             )
 
@@ -88,7 +77,10 @@ def _of_built_in_profile() -> Iterator[checks.CheckMessage]:
     """Settings that name the profile of the version before."""
     settings = conf.current()
     named = ["DSN['PROFILE_MODEL']"] if settings.PROFILE_MODEL.lower() == Profile._meta.label_lower else []
-    named += [f"DSN['ADDRESSES'][{alias!r}]" for alias, path in settings.ADDRESSES.items() if _is_built_in(path)]
+    built_in = Profile._meta.get_field("user").remote_field.get_accessor_name()
+    for alias, path in settings.ADDRESSES.items():
+        if path.partition(".")[0] == built_in:
+            named.append(f"DSN['ADDRESSES'][{alias!r}]")
     for where in named:
         yield checks.Warning(
             f"{where} names the built-in profile, which goes with the next release of dsn-core.",
@@ -96,10 +88,6 @@ def _of_built_in_profile() -> Iterator[checks.CheckMessage]:
             "dsn_core.Address. Those of another messenger have to be stored there first (dsn_core.store_address).",
             id="dsn.W009",
         )
-
-
-def _is_built_in(path: str) -> bool:
-    return path.partition(".")[0] == Profile._meta.get_field("user").remote_field.get_accessor_name()
 
 
 def problem_of(path: str, model: type[models.Model]) -> str:
@@ -126,7 +114,7 @@ def problem_of(path: str, model: type[models.Model]) -> str:
 
 
 def _problem_of_attribute(step: str, model: type[models.Model]) -> str:
-    """The same for a name that is no field. A property, or a model's ``__getattr__``, may return anything."""
+    """A property, or a model's ``__getattr__``, may return anything."""
     found = inspect.getattr_static(model, step, None)
     if callable(found) or isinstance(found, classmethod | staticmethod):
         return f"{model._meta.label}.{step} is a method, and a path calls nothing"
