@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin.base import HistoryAdmin
-from dsn_core.admin.confirmation import BulkAction
-from dsn_core.admin.display import NOTHING, block, delivery_badges, excerpt, receiver, reference, report_badge
-from dsn_core.admin.events import MAX_SHOWN
-from dsn_core.admin.filters import MessengerFilter
-from dsn_core.admin.searching import by_key
+from dsn_core.admin.bulk import BulkAction
+from dsn_core.admin.display import badge_of, block, delivery_badges, receiver, reference_column, text_column
+from dsn_core.admin.history import HistoryAdmin, MessengerFilter
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import CANCELLABLE, DeliveryQuerySet, Status
 
@@ -59,7 +55,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         "not_before",
     ]
     list_filter = ["status", "report", MessengerFilter, "priority", "created_at"]
-    search_fields = ["address", "provider_id"]
+    search_fields = ["address", "provider_id__exact"]
     search_help_text = gettext_lazy("An address or a part of it, a delivery's number, or any id of a delivery.")
     fieldsets = [
         (None, {"fields": ["status_shown", "event_shown", "backend_shown", "messenger"]}),
@@ -79,6 +75,11 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
 
     actions = ["delete_selected", "retry", "cancel"]
 
+    event_shown = reference_column("event", gettext_lazy("event"))
+    backend_shown = reference_column("backend", gettext_lazy("backend"))
+    user_shown = reference_column("user", gettext_lazy("user"))
+    reason_shown = text_column("report_reason", gettext_lazy("reason of the report"), block)
+
     @admin.action(description=gettext_lazy("Send selected deliveries again"), permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
         response = RETRY.run(self, request, queryset)
@@ -95,53 +96,21 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         events = Event.objects.defer("payload")
         return super().get_queryset(request).prefetch_related(Prefetch("event", events), "backend", "user")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
-    ) -> tuple[QuerySet[Delivery], bool]:
-        if not search_term:
-            return queryset, False
-        text = Q(address__icontains=search_term) | Q(provider_id=search_term)
-        return queryset.filter(text | by_key(search_term)), False
-
     @admin.display(description=gettext_lazy("number"))
     def number(self, delivery: Delivery) -> str:
         return f"#{delivery.pk}"
 
     @admin.display(description=gettext_lazy("status"))
-    def status_shown(self, delivery: Delivery) -> SafeString:
+    def status_shown(self, delivery: Delivery) -> str:
         return delivery_badges(delivery)
-
-    @admin.display(description=gettext_lazy("event"))
-    def event_shown(self, delivery: Delivery) -> str:
-        return reference(self.admin_site, delivery, "event")
-
-    @admin.display(description=gettext_lazy("backend"))
-    def backend_shown(self, delivery: Delivery) -> str:
-        return reference(self.admin_site, delivery, "backend")
-
-    @admin.display(description=gettext_lazy("user"))
-    def user_shown(self, delivery: Delivery) -> str:
-        return reference(self.admin_site, delivery, "user")
 
     @admin.display(description=gettext_lazy("receiver"))
     def receiver_shown(self, delivery: Delivery) -> str:
         return receiver(self.admin_site, delivery)
 
-    @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
-    def error_begun(self, delivery: Delivery) -> str:
-        return excerpt(delivery.last_error)
-
-    @admin.display(description=gettext_lazy("last error"))
-    def error_shown(self, delivery: Delivery) -> str:
-        return block(delivery.last_error, MAX_SHOWN) if delivery.last_error else NOTHING
-
     @admin.display(description=gettext_lazy("report"))
     def report_shown(self, delivery: Delivery) -> str:
-        return report_badge(delivery) or _("none yet")
-
-    @admin.display(description=gettext_lazy("reason of the report"))
-    def reason_shown(self, delivery: Delivery) -> str:
-        return block(delivery.report_reason, MAX_SHOWN) if delivery.report_reason else NOTHING
+        return badge_of(delivery, "report") or _("none yet")
 
     @admin.display(description=gettext_lazy("message id"))
     def message_id(self, delivery: Delivery) -> str:

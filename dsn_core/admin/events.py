@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
@@ -20,10 +20,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core import conf
 from dsn_core.admin import progress
-from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
-from dsn_core.admin.confirmation import BulkAction
+from dsn_core.admin.bulk import BulkAction
 from dsn_core.admin.display import (
+    MAX_LISTED,
     NOTHING,
+    badge_of,
     block,
     change_link,
     changelist_url,
@@ -32,18 +33,16 @@ from dsn_core.admin.display import (
     link,
     receiver,
     reference,
-    status_badge,
+    reference_column,
 )
-from dsn_core.admin.filters import VerbFilter
-from dsn_core.admin.searching import by_key
+from dsn_core.admin.history import HistoryAdmin, VerbFilter
 from dsn_core.models import Delivery, Event
 from dsn_core.models.event import EventQuerySet
 from dsn_core.payload.placeholders import HIDDEN, SIZE, missing_in
+from dsn_core.references import find_model
 
-#: Characters that a page shows of a payload or an error, and of the largest payload that is decoded.
-MAX_SHOWN = 20_000
+#: Characters of the largest payload that is decoded.
 MAX_DECODED = 1_000_000
-
 
 EXPAND = BulkAction(
     name="retry",
@@ -83,6 +82,8 @@ class EventAdmin(HistoryAdmin[Event]):
 
     actions = ["delete_selected", "retry"]
 
+    trigger_shown = reference_column("trigger", gettext_lazy("trigger"), 60)
+
     @admin.action(description=gettext_lazy("Expand selected failed events again"), permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: EventQuerySet) -> HttpResponse | None:
         response = EXPAND.run(self, request, queryset)
@@ -103,27 +104,16 @@ class EventAdmin(HistoryAdmin[Event]):
 
     def _may_view(self, request: HttpRequest, label: str) -> bool:
         """Whether the user may view rows of the model ``label``; empty: of every model."""
-        try:
-            model = apps.get_model(label)
-        except (LookupError, ValueError):
+        if (model := find_model(label)) is None:
             # Permissions for a model that does not exist cannot be granted.
             return bool(request.user.is_superuser)
-        if self.admin_site.is_registered(model):
-            return bool(self.admin_site.get_model_admin(model).has_view_permission(request))
-        opts = model._meta
-        names = [f"{opts.app_label}.{get_permission_codename(action, opts)}" for action in ("view", "change")]
-        return any(request.user.has_perm(name) for name in names)
+        if (other := self.admin_of(model)) is not None:
+            return bool(other.has_view_permission(request))
+        names = [get_permission_codename(action, model._meta) for action in ("view", "change")]
+        return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return progress.EventChangeList
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
-    ) -> tuple[QuerySet[Event], bool]:
-        if not search_term:
-            return queryset, False
-        found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
-        return found | queryset.filter(by_key(search_term)), may_have_duplicates
 
     @admin.display(description=gettext_lazy("event"))
     def event_shown(self, event: Event) -> str:
@@ -131,28 +121,16 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=gettext_lazy("status"))
     def status_shown(self, event: Event) -> SafeString:
-        return status_badge(event)
-
-    @admin.display(description=gettext_lazy("trigger"))
-    def trigger_shown(self, event: Event) -> str:
-        return reference(self.admin_site, event, "trigger", 60)
-
-    @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
-    def error_begun(self, event: Event) -> str:
-        return excerpt(event.last_error)
-
-    @admin.display(description=gettext_lazy("last error"))
-    def error_shown(self, event: Event) -> str:
-        return block(event.last_error, MAX_SHOWN) if event.last_error else NOTHING
+        return badge_of(event)
 
     @admin.display(description=gettext_lazy("deliveries"))
     def deliveries_shown(self, event: Event) -> str:
-        found: progress.Progress | None = vars(event)["progress"]
-        return progress.line(event, found, changelist_url(self.admin_site, Delivery, event=event.pk))
+        numbers: Counter[str] | None = vars(event)["numbers"]
+        return progress.line(event, numbers, changelist_url(self.admin_site, Delivery, event=event.pk))
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_shown(self, event: Event) -> SafeString:
-        return block(readable(event.payload, vars(event).get("may_view", _nothing)), MAX_SHOWN)
+        return block(readable(event.payload, vars(event).get("may_view", lambda label: False)))
 
     @admin.display(description=gettext_lazy("not stored"))
     def missing_shown(self, event: Event) -> SafeString | str:
@@ -195,10 +173,6 @@ class EventAdmin(HistoryAdmin[Event]):
             format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
             link(changelist_url(self.admin_site, Delivery, event=event.pk), _("All deliveries of this event")),
         )
-
-
-def _nothing(label: str) -> bool:
-    return False
 
 
 def readable(payload: str, may_view: Callable[[str], bool]) -> str:

@@ -10,7 +10,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from dsn_core.admin.forms import MAX_ADDRESSES, MAX_USERS
+from dsn_core.admin.members import MAX_ADDRESSES, MAX_USERS
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
 from tests.admin.pages import addresses, errors, text, url
 from tests.testapp.models import Movie
