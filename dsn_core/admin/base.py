@@ -140,21 +140,23 @@ class SwitchableAdmin(ConfigurationAdmin[ModelT]):
 
     @admin.action(description=gettext_lazy("Enable selected %(verbose_name_plural)s"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[ModelT]) -> None:
-        number = self._switch(request, queryset, on=True)
-        self.message_user(request, ngettext("%d was enabled.", "%d were enabled.", number) % number, messages.SUCCESS)
+        self._switch(request, queryset, on=True)
 
     @admin.action(description=gettext_lazy("Disable selected %(verbose_name_plural)s"), permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[ModelT]) -> None:
-        number = self._switch(request, queryset, on=False)
-        self.message_user(request, ngettext("%d was disabled.", "%d were disabled.", number) % number, messages.SUCCESS)
+        self._switch(request, queryset, on=False)
 
-    def _switch(self, request: HttpRequest, queryset: QuerySet[ModelT], *, on: bool) -> int:
+    def _switch(self, request: HttpRequest, queryset: QuerySet[ModelT], *, on: bool) -> None:
         rows = list(queryset.filter(enabled=not on))
         chosen = self.model._default_manager.filter(pk__in=[row.pk for row in rows])
         chosen.update(enabled=on, updated_at=timezone.now())
         for row in rows:
             self.log_change(request, row, [{"changed": {"fields": ["enabled"]}}])
-        return len(rows)
+        if on:
+            text = ngettext("%d was enabled.", "%d were enabled.", len(rows))
+        else:
+            text = ngettext("%d was disabled.", "%d were disabled.", len(rows))
+        self.message_user(request, text % len(rows), messages.SUCCESS)
 
 
 class ReadOnlyAdmin(BaseAdmin[ModelT]):

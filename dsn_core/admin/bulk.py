@@ -27,7 +27,7 @@ from dsn_core.admin.display import TONES, badge, grouped
 from dsn_core.fanout.receivers import pages_of_keys
 
 if TYPE_CHECKING:
-    from dsn_core.admin.base import BaseAdmin
+    from dsn_core.admin.base import BaseAdmin, ReadOnlyAdmin
 
 #: The largest key: databases refuse to compare with larger numbers.
 MAX_KEY: Final = BigAutoField.MAX_BIGINT
@@ -154,10 +154,14 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BulkAction:
-    """A change of rows of the chosen statuses; its confirmation page shows the effect by status."""
+    """A change of rows of the chosen statuses, as an attribute of an admin class that ``actions`` names.
 
-    #: Its name, as in ``actions``, the page's title and the button's label.
+    Its confirmation page shows the effect by status.
+    """
+
+    #: Its name and label in ``actions``, the page's title and the button's label.
     name: str
+    short_description: Promise
     title: Promise
     button: Promise
     #: The statuses that can be chosen, each with a note, and those that are chosen at first.
@@ -170,7 +174,9 @@ class BulkAction:
     #: The message after that many rows were changed.
     done: Callable[[int], str]
 
-    def run(self, admin: BaseAdmin[Any], request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    allowed_permissions: Collection[str] = ("operate",)
+
+    def __call__(self, admin: ReadOnlyAdmin[Any], request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """The confirmation page; None after the confirmed action."""
         selection = Selection(request, queryset)
         labels: dict[str, str] = dict(admin.opts.get_field("status").flatchoices)  # type: ignore[union-attr]
@@ -185,6 +191,7 @@ class BulkAction:
             if number:
                 names = ", ".join(str(labels[status]) for status in chosen)
                 selection.log(request, admin, CHANGE, done, _("Statuses: %(statuses)s.") % {"statuses": names})
+        admin.wake_runner()
         text = " ".join(filter(None, [done, _purged_words(purged)]))
         admin.message_user(request, text, messages.SUCCESS if number else messages.WARNING)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -13,33 +13,6 @@ from dsn_core.admin.display import badge_of, block, delivery_badges, receiver, r
 from dsn_core.admin.history import HistoryAdmin, MessengerFilter
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import CANCELLABLE, DeliveryQuerySet, Status
-
-RETRY = BulkAction(
-    name="retry",
-    title=gettext_lazy("Send deliveries again"),
-    button=gettext_lazy("Send them again"),
-    statuses={
-        Status.FAILED: "",
-        Status.UNKNOWN: gettext_lazy("They may have arrived, and may arrive a second time."),
-        Status.CANCELLED: gettext_lazy("They were cancelled by a user or by code."),
-        Status.SKIPPED: gettext_lazy("A filter excluded them, or there was no address, or they had expired."),
-    },
-    preset=[Status.FAILED],
-    able=DeliveryQuerySet.retriable,
-    purged=DeliveryQuerySet.purged,
-    perform=DeliveryQuerySet.retry,
-    done=lambda number: ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number,
-)
-CANCEL = BulkAction(
-    name="cancel",
-    title=gettext_lazy("Cancel deliveries"),
-    button=gettext_lazy("Cancel them"),
-    statuses=dict.fromkeys([status for status in Status if status in CANCELLABLE], ""),
-    preset=CANCELLABLE,
-    able=DeliveryQuerySet.cancellable,
-    perform=DeliveryQuerySet.cancel,
-    done=lambda number: ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number,
-)
 
 
 @admin.register(Delivery)
@@ -79,17 +52,36 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
     backend_shown = reference_column("backend", gettext_lazy("backend"))
     user_shown = reference_column("user", gettext_lazy("user"))
     reason_shown = text_column("report_reason", gettext_lazy("reason of the report"), block)
+    message_id = text_column("message_id", gettext_lazy("message id"), str)
 
-    @admin.action(description=gettext_lazy("Send selected deliveries again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        response = RETRY.run(self, request, queryset)
-        if response is None:
-            self.wake_runner()
-        return response
-
-    @admin.action(description=gettext_lazy("Cancel selected deliveries"), permissions=["operate"])
-    def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return CANCEL.run(self, request, queryset)
+    retry = BulkAction(
+        name="retry",
+        short_description=gettext_lazy("Send selected deliveries again"),
+        title=gettext_lazy("Send deliveries again"),
+        button=gettext_lazy("Send them again"),
+        statuses={
+            Status.FAILED: "",
+            Status.UNKNOWN: gettext_lazy("They may have arrived, and may arrive a second time."),
+            Status.CANCELLED: gettext_lazy("They were cancelled by a user or by code."),
+            Status.SKIPPED: gettext_lazy("A filter excluded them, or there was no address, or they had expired."),
+        },
+        preset=[Status.FAILED],
+        able=DeliveryQuerySet.retriable,
+        purged=DeliveryQuerySet.purged,
+        perform=DeliveryQuerySet.retry,
+        done=lambda number: ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number,
+    )
+    cancel = BulkAction(
+        name="cancel",
+        short_description=gettext_lazy("Cancel selected deliveries"),
+        title=gettext_lazy("Cancel deliveries"),
+        button=gettext_lazy("Cancel them"),
+        statuses=dict.fromkeys([status for status in Status if status in CANCELLABLE], ""),
+        preset=CANCELLABLE,
+        able=DeliveryQuerySet.cancellable,
+        perform=DeliveryQuerySet.cancel,
+        done=lambda number: ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number,
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         # Prefetched, not joined: a join would hide the deliveries whose event, backend or user is deleted.
@@ -111,7 +103,3 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
     @admin.display(description=gettext_lazy("report"))
     def report_shown(self, delivery: Delivery) -> str:
         return badge_of(delivery, "report") or _("none yet")
-
-    @admin.display(description=gettext_lazy("message id"))
-    def message_id(self, delivery: Delivery) -> str:
-        return delivery.message_id

@@ -73,6 +73,13 @@ def bullets(items: Iterable[object], css_class: str = "dsn-list") -> SafeString:
     return format_html('<ul class="{}">{}</ul>', css_class, lines)
 
 
+def table(heads: Iterable[object], rows: Iterable[Iterable[object]]) -> SafeString:
+    head = format_html_join("", "<th>{}</th>", ([cell] for cell in heads))
+    lines = (format_html_join("", "<td>{}</td>", ([cell] for cell in row)) for row in rows)
+    body = format_html_join("", "<tr>{}</tr>", ([line] for line in lines))
+    return format_html('<table class="dsn-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, body)
+
+
 def bounded(items: list[str], total: int) -> list[str]:
     """``items``, of ``total`` that there are, with a last one that says how many are left out."""
     left = total - len(items)

@@ -5,62 +5,57 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core import conf
-from dsn_core.admin import progress
 from dsn_core.admin.bulk import BulkAction
 from dsn_core.admin.display import (
     MAX_LISTED,
     NOTHING,
+    TONES,
+    badge,
     badge_of,
     block,
     change_link,
     changelist_url,
     delivery_badges,
     excerpt,
+    grouped,
+    joined,
     link,
     receiver,
     reference,
     reference_column,
+    table,
 )
 from dsn_core.admin.history import HistoryAdmin, VerbFilter
 from dsn_core.models import Delivery, Event
+from dsn_core.models.delivery import Status
 from dsn_core.models.event import EventQuerySet
 from dsn_core.payload.placeholders import HIDDEN, SIZE, missing_in
 from dsn_core.references import find_model
 
+#: For a list, deliveries of events with more receivers are not counted: that could read millions of rows.
+MAX_COUNTED: Final = 10_000
 #: Characters of the largest payload that is decoded.
-MAX_DECODED = 1_000_000
-
-EXPAND = BulkAction(
-    name="retry",
-    title=gettext_lazy("Expand failed events again"),
-    button=gettext_lazy("Expand them again"),
-    statuses={Event.Status.FAILED: gettext_lazy("Receivers that have their delivery already get no second one.")},
-    preset=[Event.Status.FAILED],
-    able=EventQuerySet.retriable,
-    purged=EventQuerySet.purged,
-    perform=EventQuerySet.retry,
-    done=lambda number: ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number,
-)
+MAX_DECODED: Final = 1_000_000
 
 
 @admin.register(Event)
 class EventAdmin(HistoryAdmin[Event]):
     list_display = [
-        "event_shown",
+        "__str__",
         "status_shown",
         "deliveries_shown",
         "trigger_shown",
@@ -84,12 +79,18 @@ class EventAdmin(HistoryAdmin[Event]):
 
     trigger_shown = reference_column("trigger", gettext_lazy("trigger"), 60)
 
-    @admin.action(description=gettext_lazy("Expand selected failed events again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: EventQuerySet) -> HttpResponse | None:
-        response = EXPAND.run(self, request, queryset)
-        if response is None:
-            self.wake_runner()
-        return response
+    retry = BulkAction(
+        name="retry",
+        short_description=gettext_lazy("Expand selected failed events again"),
+        title=gettext_lazy("Expand failed events again"),
+        button=gettext_lazy("Expand them again"),
+        statuses={Event.Status.FAILED: gettext_lazy("Receivers that have their delivery already get no second one.")},
+        preset=[Event.Status.FAILED],
+        able=EventQuerySet.retriable,
+        purged=EventQuerySet.purged,
+        perform=EventQuerySet.retry,
+        done=lambda number: ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number,
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         # Prefetched, not joined: a join would hide the events whose trigger is deleted.
@@ -113,11 +114,7 @@ class EventAdmin(HistoryAdmin[Event]):
         return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return progress.EventChangeList
-
-    @admin.display(description=gettext_lazy("event"))
-    def event_shown(self, event: Event) -> str:
-        return str(event)
+        return EventChangeList
 
     @admin.display(description=gettext_lazy("status"))
     def status_shown(self, event: Event) -> SafeString:
@@ -125,8 +122,16 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=gettext_lazy("deliveries"))
     def deliveries_shown(self, event: Event) -> str:
+        url = changelist_url(self.admin_site, Delivery, event=event.pk)
         numbers: Counter[str] | None = vars(event)["numbers"]
-        return progress.line(event, numbers, changelist_url(self.admin_site, Delivery, event=event.pk))
+        if numbers is None:
+            return link(url, _("%(number)s receivers") % {"number": grouped(event.found)})
+        if not numbers:
+            return format_html('<span class="quiet">{}</span>', _("none"))
+        text = _("%(sent)d of %(made)d sent") % {"sent": numbers[Status.SENT], "made": numbers.total()}
+        return joined(
+            [_bar(numbers), link(url, text), _badges(numbers, Status.RETRY, Status.FAILED, Status.UNKNOWN)], " "
+        )
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_shown(self, event: Event) -> SafeString:
@@ -149,7 +154,17 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, event: Event) -> SafeString:
-        return progress.paragraph(event, progress.count([event])[event.pk])
+        numbers = _count([event])[event.pk]
+        note = ""
+        if event.status in (Event.Status.PENDING, Event.Status.EXPANDING):
+            note = _("Its receivers are still being looked for.")
+        elif event.found or not numbers:
+            note = _("Its subscriptions found %(number)d receivers.") % {"number": event.found}
+        text = _("%(number)d deliveries were made.") % {"number": numbers.total()}
+        if not numbers:
+            return joined([note, text], " ")
+        bar, badges = _bar(numbers), _badges(numbers, *Status)
+        return format_html('<div class="dsn-progress">{} {}{}<div>{}</div></div>', note, text, bar, badges)
 
     @admin.display(description=gettext_lazy("the latest"))
     def deliveries_listed(self, event: Event) -> str:
@@ -166,13 +181,52 @@ class EventAdmin(HistoryAdmin[Event]):
         ]
         if not rows:
             return NOTHING
-        heads = [[_("Delivery")], [_("Status")], [_("Backend")], [_("Receiver")], [_("Error")]]
-        return format_html(
-            '<table class="dsn-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table><p>{}</p>',
-            format_html_join("", "<th>{}</th>", heads),
-            format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
-            link(changelist_url(self.admin_site, Delivery, event=event.pk), _("All deliveries of this event")),
-        )
+        every = link(changelist_url(self.admin_site, Delivery, event=event.pk), _("All deliveries of this event"))
+        heads = [_("Delivery"), _("Status"), _("Backend"), _("Receiver"), _("Error")]
+        return format_html("{}<p>{}</p>", table(heads, rows), every)
+
+
+def _count(events: Iterable[Event]) -> dict[Any, Counter[str]]:
+    """The numbers of deliveries by status, for the keys of ``events``, by one query."""
+    numbers: dict[Any, Counter[str]] = {event.pk: Counter() for event in events}
+    if numbers:
+        rows = Delivery.objects.filter(event__in=list(numbers)).order_by()
+        for key, status, number in rows.values_list("event", "status").annotate(number=Count("pk")):
+            numbers[key][status] = number
+    return numbers
+
+
+def _badges(numbers: Counter[str], *statuses: Status) -> SafeString:
+    """The numbers that are not zero, each in the colour of its status."""
+    some = [status for status in statuses if numbers[status]]
+    return joined((badge(f"{status.label} {numbers[status]}", TONES[status]) for status in some), " ")
+
+
+def _bar(numbers: Counter[str]) -> SafeString:
+    """A bar with a part for each status. Without inline styles, which a strict CSP would refuse."""
+    pieces, begin, labels = [], 0, []
+    for status in Status:
+        if number := numbers[status]:
+            pieces.append((TONES[status], begin, number))
+            labels.append(f"{status.label} {number}")
+            begin += number
+    return format_html(
+        '<svg class="dsn-bar" viewBox="0 0 {width} 1" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        "<title>{label}</title>{pieces}</svg>",
+        width=begin,
+        label=", ".join(labels),
+        pieces=format_html_join("", '<rect class="dsn-bar-{}" x="{}" y="0" width="{}" height="1"/>', pieces),
+    )
+
+
+class EventChangeList(ChangeList):
+    """A page of events, each with the ``numbers`` of its deliveries, with one query for all."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        found = _count(event for event in self.result_list if event.found <= MAX_COUNTED)
+        for event in self.result_list:
+            event.numbers = found.get(event.pk)
 
 
 def readable(payload: str, may_view: Callable[[str], bool]) -> str:

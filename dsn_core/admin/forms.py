@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dsn_core.admin.choices import ALIASES, MODELS, RESOLVERS, TEMPLATES, VERBS, Names
 from dsn_core.admin.conditions import ConditionsField, paths, read, shown
+from dsn_core.admin.display import table
 from dsn_core.admin.generic import BaseInlineFormSet, ModelForm
 from dsn_core.admin.members import Addresses
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
@@ -95,12 +96,12 @@ class TriggerForm(ConfigurationForm[Trigger]):
             return cleaned | {"conditions": self.instance.conditions}
         parts = ("verb", "action_object_model", "actor_object_model")
         roots = Trigger(**{name: cleaned.get(name, "") for name in parts}).roots
-        found = read(rows, self.instance.conditions, self.initial["conditions"], roots)
-        self._widget.paths, self._widget.refused = paths(roots), found.refused
-        if found.refused:
+        found, refused = read(rows, self.instance.conditions, self.initial["conditions"], roots)
+        self._widget.paths, self._widget.refused = paths(roots), refused
+        if refused:
             self.add_error("conditions", _("The marked rows are not valid."))
             return cleaned
-        return cleaned | {"conditions": found.data}
+        return cleaned | {"conditions": found}
 
     def lets_pass(self, name: str) -> bool:
         # The trigger is only switched on or off.
@@ -131,27 +132,24 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
         if trigger is None or backends is None:
             return cleaned
         chosen = list(backends)
-        if {"trigger", "backends"} & set(self.changed_data):
-            self._check_backends(trigger, chosen)
         # For the formset of the addresses, which is cleaned after this form and has only the subscription.
         vars(self.instance)["chosen_backends"] = chosen
+        if {"trigger", "backends"} & set(self.changed_data):
+            # The stored subscription still has the trigger and the backends from before.
+            wanted = Subscription(trigger=trigger)
+            for backend in chosen:
+                self._check(wanted.check_backends, [backend])
+            if Addresses.mark() in self.data or Addresses.are_many(self.instance):
+                # They are not on the page, so no other check covers them.
+                messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
+                self._check(Subscription.check_addresses, chosen, messengers)
         return self.cleaned_data
 
-    def _check_backends(self, trigger: Trigger, chosen: list[Backend]) -> None:
-        # The stored subscription still has the trigger and the backends from before.
-        wanted = Subscription(trigger=trigger)
-        for backend in chosen:
-            try:
-                wanted.check_backends([backend])
-            except ValidationError as error:
-                self.add_error("backends", error)
-        if Addresses.mark() in self.data or Addresses.are_many(self.instance):
-            # They are not on the page, so no other check covers them.
-            messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
-            try:
-                Subscription.check_addresses(chosen, messengers)
-            except ValidationError as error:
-                self.add_error("backends", error)
+    def _check(self, check: Callable[..., None], *args: Any) -> None:
+        try:
+            check(*args)
+        except ValidationError as error:
+            self.add_error("backends", error)
 
 
 class AddressForm(ConfigurationForm[SubscriptionAddress]):
@@ -191,23 +189,18 @@ def _verbs_explained() -> SafeString:
     for item in sorted(catalogue, key=lambda item: item.name):
         arguments = _("not known") if item.provides is None else ", ".join(item.provides) or _("none")
         rows.append((item.name, item.description, arguments))
+    summary = _("The meaning of the verbs, and the arguments they provide")
     return format_html(
-        '<details class="dsn-verbs"><summary>{}</summary><table>'
-        "<thead><tr><th>{}</th><th>{}</th><th>{}</th></tr></thead><tbody>{}</tbody></table></details>",
-        _("The meaning of the verbs, and the arguments they provide"),
-        _("Verb"),
-        _("When"),
-        _("Arguments"),
-        format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
+        '<details class="dsn-verbs"><summary>{}</summary>{}</details>',
+        summary,
+        table([_("Verb"), _("When"), _("Arguments")], rows),
     )
 
 
 def _conditions_explained() -> SafeString:
-    """The help text of the rows, with two examples."""
-    examples = [("created", "is true", ""), ("instance.price", "greater", "100")]
     return format_html(
-        '{} <code class="dsn-example">{}</code>, <code class="dsn-example">{}</code>. {}',
+        '{} <code class="dsn-example">created is true</code>, '
+        '<code class="dsn-example">instance.price greater 100</code>. {}',
         _("All of them must hold. A path is an argument of the signal, followed by names of fields:"),
-        *(" ".join(example).strip() for example in examples),
         _("To remove a row, empty it."),
     )

@@ -46,8 +46,7 @@ class AddressInline(TabularInline[SubscriptionAddress, Subscription]):
     def has_change_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
         return self._may(request, "change")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
-        return self._may(request, "change")
+    has_delete_permission = has_change_permission
 
     def has_view_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
         return self._may(request, "view") or self._may(request, "change")
