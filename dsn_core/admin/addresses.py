@@ -40,6 +40,11 @@ class UserAddressInline(TabularInline[Address, Model]):
     fields = ["messenger", "address", "verified_at"]
     readonly_fields = ["verified_at"]
     extra = 0
+    verbose_name = gettext_lazy("address")
+    verbose_name_plural = gettext_lazy("addresses")
+
+    class Media:
+        css = {"all": ["dsn_core/admin.css"]}
 
 
 @admin.register(Address)
