@@ -62,7 +62,7 @@ class AddressAdmin(ConfigurationAdmin[Address]):
     raw_id_fields = ["user"]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """A project whose addresses are elsewhere has no use for a list that stays empty."""
+        """Not when all addresses are stored elsewhere: the list would stay empty."""
         return bool(ALIASES_WITH_ADDRESSES.choices()) and super().has_module_permission(request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Address | None = None) -> list[str]:

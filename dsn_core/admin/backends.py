@@ -53,7 +53,7 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
         if not number:
             return []
         left = Subscription.backends.through._default_manager.exclude(backend__in=rows)
-        lonely = using.filter(~Exists(left.filter(subscription=OuterRef("pk")))).count()
+        without_another = using.filter(~Exists(left.filter(subscription=OuterRef("pk")))).count()
         text = ngettext(
             "%d subscription uses it, and will no longer send with it:",
             "%d subscriptions use it, and will no longer send with it:",
@@ -65,14 +65,14 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
             shown = using.select_related("trigger").order_by("pk")[:MAX_LISTED]
             names = bounded([change_link(self.admin_site, row, excerpt(str(row), 120)) for row in shown], number)
         note = format_html("{}{}", text % number, bullets(names, "dsn-uses"))
-        if not lonely:
+        if not without_another:
             return [note]
         warning = ngettext(
             "%d of them has no other backend, and will send nothing.",
             "%d of them have no other backend, and will send nothing.",
-            lonely,
+            without_another,
         )
-        return [note, warning % lonely]
+        return [note, warning % without_another]
 
     @admin.display(description=gettext_lazy("message template"), ordering="message_template")
     def message_template_shown(self, backend: Backend) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin, messages
@@ -188,26 +188,24 @@ class ReadOnlyAdmin(BaseAdmin[ModelT]):
 
     def _alert(self, request: HttpRequest) -> None:
         # A POST is answered by a redirect to a page with the warning.
-        if request.method == "GET" and self.has_view_permission(request):
-            for text in _alerts(outbox()):
-                self.message_user(request, text, messages.WARNING)
-
-
-def _alerts(using: str) -> Iterator[str]:
-    """The reasons why nothing is sent, in the reader's language."""
-    if (mismatch := environment.find(using)) is not None:
-        text = _("Nothing is sent: the database belongs to the environment %(remembered)s, and this is %(setting)s.")
-        if not mismatch.remembered:
-            text = _("Nothing is sent: the database has sent messages before it knew the environment %(setting)s.")
-        elif not mismatch.setting:
-            text = _(
-                "Nothing is sent: the database belongs to the environment %(remembered)s, and this one has no name."
-            )
-        way_out = _("To send messages from here, run manage.py dsn_adopt.")
-        yield f"{text % vars(mismatch)} {way_out}"
-    if (found := standstill.find(using)) is not None:
-        late = _("Messages have been waiting for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
-        unseen = _("No worker was ever seen.")
-        if found.unseen is not None:
-            unseen = _("No worker was seen for %(time)s.") % {"time": lasting(found.unseen)}
-        yield f"{late} {unseen}"
+        if request.method != "GET" or not self.has_view_permission(request):
+            return
+        if (mismatch := environment.find(outbox())) is not None:
+            if not mismatch.remembered:
+                text = _("Nothing is sent: the database has sent messages before it knew the environment %(setting)s.")
+            elif mismatch.setting:
+                text = _(
+                    "Nothing is sent: the database belongs to the environment %(remembered)s, and this is %(setting)s."
+                )
+            else:
+                text = _(
+                    "Nothing is sent: the database belongs to the environment %(remembered)s, and this one has no name."
+                )
+            way_out = _("To send messages from here, run manage.py dsn_adopt.")
+            self.message_user(request, f"{text % vars(mismatch)} {way_out}", messages.WARNING)
+        if (found := standstill.find(outbox())) is not None:
+            late = _("Messages have been waiting for %(time)s, and nothing is sent.") % {"time": lasting(found.late)}
+            unseen = _("No worker was ever seen.")
+            if found.unseen is not None:
+                unseen = _("No worker was seen for %(time)s.") % {"time": lasting(found.unseen)}
+            self.message_user(request, f"{late} {unseen}", messages.WARNING)

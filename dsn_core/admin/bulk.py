@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import messages
@@ -18,7 +18,6 @@ from django.db import router, transaction
 from django.db.models import BigAutoField, Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -69,7 +68,7 @@ class Selection:
         return self._words
 
     def log(self, request: HttpRequest, admin: BaseAdmin[Any], flag: int, done: str, more: str = "") -> None:
-        """Add one entry to the admin's log for any number of rows."""
+        # One entry for any number of rows.
         user: Any = request.user
         LogEntry.objects.create(
             user_id=user.pk,
@@ -102,54 +101,37 @@ def delete_selected(admin: BaseAdmin[Any], request: HttpRequest, queryset: Query
         _delete(admin, request, selection)
         return None
     objects = model_ngettext(selection.rows)
-    title = _("Cannot delete %(name)s") % {"name": objects} if lacking else _("Delete multiple objects")
     return admin.render_page(
         request,
         "delete_selected",
-        title,
+        _("Cannot delete %(name)s") % {"name": objects} if lacking else _("Delete multiple objects"),
         objects_name=objects,
         deletable_objects=names,
         model_count=[(name, grouped(number)) for name, number in counts.items()],
         perms_lacking=lacking,
         notes=admin.deletion_notes(request, selection.rows),
         selection=selection,
-        back=request.get_full_path(),
     )
 
 
 def _delete(admin: BaseAdmin[Any], request: HttpRequest, selection: Selection) -> None:
-    """Delete the rows in pages, with a log entry for each ticked row, or one entry for a whole filter."""
-
-    def done(number: int) -> str:
-        text = _("Successfully deleted %(count)d %(items)s.")
-        return text % {"count": number, "items": model_ngettext(admin.opts, number)}
-
-    if selection.is_by_filter and (found := selection.rows.count()):
+    """In pages, with a log entry for each ticked row, or one entry for a whole filter."""
+    total, text = selection.rows.count(), _("Successfully deleted %(count)d %(items)s.")
+    done = text % {"count": total, "items": model_ngettext(admin.opts, total)}
+    if not total:
+        return
+    if selection.is_by_filter:
         # Before the deletion, as Django does, so that an interrupted one is in the log.
-        selection.log(request, admin, DELETION, done(found))
-    number = 0
+        selection.log(request, admin, DELETION, done)
     for keys in pages_of_keys(selection.rows, SIZE):
         rows = selection.rows.filter(pk__in=keys)
         if not selection.is_by_filter:
             admin.log_deletions(request, rows)
         admin.delete_queryset(request, rows)
-        number += len(keys)
-    if number:
-        admin.message_user(request, done(number), messages.SUCCESS)
+    admin.message_user(request, done, messages.SUCCESS)
 
 
 # Changes by status
-
-
-class Line(NamedTuple):
-    """One status, with the number of its rows and of those that the action can change."""
-
-    status: str
-    badge: SafeString
-    total: str
-    possible: str
-    is_possible: bool
-    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,27 +181,9 @@ class BulkAction:
     def _ask(
         self, admin: BaseAdmin[Any], request: HttpRequest, selection: Selection, labels: Mapping[str, str]
     ) -> HttpResponse:
-        totals = _by_status(selection.rows)
-        lines = list(self._lines(selection.rows, totals, labels))
-        total = sum(totals.values())
-        is_answer = "post" in request.POST
-        return admin.render_page(
-            request,
-            "confirmation",
-            self.title,
-            selection=selection,
-            selected=capfirst(f"{grouped(total)} {model_ngettext(admin.opts, total)}"),
-            lines=lines,
-            asked=request.POST.getlist("status") if is_answer else self.preset,
-            can=any(line.is_possible for line in lines),
-            is_unchosen=is_answer,
-            action=self.name,
-            button=self.button,
-            back=request.get_full_path(),
-        )
-
-    def _lines(self, rows: QuerySet[Any], totals: Mapping[str, int], labels: Mapping[str, str]) -> Iterator[Line]:
-        able, purged = _by_status(self.able(rows)), _by_status(self.purged(rows))
+        rows = selection.rows
+        totals, able, purged = map(_by_status, (rows, self.able(rows), self.purged(rows)))
+        lines = []
         for status, label in labels.items():
             if total := totals.get(status, 0):
                 number, refused = able.get(status, 0), purged.get(status, 0)
@@ -227,7 +191,22 @@ class BulkAction:
                 if rest := total - number - refused:
                     notes.append(ngettext("%s stays as it is.", "%s stay as they are.", rest) % grouped(rest))
                 note = " ".join(map(str, filter(None, notes)))
-                yield Line(status, badge(label, TONES[status]), grouped(total), grouped(number), number > 0, note)
+                lines.append((status, badge(label, TONES[status]), grouped(total), grouped(number), number > 0, note))
+        count = sum(totals.values())
+        is_answer = "post" in request.POST
+        return admin.render_page(
+            request,
+            "confirmation",
+            self.title,
+            selection=selection,
+            selected=capfirst(f"{grouped(count)} {model_ngettext(admin.opts, count)}"),
+            lines=lines,
+            asked=request.POST.getlist("status") if is_answer else self.preset,
+            can=any(able.values()),
+            is_unchosen=is_answer,
+            action=self.name,
+            button=self.button,
+        )
 
 
 def _purged_words(number: int) -> str:

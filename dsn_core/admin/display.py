@@ -33,18 +33,12 @@ MAX_SHOWN: Final = 20_000
 
 #: The badge's look, by status; ``static/dsn_core/admin.css`` draws them.
 TONES: Final[dict[str, str]] = {
-    Delivery.Status.PENDING: "busy",
-    Delivery.Status.SENDING: "busy",
-    Delivery.Status.SENT: "good",
+    **dict.fromkeys([Delivery.Status.PENDING, Delivery.Status.SENDING, Event.Status.EXPANDING], "busy"),
+    **dict.fromkeys([Delivery.Status.SENT, Event.Status.EXPANDED, Delivery.Report.DELIVERED], "good"),
+    **dict.fromkeys([Delivery.Status.FAILED, Delivery.Report.UNDELIVERED], "bad"),
+    **dict.fromkeys([Delivery.Status.SKIPPED, Delivery.Status.CANCELLED], "quiet"),
     Delivery.Status.RETRY: "warning",
-    Delivery.Status.FAILED: "bad",
-    Delivery.Status.SKIPPED: "quiet",
     Delivery.Status.UNKNOWN: "doubt",
-    Delivery.Status.CANCELLED: "quiet",
-    Event.Status.EXPANDING: "busy",
-    Event.Status.EXPANDED: "good",
-    Delivery.Report.DELIVERED: "good",
-    Delivery.Report.UNDELIVERED: "bad",
 }
 
 
@@ -139,7 +133,6 @@ def change_link(site: AdminSite, row: Model, text: object = "") -> str:
 
 
 def receiver(site: AdminSite, delivery: Delivery) -> str:
-    """The user, or the bare address."""
     if delivery.user_id is not None:
         return reference(site, delivery, "user")
     return delivery.address or _("chosen by the messenger")

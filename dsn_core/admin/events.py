@@ -113,8 +113,13 @@ class EventAdmin(HistoryAdmin[Event]):
         names = [get_permission_codename(action, model._meta) for action in ("view", "change")]
         return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return EventChangeList
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        # One query for all events of the page.
+        found = _count(event for event in changes.result_list if event.found <= MAX_COUNTED)
+        for event in changes.result_list:
+            event.numbers = found.get(event.pk)
+        return changes
 
     @admin.display(description=gettext_lazy("status"))
     def status_shown(self, event: Event) -> SafeString:
@@ -217,16 +222,6 @@ def _bar(numbers: Counter[str]) -> SafeString:
         label=", ".join(labels),
         pieces=format_html_join("", '<rect class="dsn-bar-{}" x="{}" y="0" width="{}" height="1"/>', pieces),
     )
-
-
-class EventChangeList(ChangeList):
-    """A page of events, each with the ``numbers`` of its deliveries, with one query for all."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        found = _count(event for event in self.result_list if event.found <= MAX_COUNTED)
-        for event in self.result_list:
-            event.numbers = found.get(event.pk)
 
 
 def readable(payload: str, may_view: Callable[[str], bool]) -> str:

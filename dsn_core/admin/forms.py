@@ -139,7 +139,7 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
             wanted = Subscription(trigger=trigger)
             for backend in chosen:
                 self._check(wanted.check_backends, [backend])
-            if Addresses.mark() in self.data or Addresses.are_many(self.instance):
+            if Addresses.mark in self.data or Addresses.are_many(self.instance):
                 # They are not on the page, so no other check covers them.
                 messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
                 self._check(Subscription.check_addresses, chosen, messengers)
@@ -162,8 +162,6 @@ class AddressForm(ConfigurationForm[SubscriptionAddress]):
 
 
 class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, AddressForm]):
-    """The bare addresses of one subscription."""
-
     def clean(self) -> None:
         super().clean()
         backends: list[Backend] | None = vars(self.instance).get("chosen_backends")
@@ -184,7 +182,6 @@ class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, Addres
 
 
 def _verbs_explained() -> SafeString:
-    """A collapsed table of the verbs and the arguments that their signals provide."""
     rows = []
     for item in sorted(catalogue, key=lambda item: item.name):
         arguments = _("not known") if item.provides is None else ", ".join(item.provides) or _("none")

@@ -63,8 +63,9 @@ class Members(ABC):
 
     #: The subscription's relation, and the last part of the page's URL.
     name: ClassVar[str]
-    #: As many as the subscription's own page can hold.
+    #: As many as the subscription's own page can hold, and the hidden field of a form that leaves them to this page.
     most: ClassVar[int]
+    mark: ClassVar[str]
     plural: ClassVar[Promise]
     search_label: ClassVar[Promise]
     lines_label: Promise
@@ -84,22 +85,15 @@ class Members(ABC):
             return False
         return bool(getattr(subscription, cls.name).order_by()[: cls.most + 1].count() > cls.most)
 
-    @classmethod
-    def mark(cls) -> str:
-        """The hidden field of a form that leaves them to their own page."""
-        return f"{cls.name}_elsewhere"
-
     @abstractmethod
     def searched(self, term: str) -> QuerySet[Any]:
         """The receivers that ``term`` finds."""
 
     @abstractmethod
-    def label(self, row: Any) -> str:
-        """The label of a receiver."""
+    def label(self, row: Any) -> str: ...
 
     @abstractmethod
-    def remove(self, keys: Sequence[Any]) -> None:
-        """Remove the receivers with these keys."""
+    def remove(self, keys: Sequence[Any]) -> None: ...
 
     @abstractmethod
     def add(self, given: Mapping[str, Any]) -> int:
@@ -185,6 +179,7 @@ class Members(ABC):
 class Users(Members):
     name = "users"
     most = MAX_USERS
+    mark = "users_elsewhere"
     plural = gettext_lazy("users")
     search_label = gettext_lazy("Search these users")
 
@@ -260,6 +255,7 @@ class AddressesForm(LinesForm):
 class Addresses(Members):
     name = "addresses"
     most = MAX_ADDRESSES
+    mark = "addresses_elsewhere"
     plural = gettext_lazy("bare addresses")
     search_label = gettext_lazy("Search these addresses")
     lines_label = gettext_lazy("Addresses, one on each line")

@@ -139,7 +139,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         page = link(url, _("Search, add and remove on a separate page"))
         if not kind.are_many(subscription):
             return format_html("{} · {}", number, page)
-        return format_html('{} · {}<input type="hidden" name="{}" value="1">', number, page, kind.mark())
+        return format_html('{} · {}<input type="hidden" name="{}" value="1">', number, page, kind.mark)
 
     @admin.display(description=gettext_lazy("name"), ordering="name")
     def name_shown(self, subscription: Subscription) -> str:
@@ -166,4 +166,4 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
 
 def _is_elsewhere(request: HttpRequest, subscription: Subscription | None, kind: type[Members]) -> bool:
     """Whether they are edited on their own page: there are many, or there were when the form was loaded."""
-    return kind.mark() in request.POST or kind.are_many(subscription)
+    return kind.mark in request.POST or kind.are_many(subscription)

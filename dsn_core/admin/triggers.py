@@ -94,13 +94,11 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
 
     @admin.display(description=gettext_lazy("subscriptions"))
     def subscriptions_listed(self, trigger: Trigger) -> SafeString:
-        found = list(trigger.subscriptions.all()[: MAX_LISTED + 1])
         items: list[str] = []
-        for subscription in found[:MAX_LISTED]:
+        for subscription in trigger.subscriptions.all()[:MAX_LISTED]:
             name = change_link(self.admin_site, subscription, subscription.name or _("(without a name)"))
             items.append(name if subscription.enabled else format_html("{} {}", name, badge(_("off"), "quiet")))
-        if len(found) > MAX_LISTED:
-            number = trigger.subscriptions.count()
+        if (number := vars(trigger)["subscriptions_number"]) > MAX_LISTED:
             text = ngettext("all %d subscription", "all %d subscriptions", number) % number
             items.append(link(changelist_url(self.admin_site, Subscription, trigger=trigger.pk), text))
         if not items:

@@ -34,7 +34,21 @@ def check_settings(registry: Registry = registry, **kwargs: Any) -> list[checks.
     found: list[checks.CheckMessage] = [
         checks.Error(problem.message, hint=problem.hint or None, id=_IDS[problem.kind]) for problem in conf.problems()
     ]
-    return [*found, *map(as_warning, runner_messages(registry)), *_of_profile(), *_of_plugin_lists(registry)]
+    found += map(as_warning, runner_messages(registry))
+    try:
+        profiles.relation()
+    except ConfigurationError as error:
+        hint = "Until it is fixed, users have no address for messengers without a path in DSN['ADDRESSES']."
+        found.append(checks.Error(str(error), hint=hint, id="dsn.E005"))
+    settings, candidates = conf.current(), [plugin.candidate for plugin in registry.plugins]
+    known = {spelling for candidate in candidates for spelling in candidate.spellings}
+    for setting, names in {"PLUGINS": settings.PLUGINS, "DISABLED_PLUGINS": settings.DISABLED_PLUGINS}.items():
+        for name in names or ():
+            if not any(candidate.is_meant_by([name]) for candidate in candidates):
+                message = f"DSN[{setting!r}]: {UnknownName('plugin', name, known)}"
+                hint = "'manage.py dsn_plugins' lists what is found. Correct the name, or remove it from the list."
+                found.append(checks.Warning(message, hint=hint, id="dsn.W013"))
+    return found
 
 
 def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
@@ -60,28 +74,6 @@ def runner_messages(registry: Registry) -> list[checks.CheckMessage]:
 def runner_faults(registry: Registry) -> list[checks.CheckMessage]:
     """The messages that keep the runner from working, without its own warnings, such as of a missing sweep."""
     return [item for item in runner_messages(registry) if item.is_serious() or item.id in {"dsn.W004", "dsn.W006"}]
-
-
-def _of_profile() -> Iterator[checks.CheckMessage]:
-    try:
-        profiles.relation()
-    except ConfigurationError as error:
-        hint = "Until it is fixed, users have no address for messengers without a path in DSN['ADDRESSES']."
-        yield checks.Error(str(error), hint=hint, id="dsn.E005")
-
-
-def _of_plugin_lists(registry: Registry) -> Iterator[checks.CheckMessage]:
-    settings = conf.current()
-    candidates = [plugin.candidate for plugin in registry.plugins]
-    known = {spelling for candidate in candidates for spelling in candidate.spellings}
-    for setting, names in {"PLUGINS": settings.PLUGINS, "DISABLED_PLUGINS": settings.DISABLED_PLUGINS}.items():
-        for name in names or ():
-            if not any(candidate.is_meant_by([name]) for candidate in candidates):
-                yield checks.Warning(
-                    f"DSN[{setting!r}]: {UnknownName('plugin', name, known)}",
-                    hint="'manage.py dsn_plugins' lists what is found. Correct the name, or remove it from the list.",
-                    id="dsn.W013",
-                )
 
 
 def check_models(**kwargs: Any) -> list[checks.CheckMessage]:

@@ -29,38 +29,34 @@ _WAYS_OUT: Final = {
 def check_deployment(registry: Registry = registry, **kwargs: Any) -> list[checks.CheckMessage]:
     """E015, W020, the messengers' own checks, W040 and W044. Without a query."""
     found = [message for messages in messenger_messages(registry).values() for message in messages]
-    return [*_of_faults(registry), *found, *_of_settings()]
-
-
-def _of_faults(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """One error for all faults that other checks report as warnings, so that a deployment can stop at it."""
-    found = [item for item in (*fault_messages(registry), *runner_faults(registry)) if not item.is_silenced()]
-    if found:
-        ids = ", ".join(sorted({str(item.id) for item in found}))
-        number = "1 fault keeps" if len(found) == 1 else f"{len(found)} faults keep"
-        yield checks.Error(
+    # One error for all faults that other checks report as warnings, so that a deployment can stop at it.
+    faults = [item for item in (*fault_messages(registry), *runner_faults(registry)) if not item.is_silenced()]
+    if faults:
+        ids = ", ".join(sorted({str(item.id) for item in faults}))
+        number = "1 fault keeps" if len(faults) == 1 else f"{len(faults)} faults keep"
+        error = checks.Error(
             f"{number} plugins or the runner from working: {ids}.",
             hint="The warnings with these ids say what to do. 'manage.py dsn_plugins' lists what is installed.",
             id="dsn.E015",
         )
-
-
-def _of_settings() -> Iterator[checks.CheckMessage]:
-    settings = conf.current()
-    if settings.RUNNER == "immediate":
-        yield checks.Warning(
+        found.append(error)
+    if conf.current().RUNNER == "immediate":
+        warning = checks.Warning(
             "DSN['RUNNER'] is 'immediate': the processes that answer requests also send the messages, and retries "
             "wait until one of them sends again.",
             hint="Set DSN['RUNNER'] to 'worker' and keep 'manage.py dsn_worker' running, or use another runner.",
             id="dsn.W040",
         )
-    if not settings.ENVIRONMENT:
-        yield checks.Warning(
+        found.append(warning)
+    if not conf.current().ENVIRONMENT:
+        warning = checks.Warning(
             "DSN['ENVIRONMENT'] is not set: a copy of this database, for example on a developer's machine, would send "
             "its messages a second time, to the same people.",
             hint="Set it to a different name in each environment, 'production' here, and run 'manage.py dsn_adopt'.",
             id="dsn.W044",
         )
+        found.append(warning)
+    return found
 
 
 def check_running(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:

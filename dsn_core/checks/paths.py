@@ -23,15 +23,20 @@ from dsn_core.plugins.registry import Registry, registry
 
 def check_paths(registry: Registry = registry, **kwargs: Any) -> list[checks.CheckMessage]:
     """W007 to W009."""
-    return [*_of_settings(registry), *_of_profile(registry), *_of_built_in_profile()]
+    return [*_of_settings(registry), *_of_profile(registry)]
 
 
 def _of_settings(registry: Registry) -> Iterator[checks.CheckMessage]:
     settings, known = conf.current(), registry.names(MESSENGERS)
     named = {"DSN['LANGUAGE_PATH']": settings.LANGUAGE_PATH, "DSN['TIME_ZONE_PATH']": settings.TIME_ZONE_PATH}
+    built_in = Profile._meta.get_field("user").remote_field.get_accessor_name()
+    uses_built_in = ["DSN['PROFILE_MODEL']"] if settings.PROFILE_MODEL.lower() == Profile._meta.label_lower else []
     for alias, path in settings.ADDRESSES.items():
+        where = f"DSN['ADDRESSES'][{alias!r}]"
         if path != profiles.STORED_ADDRESS:
-            named[f"DSN['ADDRESSES'][{alias!r}]"] = path
+            named[where] = path
+        if path.partition(".")[0] == built_in:
+            uses_built_in.append(where)
         if alias not in known:
             yield checks.Warning(
                 f"DSN['ADDRESSES'] names {alias!r}, and there is no such messenger{nearest(alias, known)}.",
@@ -45,6 +50,13 @@ def _of_settings(registry: Registry) -> Iterator[checks.CheckMessage]:
                 hint="Write field names separated by dots, starting from the user. Until then messages wait.",
                 id="dsn.W007",
             )
+    for where in uses_built_in:
+        yield checks.Warning(
+            f"{where} names the built-in profile, which goes with the next release of dsn-core.",
+            hint="Take it out of the settings: 'sms' and 'telegram' then read the same addresses from rows of "
+            "dsn_core.Address. Those of another messenger have to be stored there first (dsn_core.store_address).",
+            id="dsn.W009",
+        )
 
 
 def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
@@ -71,23 +83,6 @@ def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
                 f"({profiles.STORED_ADDRESS!r}: in rows of dsn_core.Address).",
                 id="dsn.W008",
             )
-
-
-def _of_built_in_profile() -> Iterator[checks.CheckMessage]:
-    """Settings that name the profile of the version before."""
-    settings = conf.current()
-    named = ["DSN['PROFILE_MODEL']"] if settings.PROFILE_MODEL.lower() == Profile._meta.label_lower else []
-    built_in = Profile._meta.get_field("user").remote_field.get_accessor_name()
-    for alias, path in settings.ADDRESSES.items():
-        if path.partition(".")[0] == built_in:
-            named.append(f"DSN['ADDRESSES'][{alias!r}]")
-    for where in named:
-        yield checks.Warning(
-            f"{where} names the built-in profile, which goes with the next release of dsn-core.",
-            hint="Take it out of the settings: 'sms' and 'telegram' then read the same addresses from rows of "
-            "dsn_core.Address. Those of another messenger have to be stored there first (dsn_core.store_address).",
-            id="dsn.W009",
-        )
 
 
 def problem_of(path: str, model: type[models.Model]) -> str:

@@ -32,7 +32,11 @@ def check_stored(
         if router.allow_migrate_model(using, Backend):
             # A savepoint where a transaction is open: on PostgreSQL an error would abort it.
             with suppress(DatabaseProblem), transaction.atomic(using=using):
-                found += [*_of_names(registry, using), *_of_messengers(registry, using), *_of_models(using)]
+                found += [*_of_names(registry, using), *_of_models(using)]
+                used = _counted(Backend.objects.using(using), "messenger")
+                by_name = messenger_messages(registry)
+                # As warnings: no plugin may stop 'migrate'.
+                found += [as_warning(message) for name in by_name if name in used for message in by_name[name]]
     return found
 
 
@@ -61,14 +65,6 @@ def _of_names(registry: Registry, using: str) -> Iterator[checks.CheckMessage]:
                     f"installed), or change the {plural}.",
                     id=check_id,
                 )
-
-
-def _of_messengers(registry: Registry, using: str) -> Iterator[checks.CheckMessage]:
-    used = _counted(Backend.objects.using(using), "messenger")
-    for name, found in messenger_messages(registry).items():
-        if name in used:
-            # As warnings: 'manage.py migrate' runs these checks, and no plugin may stop it.
-            yield from map(as_warning, found)
 
 
 def _of_models(using: str) -> Iterator[checks.CheckMessage]:

@@ -46,11 +46,7 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = outbox()
-        found: DeliveryQuerySet | EventQuerySet
-        if options["events"]:
-            found, what = self._events(using, options), "events"
-        else:
-            found, what = self._deliveries(using, options), "deliveries"
+        found, what = self._found(using, options), "events" if options["events"] else "deliveries"
         retriable, purged = found.retriable(), found.purged().count()
         number = retriable.count()
         if isinstance(retriable, DeliveryQuerySet):
@@ -79,27 +75,24 @@ class Command(DatabaseCommand):
         self.stdout.write(self.style.SUCCESS(f"{number:,} {what} are tried again."))
 
     @staticmethod
-    def _deliveries(using: str, options: dict[str, Any]) -> DeliveryQuerySet:
-        found = Delivery.objects.using(using).filter(status__in=options["status"] or [Delivery.Status.FAILED])
-        if options["messenger"]:
-            stored = MessengerState.objects.using(using).values_list("messenger", flat=True)
-            refuse_unknown_messengers(options["messenger"], {*stored, *registry.names(MESSENGERS)})
-            found = found.filter(messenger__in=options["messenger"])
+    def _found(using: str, options: dict[str, Any]) -> DeliveryQuerySet | EventQuerySet:
+        found: DeliveryQuerySet | EventQuerySet
+        if options["events"]:
+            if options["status"] or options["messenger"]:
+                raise CommandError(
+                    "--events can be combined with --event and --since only: it is for failed events of any messenger."
+                )
+            found = Event.objects.using(using).filter(status=Event.Status.FAILED)
+            event, ended_at = "pk", "created_at"
+        else:
+            found = Delivery.objects.using(using).filter(status__in=options["status"] or [Delivery.Status.FAILED])
+            if options["messenger"]:
+                stored = MessengerState.objects.using(using).values_list("messenger", flat=True)
+                refuse_unknown_messengers(options["messenger"], {*stored, *registry.names(MESSENGERS)})
+                found = found.filter(messenger__in=options["messenger"])
+            event, ended_at = "event", "finished_at"
         if options["event"]:
-            found = found.filter(event__in=options["event"])
+            found = found.filter(**{f"{event}__in": options["event"]})
         if options["since"] is not None:
-            found = found.filter(finished_at__gte=timezone.now() - options["since"])
-        return found
-
-    @staticmethod
-    def _events(using: str, options: dict[str, Any]) -> EventQuerySet:
-        if options["status"] or options["messenger"]:
-            raise CommandError(
-                "--events can be combined with --event and --since only: it is for failed events of any messenger."
-            )
-        found = Event.objects.using(using).filter(status=Event.Status.FAILED)
-        if options["event"]:
-            found = found.filter(pk__in=options["event"])
-        if options["since"] is not None:
-            found = found.filter(created_at__gte=timezone.now() - options["since"])
+            found = found.filter(**{f"{ended_at}__gte": timezone.now() - options["since"]})
         return found

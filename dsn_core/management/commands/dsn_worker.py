@@ -145,7 +145,12 @@ class Command(DatabaseCommand):
             nonlocal shown_at
             if (now := time.monotonic()) - shown_at < 1:
                 return
-            shown_at, rate, left = now, done.deliveries / (now - begun), _count_left(worker)
+            shown_at, rate = now, done.deliveries / (now - begun)
+            # Those that are not finished, by the indexes that claims read.
+            known = known_messengers(worker.using, worker.messengers)
+            rows = Delivery.objects.using(worker.using).filter(not_before__isnull=False, messenger__in=known)
+            in_pages = DeliveryPage.objects.using(worker.using).filter(messenger__in=known)
+            left = rows.filter(priority__in=Priority.values).count() + count_waiting(in_pages)
             time_left = f"{datetime.timedelta(seconds=round(left / rate))} left" if rate else "waiting"
             self._say(f"\r\033[K{done.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}", ending="")
 
@@ -157,11 +162,3 @@ class Command(DatabaseCommand):
     def _say(self, text: str, ending: str = "\n") -> None:
         self.stdout.write(text, ending=ending)
         self.stdout.flush()
-
-
-def _count_left(worker: Worker) -> int:
-    """Deliveries that are not finished, by the indexes that claims read."""
-    known = known_messengers(worker.using, worker.messengers)
-    rows = Delivery.objects.using(worker.using).filter(not_before__isnull=False, messenger__in=known)
-    in_pages = count_waiting(DeliveryPage.objects.using(worker.using).filter(messenger__in=known))
-    return rows.filter(priority__in=Priority.values).count() + in_pages
