@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.bulk import BulkAction
-from dsn_core.admin.display import badge_of, block, delivery_badges, receiver, reference_column, text_column
+from dsn_core.admin.display import badge_of, block, delivery_badges, receiver, reference_column, value_column
 from dsn_core.admin.history import HistoryAdmin, MessengerFilter
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import CANCELLABLE, DeliveryQuerySet, Status
@@ -51,8 +51,8 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
     event_shown = reference_column("event", gettext_lazy("event"))
     backend_shown = reference_column("backend", gettext_lazy("backend"))
     user_shown = reference_column("user", gettext_lazy("user"))
-    reason_shown = text_column("report_reason", gettext_lazy("reason of the report"), block)
-    message_id = text_column("message_id", gettext_lazy("message id"), str)
+    reason_shown = value_column("report_reason", gettext_lazy("reason of the report"), block)
+    message_id = value_column("message_id", gettext_lazy("message id"), str)
 
     retry = BulkAction(
         name="retry",

@@ -169,12 +169,12 @@ def reference_column(name: str, label: Any, length: int = 200, ordering: str | N
     return column
 
 
-def text_column(name: str, label: Any, shown: Callable[[str], str]) -> Callable[..., str]:
-    """The text ``name`` as an :func:`excerpt` or a :func:`block`."""
+def value_column(name: str, label: Any, shown: Callable[[Any], str], ordering: str | None = None) -> Callable[..., str]:
+    """The value ``name``, as ``shown`` returns it."""
 
-    @display(description=label)
+    @display(description=label, ordering=ordering)
     def column(admin: Any, row: Model) -> str:
-        text = getattr(row, name)
-        return shown(text) if text else NOTHING
+        value = getattr(row, name)
+        return shown(value) if value else NOTHING
 
     return column

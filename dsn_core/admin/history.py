@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dsn_core.admin.base import ModelT, ReadOnlyAdmin
 from dsn_core.admin.bulk import MAX_KEY
-from dsn_core.admin.display import block, excerpt, text_column
+from dsn_core.admin.display import block, excerpt, value_column
 from dsn_core.models import MessengerState, Trigger
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
@@ -26,8 +26,8 @@ class HistoryAdmin(ReadOnlyAdmin[ModelT]):
     list_per_page = 50
     sortable_by = ()
 
-    error_begun = text_column("last_error", _("last error"), excerpt)
-    error_shown = text_column("last_error", _("last error"), block)
+    error_begun = value_column("last_error", _("last error"), excerpt)
+    error_shown = value_column("last_error", _("last error"), block)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ModelT], search_term: str

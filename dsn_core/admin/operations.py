@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core.admin.backends import readiness
 from dsn_core.admin.base import ReadOnlyAdmin
-from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting, text_column
+from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting, value_column
 from dsn_core.exceptions import DSNError
 from dsn_core.models import ConfigurationChange, Environment, MessengerState, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
@@ -39,8 +39,9 @@ class MessengerStateAdmin(_KeptAdmin):
     actions = ["end_pause"]
     fields = ["messenger", "pause_shown", "reason_shown", "rate_shown", "readiness_shown", "held_shown"]
 
-    reason_begun = text_column("pause_reason", gettext_lazy("reason of the pause"), excerpt)
-    reason_shown = text_column("pause_reason", gettext_lazy("reason of the pause"), block)
+    reason_begun = value_column("pause_reason", gettext_lazy("reason of the pause"), excerpt)
+    reason_shown = value_column("pause_reason", gettext_lazy("reason of the pause"), block)
+    readiness_shown = value_column("messenger", gettext_lazy("configuration"), readiness)
 
     @admin.action(description=gettext_lazy("End the pause"), permissions=["operate"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[MessengerState]) -> None:
@@ -82,10 +83,6 @@ class MessengerStateAdmin(_KeptAdmin):
         if rest := _rest(state, state.rate_next_at):
             shown = badge(_("at its limit: the next in %(time)s") % {"time": lasting(rest)}, "busy")
         return format_html("{} {}", options.RATE.strip(), shown)
-
-    @admin.display(description=gettext_lazy("configuration"))
-    def readiness_shown(self, state: MessengerState) -> str:
-        return readiness(state.messenger)
 
     @admin.display(description=gettext_lazy("on hold"))
     def held_shown(self, state: MessengerState) -> str:
