@@ -42,10 +42,17 @@ MAX_FOUND: Final = MAX_LISTED
 MAX_REFUSED: Final = 10
 
 
+class LinesWidget(forms.Textarea):
+    """The typed lines, and the keys of ticked search results as more of them."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str:
+        return "\n".join([data.get(name, ""), *(f"#{key}" for key in data.getlist("found"))])
+
+
 class LinesForm(forms.Form):
     """The receivers to add, one on each line."""
 
-    lines = forms.CharField(widget=forms.Textarea(attrs={"rows": 4, "cols": 40, "spellcheck": "false"}))
+    lines = forms.CharField(widget=LinesWidget(attrs={"rows": 4, "cols": 40, "spellcheck": "false"}))
 
     def clean_lines(self) -> list[str]:
         """The lines that are not empty, without duplicates."""
@@ -103,10 +110,6 @@ class Members(ABC):
         """The search results that could be added; None where there is no search."""
         return None
 
-    def add_keys(self, keys: Sequence[str]) -> int:
-        """Add those of :meth:`candidates` with these keys, and return their number."""
-        return 0
-
     def respond(self, *, may_change: bool) -> HttpResponse:
         """The page; a POST adds or removes, and redirects to it."""
         given = self.request.POST if "add" in self.request.POST else None
@@ -145,21 +148,18 @@ class Members(ABC):
 
     def _change(self, form: LinesForm) -> bool:
         """Add or remove what was posted; False if it was refused, with the errors in the form."""
-        posted = self.request.POST
-        ticked = posted.getlist("ticked" if "remove" in posted else "found")
-        adds_lines = "remove" not in posted and bool(not ticked or posted.get("lines", "").strip())
-        if adds_lines and not form.is_valid():
+        removes, there = "remove" in self.request.POST, 0
+        if not removes and not form.is_valid():
             return False
-        keys, there = possible_keys(self.rows.model, ticked), 0
         try:
             with transaction.atomic(using=router.db_for_write(Subscription)):
                 before = self.manager.count()
-                if "remove" in posted:
-                    self.remove(keys)
+                if removes:
+                    self.remove(possible_keys(self.rows.model, self.request.POST.getlist("ticked")))
                     number = before - self.manager.count()
                     text = ngettext("%(number)d was removed.", "%(number)d were removed.", number)
                 else:
-                    added = (self.add_keys(keys) if keys else 0) + (self.add(form.cleaned_data) if adds_lines else 0)
+                    added = self.add(form.cleaned_data)
                     number = self.manager.count() - before
                     there = max(added - number, 0)
                     text = ngettext("%(number)d was added.", "%(number)d were added.", number)
@@ -212,11 +212,6 @@ class Users(Members):
     def remove(self, keys: Sequence[Any]) -> None:
         self.manager.remove(*keys)
 
-    def add_keys(self, keys: Sequence[str]) -> int:
-        found = list(self.rows.model._default_manager.filter(pk__in=keys).values_list("pk", flat=True))
-        self.manager.add(*found)
-        return len(found)
-
     def add(self, given: Mapping[str, Any]) -> int:
         found = self._find(given["lines"])
         _refuse([line for line in given["lines"] if line not in found], _("These users do not exist: %(lines)s"))
@@ -227,19 +222,17 @@ class Users(Members):
     def _find(self, lines: Sequence[str]) -> dict[str, Any]:
         """The keys of the users that exist, by their line."""
         model: Any = get_user_model()
-        users = model._default_manager
-        named = {line.removeprefix("#"): line for line in lines if line.startswith("#") or not self.may_see}
-        keys = users.filter(pk__in=possible_keys(model, named)).values_list("pk", flat=True)
-        found = {named[str(key)]: key for key in keys if str(key) in named}
+        users, found = model._default_manager, {}
         if self.may_see:
-            field = model.USERNAME_FIELD
-            rows = users.filter(**{f"{field}__in": lines}).values_list(field, "pk")
+            rows = users.filter(**{f"{model.USERNAME_FIELD}__in": lines}).values_list(model.USERNAME_FIELD, "pk")
             # MariaDB also finds names that differ in case.
             folded = {str(name).casefold(): key for name, key in rows}
             exact = {str(name): key for name, key in rows}
             names = ((line, exact.get(line, folded.get(line.casefold()))) for line in lines)
-            found |= {line: key for line, key in names if key is not None}
-        return found
+            found = {line: key for line, key in names if key is not None}
+        by_key = {line.removeprefix("#"): line for line in lines if line.startswith("#") or not self.may_see}
+        keys = users.filter(pk__in=possible_keys(model, by_key)).values_list("pk", flat=True)
+        return found | {by_key[str(key)]: key for key in keys if str(key) in by_key}
 
     def _search(self, users: QuerySet[Any], term: str) -> QuerySet[Any]:
         found, may_have_duplicates = self.theirs.get_search_results(self.request, users, term)
