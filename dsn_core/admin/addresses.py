@@ -58,8 +58,7 @@ class AddressAdmin(ConfigurationAdmin[Address]):
     search_help_text = gettext_lazy("A user's name or e-mail address, or a part of an address.")
     show_full_result_count = False
     searched = ["user"]
-    # Where users cannot be searched: never a list of all of them.
-    raw_id_fields = ["user"]
+    given_by_key = ["user"]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Not when all addresses are stored elsewhere: the list would stay empty."""

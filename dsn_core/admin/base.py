@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import ForeignKeyRawIdWidget, ManyToManyRawIdWidget
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -35,6 +36,9 @@ class BaseAdmin(ModelAdmin[ModelT]):
     deleted_with: ClassVar[Sequence[tuple[type[Model], str]]] = ()
     #: Relations with a search box, where the other model's admin and the user's permissions allow it.
     searched: ClassVar[Sequence[str]] = ()
+    #: Those of them that are otherwise given by key: a list of all users could be very long. Not ``raw_id_fields``,
+    #: with which Django leaves out the links that add and show a row.
+    given_by_key: ClassVar[Sequence[str]] = ()
 
     actions: Sequence[str] = ["delete_selected"]
     delete_confirmation_template = "dsn_core/admin/delete.html"
@@ -109,11 +113,15 @@ class BaseAdmin(ModelAdmin[ModelT]):
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.searched and self.can_search(request, db_field.name):
             kwargs["widget"] = SearchSelect(db_field, self.admin_site)
+        elif db_field.name in self.given_by_key:
+            kwargs["widget"] = ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.searched and self.can_search(request, db_field.name):
             kwargs["widget"] = SearchSelectMultiple(db_field, self.admin_site)
+        elif db_field.name in self.given_by_key:
+            kwargs["widget"] = ManyToManyRawIdWidget(db_field.remote_field, self.admin_site)
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 

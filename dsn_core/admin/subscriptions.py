@@ -66,8 +66,7 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
     search_fields = ["name", "trigger__verb", "trigger__action_object_model", "resolver", "argument"]
     filter_horizontal = ["backends", "groups"]
     searched = ["trigger", "users"]
-    # Where users cannot be searched: a list of all of them could be very long.
-    raw_id_fields = ["users"]
+    given_by_key = ["users"]
     readonly_fields = ["users_counted", "addresses_counted", "created_at", "updated_at"]
     deleted_with = [(SubscriptionAddress, "subscription__in")]
 

@@ -32,6 +32,7 @@ def test_no_page_lists_all_users(client: Client, subscription: Subscription, cro
     for page in (url(Subscription, "add"), url(Subscription, "change", subscription.pk)):
         content = client.get(page).content.decode()
         assert "admin-autocomplete" in content
+        assert 'id="add_id_users"' in content
         assert "user7" not in content
 
 
