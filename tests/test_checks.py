@@ -47,12 +47,12 @@ def the(messages: Iterable[CheckMessage], id: str) -> CheckMessage:
 
 def of_installed(site: Site) -> list[CheckMessage]:
     """What is said of a fresh registry."""
-    return installed.messages(site.load())
+    return installed.check_plugins(site.load())
 
 
 def of_deployment(site: Site) -> list[CheckMessage]:
     """What ``check --deploy`` says beyond that."""
-    return deployment.messages(site.load())
+    return deployment.check_deployment(site.load())
 
 
 # The settings
@@ -129,7 +129,7 @@ def test_a_runner_that_is_not_installed_is_a_warning_and_an_error_of_a_deploymen
 
     assert found.msg == "DSN['RUNNER']: There is no runner 'imediate' (did you mean 'immediate'?)."
     assert not found.is_serious()
-    counted = the(deployment.messages(registry), "dsn.E015")
+    counted = the(deployment.check_deployment(registry), "dsn.E015")
     assert counted.is_serious()
     assert counted.msg == "1 fault keeps plugins or the runner from working: dsn.W004."
 
@@ -172,7 +172,7 @@ def test_what_a_runner_says_of_itself_stops_no_command(
     assert {item.id: item.msg for item in found} == said
     assert not any(item.is_serious() for item in found)
     # The warning of a runner that works is not counted.
-    assert the(deployment.messages(registry), "dsn.E015").msg.startswith("1 fault keeps")
+    assert the(deployment.check_deployment(registry), "dsn.E015").msg.startswith("1 fault keeps")
 
 
 @pytest.mark.parametrize("setting", ["PLUGINS", "DISABLED_PLUGINS"])
@@ -180,7 +180,7 @@ def test_a_list_that_names_no_plugin_is_a_warning(site: Site, settings: Settings
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager"))
     settings.DSN = {setting: ["acme-pager:pager", "pagr"]}
 
-    (found,) = configuration.plugin_list_messages(site.load())
+    (found,) = configuration.check_settings(site.load())
 
     assert found.id == "dsn.W013"
     assert found.msg == f"DSN[{setting!r}]: There is no plugin 'pagr' (did you mean 'pager'?)."
@@ -248,7 +248,7 @@ def test_a_broken_plugin_a_misspelt_hook_and_a_duplicate_name_are_warnings(site:
     site.distribution("acme-two", {"two": "acme_two"}, messenger_source("pager"))
 
     loaded = site.load()
-    found = installed.messages(loaded)
+    found = installed.check_plugins(loaded)
 
     assert the(found, "dsn.W010").msg == (
         "Plugin broken (acme-broken 1.0): importing acme_broken raised OSError: no disk (acme_broken.py:6)."
@@ -258,12 +258,12 @@ def test_a_broken_plugin_a_misspelt_hook_and_a_duplicate_name_are_warnings(site:
     assert "two (acme-two 1.0)" in duplicate.msg
     assert "one (acme-one 1.0)" in duplicate.msg
     assert not any(item.is_serious() for item in found)
-    counted = the(deployment.messages(loaded), "dsn.E015")
+    counted = the(deployment.check_deployment(loaded), "dsn.E015")
     assert counted.is_serious()
     assert counted.msg == "3 faults keep plugins or the runner from working: dsn.W010, dsn.W011, dsn.W012."
 
     settings.SILENCED_SYSTEM_CHECKS = ["dsn.W012"]
-    assert the(deployment.messages(loaded), "dsn.E015").msg.startswith("2 faults keep")
+    assert the(deployment.check_deployment(loaded), "dsn.E015").msg.startswith("2 faults keep")
 
 
 def test_a_messenger_that_is_not_configured_is_a_warning(site: Site) -> None:
@@ -397,16 +397,18 @@ def test_a_messenger_that_is_not_configured_is_a_warning_where_a_stored_backend_
     site.distribution("acme-fax", {"fax": "acme_fax"}, messenger_source("fax", error))
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager", options="TOKEN: str = secret()"))
     loaded = site.load()
-    assert stored.messages(loaded, "default") == []
+    assert stored.check_stored(loaded, databases=["default"]) == []
 
     Backend.objects.bulk_create([Backend(messenger="fax", message_template="simple")])
-    found = the(stored.messages(loaded, "default"), "acme.E001")
+    found = the(stored.check_stored(loaded, databases=["default"]), "acme.E001")
     assert (found.msg, found.hint) == ("no route", "dig")
     # 'manage.py migrate' asks for these checks.
     assert not found.is_serious()
 
     Backend.objects.bulk_create([Backend(messenger="pager", message_template="simple")])
-    assert the(stored.messages(loaded, "default"), "dsn.W020").msg.startswith("The messenger 'pager' is not configured")
+    assert the(stored.check_stored(loaded, databases=["default"]), "dsn.W020").msg.startswith(
+        "The messenger 'pager' is not configured"
+    )
 
 
 @pytest.mark.django_db

@@ -132,7 +132,7 @@ def test_a_pool_that_is_smaller_than_a_workers_threads_is_told(
 
     dsn.add(Fast)
     settings.DSN = {"RUNNER": "worker", "MESSENGERS": {"fast": {"CONNECTIONS": 5}}}
-    found = configuration.pool_messages(registry, {"OPTIONS": {"pool": pool}}, "default")
+    found = list(configuration.of_pool(registry, {"OPTIONS": {"pool": pool}}, "default"))
     assert [message.id for message in found] == ([] if size is None else ["dsn.W047"])
     if size is not None:
         assert f"has {size} connections" in found[0].msg
@@ -145,4 +145,4 @@ def test_without_a_pool_or_a_worker_nothing_is_told(
 ) -> None:
     settings.DSN = {"RUNNER": runner}
     database = {} if options is None else {"OPTIONS": options}
-    assert configuration.pool_messages(registry, database, "default") == []
+    assert list(configuration.of_pool(registry, database, "default")) == []

@@ -1,28 +1,6 @@
-"""The admin classes of all models."""
+"""The admin classes of all models. Importing their modules registers them."""
 
-from dsn_core.admin.addresses import AddressAdmin, UserAddressInline
-from dsn_core.admin.backends import BackendAdmin
-from dsn_core.admin.deliveries import DeliveryAdmin
-from dsn_core.admin.events import EventAdmin
-from dsn_core.admin.operations import (
-    ConfigurationChangeAdmin,
-    EnvironmentAdmin,
-    MessengerStateAdmin,
-    WorkerHeartbeatAdmin,
-)
-from dsn_core.admin.subscriptions import SubscriptionAdmin
-from dsn_core.admin.triggers import TriggerAdmin
+from dsn_core.admin import backends, deliveries, events, operations, subscriptions, triggers
+from dsn_core.admin.addresses import UserAddressInline
 
-__all__ = [
-    "AddressAdmin",
-    "BackendAdmin",
-    "ConfigurationChangeAdmin",
-    "DeliveryAdmin",
-    "EnvironmentAdmin",
-    "EventAdmin",
-    "MessengerStateAdmin",
-    "SubscriptionAdmin",
-    "TriggerAdmin",
-    "UserAddressInline",
-    "WorkerHeartbeatAdmin",
-]
+__all__ = ["UserAddressInline", "backends", "deliveries", "events", "operations", "subscriptions", "triggers"]

@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.contrib.auth import get_user_model
-from django.db.models import ForeignKey, Model
-from django.forms import ModelChoiceField
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
-from dsn_core.admin import choices
 from dsn_core.admin.base import ConfigurationAdmin
-from dsn_core.admin.forms import ConfigurationForm, Names
+from dsn_core.admin.choices import ALIASES_WITH_ADDRESSES
+from dsn_core.admin.forms import ConfigurationForm
 from dsn_core.admin.generic import TabularInline
-from dsn_core.admin.widgets import SearchSelect
 from dsn_core.models import Address
 
 
 class UserAddressForm(ConfigurationForm[Address]):
-    names = {"messenger": Names(choices.messengers_with_stored_addresses, choices.is_messenger)}
+    names = {"messenger": ALIASES_WITH_ADDRESSES}
     goes_with = {"messenger": ("user",)}
 
     class Meta:
@@ -30,7 +27,7 @@ class UserAddressForm(ConfigurationForm[Address]):
 
     def save(self, commit: bool = True) -> Address:
         if "address" in self.changed_data:
-            # That another one was verified says nothing of this one.
+            # The new one was not verified.
             self.instance.verified_at = None
         return super().save(commit)
 
@@ -43,6 +40,11 @@ class UserAddressInline(TabularInline[Address, Model]):
     fields = ["messenger", "address", "verified_at"]
     readonly_fields = ["verified_at"]
     extra = 0
+    verbose_name = gettext_lazy("address")
+    verbose_name_plural = gettext_lazy("addresses")
+
+    class Media:
+        css = {"all": ["dsn_core/admin.css"]}
 
 
 @admin.register(Address)
@@ -55,10 +57,12 @@ class AddressAdmin(ConfigurationAdmin[Address]):
     list_filter = [("verified_at", admin.EmptyFieldListFilter)]
     search_help_text = gettext_lazy("A user's name or e-mail address, or a part of an address.")
     show_full_result_count = False
+    searched = ["user"]
+    given_by_key = ["user"]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """A project whose addresses are elsewhere has no use for a list that stays empty."""
-        return bool(choices.messengers_with_stored_addresses()) and super().has_module_permission(request)
+        """Not when all addresses are stored elsewhere: the list would stay empty."""
+        return bool(ALIASES_WITH_ADDRESSES.choices()) and super().has_module_permission(request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Address | None = None) -> list[str]:
         # Another user or messenger is another row.
@@ -69,17 +73,6 @@ class AddressAdmin(ConfigurationAdmin[Address]):
         names = {field.name for field in user._meta.concrete_fields}
         known = dict.fromkeys([user.USERNAME_FIELD, user.get_email_field_name()])
         return [*(f"user__{name}" for name in known if name in names), "address"]
-
-    def formfield_for_foreignkey(
-        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField[Any] | None:
-        # Never a list of all users.
-        kwargs["widget"] = (
-            SearchSelect(db_field, self.admin_site)
-            if self.can_search(request, "user")
-            else ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
-        )
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @admin.display(description=gettext_lazy("user"), ordering="user")
     def user_shown(self, row: Address) -> str:

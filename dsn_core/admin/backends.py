@@ -8,32 +8,33 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin import choices
-from dsn_core.admin.base import MAX_LISTED, ConfigurationAdmin
-from dsn_core.admin.display import badge, change_link, changelist_url, excerpt, installed_name, link
+from dsn_core.admin.base import ConfigurationAdmin
+from dsn_core.admin.choices import ALIASES, TEMPLATES
+from dsn_core.admin.display import MAX_LISTED, badge, bounded, bullets, change_link, changelist_url, excerpt, link
 from dsn_core.admin.forms import BackendForm
 from dsn_core.models import Backend, Subscription
+from dsn_core.plugins.registry import registry
 
 
 def readiness(alias: str) -> str:
-    """A badge that says whether the messenger is ready, and why not."""
-    if not choices.is_messenger(alias):
+    """A badge that says whether the messenger is ready, and why not; without secrets."""
+    if not ALIASES.is_installed(alias):
         return badge(_("not installed"), "bad")
-    problems = choices.messenger_problems(alias)
-    if not problems:
+    findings = registry.messenger_findings(alias)
+    if not findings:
         return badge(_("ready"), "good")
-    reasons = format_html_join("", "<li>{}</li>", ([problem] for problem in problems))
-    return format_html('{}<ul class="dsn-list">{}</ul>', badge(_("not ready"), "warning"), reasons)
+    reasons = bullets(finding if isinstance(finding, str) else finding.msg for finding in findings)
+    return format_html("{}{}", badge(_("not ready"), "warning"), reasons)
 
 
 @admin.register(Backend)
 class BackendAdmin(ConfigurationAdmin[Backend]):
     form = BackendForm
-    list_display = ["message_template_shown", "messenger_shown", "readiness_shown", "subscriptions_counted"]
+    list_display = ["message_template_shown", "messenger", "readiness_shown", "subscriptions_counted"]
     list_filter = ["messenger", "message_template"]
     search_fields = ["messenger", "message_template"]
     readonly_fields = ["readiness_shown"]
@@ -52,41 +53,30 @@ class BackendAdmin(ConfigurationAdmin[Backend]):
         if not number:
             return []
         left = Subscription.backends.through._default_manager.exclude(backend__in=rows)
-        lonely = using.filter(~Exists(left.filter(subscription=OuterRef("pk")))).count()
+        without_another = using.filter(~Exists(left.filter(subscription=OuterRef("pk")))).count()
         text = ngettext(
             "%d subscription uses it, and will no longer send with it:",
             "%d subscriptions use it, and will no longer send with it:",
             number,
         )
         names: list[str] = []
-        if self._may_see_subscriptions(request):
+        other = self.admin_of(Subscription)
+        if other is not None and other.has_view_permission(request):
             shown = using.select_related("trigger").order_by("pk")[:MAX_LISTED]
-            names = [change_link(self.admin_site, row, excerpt(str(row), 120)) for row in shown]
-            if number > MAX_LISTED:
-                names.append(_("… and %(number)d more") % {"number": number - MAX_LISTED})
-        lines = format_html_join("", "<li>{}</li>", ([name] for name in names))
-        note = format_html('{}<ul class="dsn-uses">{}</ul>', text % number, lines)
-        if not lonely:
+            names = bounded([change_link(self.admin_site, row, excerpt(str(row), 120)) for row in shown], number)
+        note = format_html("{}{}", text % number, bullets(names, "dsn-uses"))
+        if not without_another:
             return [note]
         warning = ngettext(
             "%d of them has no other backend, and will send nothing.",
             "%d of them have no other backend, and will send nothing.",
-            lonely,
+            without_another,
         )
-        return [note, warning % lonely]
-
-    def _may_see_subscriptions(self, request: HttpRequest) -> bool:
-        if not self.admin_site.is_registered(Subscription):
-            return False
-        return self.admin_site.get_model_admin(Subscription).has_view_permission(request)
+        return [note, warning % without_another]
 
     @admin.display(description=gettext_lazy("message template"), ordering="message_template")
     def message_template_shown(self, backend: Backend) -> str:
-        return installed_name(backend.message_template, installed=choices.is_message_template(backend.message_template))
-
-    @admin.display(description=gettext_lazy("messenger"), ordering="messenger")
-    def messenger_shown(self, backend: Backend) -> str:
-        return backend.messenger
+        return TEMPLATES.shown(backend.message_template)
 
     @admin.display(description=gettext_lazy("messenger's state"))
     def readiness_shown(self, backend: Backend) -> str:

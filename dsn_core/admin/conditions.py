@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -54,13 +56,6 @@ class Row:
         return "\n" in self.value
 
 
-class Reading(NamedTuple):
-    """The result of reading rows: conditions to store, and the errors of the other rows by their place."""
-
-    data: list[Any]
-    refused: dict[int, list[str]]
-
-
 def shown(stored: Any, roots: Roots | None) -> list[Row]:
     """The rows for the ``stored`` conditions, which code may have put there in any form."""
     if not isinstance(stored, list):
@@ -69,13 +64,11 @@ def shown(stored: Any, roots: Roots | None) -> list[Row]:
 
 
 def _row(item: Any, roots: Roots | None) -> Row:
-    try:
+    with suppress(ConfigurationError):
         condition = Condition.of(item)
-    except ConfigurationError:
-        return Row(stored=json.dumps(item))
-    if condition.operator not in OPERATORS:
-        return Row(stored=json.dumps(item))
-    return Row(condition.path, condition.operator, _lines(wording.written(condition, roots)))
+        if condition.operator in OPERATORS:
+            return Row(condition.path, condition.operator, _lines(wording.written(condition, roots)))
+    return Row(stored=json.dumps(item))
 
 
 def _lines(text: str) -> str:
@@ -83,20 +76,22 @@ def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read(rows: Sequence[Row], stored: Any, before: Sequence[Row], roots: Roots | None) -> Reading:
-    """The conditions in ``rows``, checked against ``roots`` where those are known.
+def read(
+    rows: Sequence[Row], stored: Any, before: Sequence[Row], roots: Roots | None
+) -> tuple[list[Any], dict[int, list[str]]]:
+    """The conditions in ``rows``, checked against ``roots`` where those are known, and the errors by the row's place.
 
     A row that is unchanged since ``before`` keeps its ``stored`` condition if that is still valid, so that a text does
     not become a number because another row was edited.
     """
     kept = dict(zip(before, stored, strict=True)) if isinstance(stored, list) else dict.fromkeys(before, stored)
-    found = Reading([], {})
+    found, refused = [], {}
     for place, row in enumerate(rows):
         try:
-            found.data.append(_read(row, kept, roots))
+            found.append(_read(row, kept, roots))
         except (ValidationError, ConfigurationError) as error:
-            found.refused[place] = validation.reasons(error)
-    return found
+            refused[place] = validation.reasons(error)
+    return found, refused
 
 
 def _read(row: Row, kept: Mapping[Row, Any], roots: Roots | None) -> Any:
@@ -128,22 +123,14 @@ def paths(roots: Roots | None) -> list[str]:
     if roots is None:
         return []
     found: list[str] = []
-    registration = roots.registration
-    again = {
-        part
-        for part, argument in (
-            ("action_object", registration.action_object or "instance"),
-            ("actor_object", registration.actor_argument),
-        )
-        if argument != part and argument in roots.types
-    }
+    given = roots.registration
+    parts = {"action_object": given.action_object or "instance", "actor_object": given.actor_argument}
     for root, cls in roots.types.items():
-        # The same object as an argument.
-        if root in again:
-            continue
-        found.append(root)
-        if cls is not None and issubclass(cls, Model):
-            found += [f"{root}.{field.name}" for field in cls._meta.concrete_fields]
+        # Without a part that is the same object as an argument.
+        if parts.get(root, root) == root or parts[root] not in roots.types:
+            found.append(root)
+            if cls is not None and issubclass(cls, Model):
+                found += [f"{root}.{field.name}" for field in cls._meta.concrete_fields]
     return found[:MAX_PATHS]
 
 
@@ -152,15 +139,11 @@ class ConditionsWidget(forms.Widget):
 
     template_name = "dsn_core/admin/conditions.html"
     #: The errors by row, and the suggested paths: set by the form.
-    refused: Mapping[int, list[str]]
-    paths: Iterable[str]
+    refused: Mapping[int, list[str]] = MappingProxyType({})
+    paths: Iterable[str] = ()
 
     class Media:
         js: ClassVar = ["dsn_core/conditions.js"]
-
-    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
-        super().__init__(attrs)
-        self.refused, self.paths = {}, ()
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Row] | None:
         """The rows that are not empty; None when the page had no rows."""
@@ -180,15 +163,16 @@ class ConditionsWidget(forms.Widget):
         rows = [*(value or ()), *[Row()] * EXTRA_ROWS]
         # No more empty rows than may be filled in.
         rows = rows[: max(len(value or ()), validation.MAX_CONDITIONS)]
+        hints = {item.name: _HINTS.get(item.takes, "") for item in OPERATORS.values()}
         context["widget"] |= {
             "paths": list(self.paths),
-            "operators": [(item.name, _HINTS.get(item.takes, "")) for item in OPERATORS.values()],
+            "operators": hints.items(),
             "rows": [
                 {
                     "number": place + 1,
                     "prefix": f"{name}-{place}",
                     "row": row,
-                    "hint": _HINTS.get(OPERATORS[row.operator].takes, "") if row.operator in OPERATORS else "",
+                    "hint": hints.get(row.operator, ""),
                     "refused": self.refused.get(place, []),
                 }
                 for place, row in enumerate(rows)

@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import Prefetch, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.utils.safestring import SafeString
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin.base import HistoryAdmin
-from dsn_core.admin.confirmation import BulkAction
-from dsn_core.admin.display import NOTHING, block, delivery_badges, excerpt, receiver, reference, report_badge
-from dsn_core.admin.events import MAX_SHOWN
-from dsn_core.admin.filters import MessengerFilter
-from dsn_core.admin.searching import by_key
+from dsn_core.admin.bulk import BulkAction
+from dsn_core.admin.display import badge_of, block, delivery_badges, receiver, reference_column, value_column
+from dsn_core.admin.history import HistoryAdmin, MessengerFilter
 from dsn_core.models import Delivery, Event
 from dsn_core.models.delivery import CANCELLABLE, DeliveryQuerySet, Status
-
-RETRY = BulkAction(
-    name="retry",
-    title=gettext_lazy("Send deliveries again"),
-    button=gettext_lazy("Send them again"),
-    statuses={
-        Status.FAILED: "",
-        Status.UNKNOWN: gettext_lazy("They may have arrived, and may arrive a second time."),
-        Status.CANCELLED: gettext_lazy("They were cancelled by a user or by code."),
-        Status.SKIPPED: gettext_lazy("A filter excluded them, or there was no address, or they had expired."),
-    },
-    preset=[Status.FAILED],
-    able=DeliveryQuerySet.retriable,
-    purged=DeliveryQuerySet.purged,
-    perform=DeliveryQuerySet.retry,
-    done=lambda number: ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number,
-)
-CANCEL = BulkAction(
-    name="cancel",
-    title=gettext_lazy("Cancel deliveries"),
-    button=gettext_lazy("Cancel them"),
-    statuses=dict.fromkeys([status for status in Status if status in CANCELLABLE], ""),
-    preset=CANCELLABLE,
-    able=DeliveryQuerySet.cancellable,
-    perform=DeliveryQuerySet.cancel,
-    done=lambda number: ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number,
-)
 
 
 @admin.register(Delivery)
@@ -59,7 +28,7 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
         "not_before",
     ]
     list_filter = ["status", "report", MessengerFilter, "priority", "created_at"]
-    search_fields = ["address", "provider_id"]
+    search_fields = ["address", "provider_id__exact"]
     search_help_text = gettext_lazy("An address or a part of it, a delivery's number, or any id of a delivery.")
     fieldsets = [
         (None, {"fields": ["status_shown", "event_shown", "backend_shown", "messenger"]}),
@@ -79,70 +48,58 @@ class DeliveryAdmin(HistoryAdmin[Delivery]):
 
     actions = ["delete_selected", "retry", "cancel"]
 
-    @admin.action(description=gettext_lazy("Send selected deliveries again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        response = RETRY.run(self, request, queryset)
-        if response is None:
-            self.wake_runner()
-        return response
+    event_shown = reference_column("event", gettext_lazy("event"))
+    backend_shown = reference_column("backend", gettext_lazy("backend"))
+    user_shown = reference_column("user", gettext_lazy("user"))
+    reason_shown = value_column("report_reason", gettext_lazy("reason of the report"), block)
+    message_id = value_column("message_id", gettext_lazy("message id"), str)
 
-    @admin.action(description=gettext_lazy("Cancel selected deliveries"), permissions=["operate"])
-    def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return CANCEL.run(self, request, queryset)
+    retry = BulkAction(
+        name="retry",
+        short_description=gettext_lazy("Send selected deliveries again"),
+        title=gettext_lazy("Send deliveries again"),
+        button=gettext_lazy("Send them again"),
+        statuses={
+            Status.FAILED: "",
+            Status.UNKNOWN: gettext_lazy("They may have arrived, and may arrive a second time."),
+            Status.CANCELLED: gettext_lazy("They were cancelled by a user or by code."),
+            Status.SKIPPED: gettext_lazy("A filter excluded them, or there was no address, or they had expired."),
+        },
+        preset=[Status.FAILED],
+        able=DeliveryQuerySet.retriable,
+        purged=DeliveryQuerySet.purged,
+        perform=DeliveryQuerySet.retry,
+        done=lambda number: ngettext("%d delivery is sent again.", "%d deliveries are sent again.", number) % number,
+    )
+    cancel = BulkAction(
+        name="cancel",
+        short_description=gettext_lazy("Cancel selected deliveries"),
+        title=gettext_lazy("Cancel deliveries"),
+        button=gettext_lazy("Cancel them"),
+        statuses=dict.fromkeys([status for status in Status if status in CANCELLABLE], ""),
+        preset=CANCELLABLE,
+        able=DeliveryQuerySet.cancellable,
+        perform=DeliveryQuerySet.cancel,
+        done=lambda number: ngettext("%d delivery was cancelled.", "%d deliveries were cancelled.", number) % number,
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         # Prefetched, not joined: a join would hide the deliveries whose event, backend or user is deleted.
         events = Event.objects.defer("payload")
         return super().get_queryset(request).prefetch_related(Prefetch("event", events), "backend", "user")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
-    ) -> tuple[QuerySet[Delivery], bool]:
-        if not search_term:
-            return queryset, False
-        text = Q(address__icontains=search_term) | Q(provider_id=search_term)
-        return queryset.filter(text | by_key(search_term)), False
-
     @admin.display(description=gettext_lazy("number"))
     def number(self, delivery: Delivery) -> str:
         return f"#{delivery.pk}"
 
     @admin.display(description=gettext_lazy("status"))
-    def status_shown(self, delivery: Delivery) -> SafeString:
+    def status_shown(self, delivery: Delivery) -> str:
         return delivery_badges(delivery)
-
-    @admin.display(description=gettext_lazy("event"))
-    def event_shown(self, delivery: Delivery) -> str:
-        return reference(self.admin_site, delivery, "event")
-
-    @admin.display(description=gettext_lazy("backend"))
-    def backend_shown(self, delivery: Delivery) -> str:
-        return reference(self.admin_site, delivery, "backend")
-
-    @admin.display(description=gettext_lazy("user"))
-    def user_shown(self, delivery: Delivery) -> str:
-        return reference(self.admin_site, delivery, "user")
 
     @admin.display(description=gettext_lazy("receiver"))
     def receiver_shown(self, delivery: Delivery) -> str:
         return receiver(self.admin_site, delivery)
 
-    @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
-    def error_begun(self, delivery: Delivery) -> str:
-        return excerpt(delivery.last_error)
-
-    @admin.display(description=gettext_lazy("last error"))
-    def error_shown(self, delivery: Delivery) -> str:
-        return block(delivery.last_error, MAX_SHOWN) if delivery.last_error else NOTHING
-
     @admin.display(description=gettext_lazy("report"))
     def report_shown(self, delivery: Delivery) -> str:
-        return report_badge(delivery) or _("none yet")
-
-    @admin.display(description=gettext_lazy("reason of the report"))
-    def reason_shown(self, delivery: Delivery) -> str:
-        return block(delivery.report_reason, MAX_SHOWN) if delivery.report_reason else NOTHING
-
-    @admin.display(description=gettext_lazy("message id"))
-    def message_id(self, delivery: Delivery) -> str:
-        return delivery.message_id
+        return badge_of(delivery, "report") or _("none yet")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, display
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -24,21 +26,19 @@ from dsn_core.models import Delivery, Event
 
 #: The content of an empty cell.
 NOTHING: Final = "-"
+#: How many rows a page names; of the others it shows only the number.
+MAX_LISTED: Final = 25
+#: Characters that a page shows of a payload or an error.
+MAX_SHOWN: Final = 20_000
 
 #: The badge's look, by status; ``static/dsn_core/admin.css`` draws them.
 TONES: Final[dict[str, str]] = {
-    Delivery.Status.PENDING: "busy",
-    Delivery.Status.SENDING: "busy",
-    Delivery.Status.SENT: "good",
+    **dict.fromkeys([Delivery.Status.PENDING, Delivery.Status.SENDING, Event.Status.EXPANDING], "busy"),
+    **dict.fromkeys([Delivery.Status.SENT, Event.Status.EXPANDED, Delivery.Report.DELIVERED], "good"),
+    **dict.fromkeys([Delivery.Status.FAILED, Delivery.Report.UNDELIVERED], "bad"),
+    **dict.fromkeys([Delivery.Status.SKIPPED, Delivery.Status.CANCELLED], "quiet"),
     Delivery.Status.RETRY: "warning",
-    Delivery.Status.FAILED: "bad",
-    Delivery.Status.SKIPPED: "quiet",
     Delivery.Status.UNKNOWN: "doubt",
-    Delivery.Status.CANCELLED: "quiet",
-    Event.Status.EXPANDING: "busy",
-    Event.Status.EXPANDED: "good",
-    Delivery.Report.DELIVERED: "good",
-    Delivery.Report.UNDELIVERED: "bad",
 }
 
 
@@ -47,21 +47,41 @@ def badge(text: object, tone: str) -> SafeString:
     return format_html('<span class="dsn-badge dsn-badge-{}">{}</span>', tone, text)
 
 
-def status_badge(row: Delivery | Event) -> SafeString:
-    """The status of an event or a delivery."""
-    return badge(row.get_status_display(), TONES.get(row.status, "quiet"))
-
-
-def report_badge(delivery: Delivery) -> SafeString:
-    """What the provider reported later; empty when it did not."""
-    if not delivery.report:
-        return SafeString()
-    return badge(delivery.get_report_display(), TONES.get(delivery.report, "quiet"))
+def badge_of(row: Delivery | Event, name: str = "status") -> SafeString:
+    """The row's status, or its report; empty when it has none."""
+    value = getattr(row, name)
+    return badge(getattr(row, f"get_{name}_display")(), TONES.get(value, "quiet")) if value else SafeString()
 
 
 def delivery_badges(delivery: Delivery) -> SafeString:
-    """The status of a delivery, and the report beside it."""
-    return format_html_join(" ", "{}", ([item] for item in (status_badge(delivery), report_badge(delivery)) if item))
+    """The status of a delivery, and what the provider reported beside it."""
+    return joined(filter(None, [badge_of(delivery), badge_of(delivery, "report")]), " ")
+
+
+def joined(items: Iterable[object], separator: str = ", ") -> SafeString:
+    return format_html_join(separator, "{}", ([item] for item in items))
+
+
+def bullets(items: Iterable[object], css_class: str = "dsn-list") -> SafeString:
+    lines = format_html_join("", "<li>{}</li>", ([item] for item in items))
+    return format_html('<ul class="{}">{}</ul>', css_class, lines)
+
+
+def table(heads: Iterable[object], rows: Iterable[Iterable[object]]) -> SafeString:
+    head = format_html_join("", "<th>{}</th>", ([cell] for cell in heads))
+    lines = (format_html_join("", "<td>{}</td>", ([cell] for cell in row)) for row in rows)
+    body = format_html_join("", "<tr>{}</tr>", ([line] for line in lines))
+    return format_html('<table class="dsn-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, body)
+
+
+def bounded(items: list[str], total: int) -> list[str]:
+    """``items``, of ``total`` that there are, with a last one that says how many are left out."""
+    left = total - len(items)
+    return [*items, _("… and %(number)d more") % {"number": left}] if left > 0 else items
+
+
+def grouped(number: int) -> str:
+    return number_format(number, force_grouping=True)
 
 
 def lasting(time: datetime.timedelta) -> str:
@@ -73,23 +93,16 @@ def lasting(time: datetime.timedelta) -> str:
     return timeuntil(now + time, now)
 
 
-def installed_name(name: str, *, installed: bool) -> str:
-    """A stored name, marked when nothing installed has it."""
-    if installed or not name:
-        return name
-    return format_html("{} {}", name, badge(_("not installed"), "bad"))
-
-
 def excerpt(text: str, length: int = 80) -> str:
     """The beginning of ``text``, on one line."""
     return Truncator(" ".join(text.split())).chars(length)
 
 
-def block(text: str, limit: int) -> SafeString:
-    """At most ``limit`` characters of ``text``, with its line breaks and the number of characters left out."""
+def block(text: str) -> SafeString:
+    """The first :data:`MAX_SHOWN` characters, with line breaks, and the number of characters left out."""
     # JSON may hold half of a surrogate pair, which a response cannot encode.
-    shown = text[:limit].encode("utf-8", "backslashreplace").decode()
-    left_out = len(text) - limit
+    shown = text[:MAX_SHOWN].encode("utf-8", "backslashreplace").decode()
+    left_out = len(text) - MAX_SHOWN
     if left_out <= 0:
         return format_html('<pre class="dsn-block">{}</pre>', shown)
     note = _("… and %(number)d more characters.") % {"number": left_out}
@@ -97,7 +110,6 @@ def block(text: str, limit: int) -> SafeString:
 
 
 def link(url: str, text: object) -> SafeString:
-    """A link."""
     return format_html('<a href="{}">{}</a>', url, text)
 
 
@@ -121,7 +133,6 @@ def change_link(site: AdminSite, row: Model, text: object = "") -> str:
 
 
 def receiver(site: AdminSite, delivery: Delivery) -> str:
-    """The receiver of a delivery: the user, or the bare address."""
     if delivery.user_id is not None:
         return reference(site, delivery, "user")
     return delivery.address or _("chosen by the messenger")
@@ -132,7 +143,6 @@ def reference(site: AdminSite, row: Model, name: str, length: int = 200) -> str:
 
     Events and deliveries may outlive the objects that they refer to. Lists prefetch these, so this runs no query.
     """
-    field = row._meta.get_field(name)
     key = getattr(row, f"{name}_id")
     if key is None:
         return NOTHING
@@ -142,5 +152,29 @@ def reference(site: AdminSite, row: Model, name: str, length: int = 200) -> str:
         related = None
     if related is not None:
         return change_link(site, related, excerpt(str(related), length))
-    model: Any = field.related_model
+    model: Any = row._meta.get_field(name).related_model
     return _("%(kind)s %(key)s (deleted)") % {"kind": model._meta.verbose_name, "key": key}
+
+
+# Columns of a list and fields of a page: methods of an admin class
+
+
+def reference_column(name: str, label: Any, length: int = 200, ordering: str | None = None) -> Callable[..., str]:
+    """The :func:`reference` by the key ``name``."""
+
+    @display(description=label, ordering=ordering)
+    def column(admin: Any, row: Model) -> str:
+        return reference(admin.admin_site, row, name, length)
+
+    return column
+
+
+def value_column(name: str, label: Any, shown: Callable[[Any], str], ordering: str | None = None) -> Callable[..., str]:
+    """The value ``name``, as ``shown`` returns it."""
+
+    @display(description=label, ordering=ordering)
+    def column(admin: Any, row: Model) -> str:
+        value = getattr(row, name)
+        return shown(value) if value else NOTHING
+
+    return column

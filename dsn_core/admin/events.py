@@ -4,64 +4,58 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dsn_core import conf
-from dsn_core.admin import progress
-from dsn_core.admin.base import MAX_LISTED, HistoryAdmin
-from dsn_core.admin.confirmation import BulkAction
+from dsn_core.admin.bulk import BulkAction
 from dsn_core.admin.display import (
+    MAX_LISTED,
     NOTHING,
+    TONES,
+    badge,
+    badge_of,
     block,
     change_link,
     changelist_url,
     delivery_badges,
     excerpt,
+    grouped,
+    joined,
     link,
     receiver,
     reference,
-    status_badge,
+    reference_column,
+    table,
 )
-from dsn_core.admin.filters import VerbFilter
-from dsn_core.admin.searching import by_key
+from dsn_core.admin.history import HistoryAdmin, VerbFilter
 from dsn_core.models import Delivery, Event
+from dsn_core.models.delivery import Status
 from dsn_core.models.event import EventQuerySet
 from dsn_core.payload.placeholders import HIDDEN, SIZE, missing_in
+from dsn_core.references import find_model
 
-#: Characters that a page shows of a payload or an error, and of the largest payload that is decoded.
-MAX_SHOWN = 20_000
-MAX_DECODED = 1_000_000
-
-
-EXPAND = BulkAction(
-    name="retry",
-    title=gettext_lazy("Expand failed events again"),
-    button=gettext_lazy("Expand them again"),
-    statuses={Event.Status.FAILED: gettext_lazy("Receivers that have their delivery already get no second one.")},
-    preset=[Event.Status.FAILED],
-    able=EventQuerySet.retriable,
-    purged=EventQuerySet.purged,
-    perform=EventQuerySet.retry,
-    done=lambda number: ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number,
-)
+#: For a list, deliveries of events with more receivers are not counted: that could read millions of rows.
+MAX_COUNTED: Final = 10_000
+#: Characters of the largest payload that is decoded.
+MAX_DECODED: Final = 1_000_000
 
 
 @admin.register(Event)
 class EventAdmin(HistoryAdmin[Event]):
     list_display = [
-        "event_shown",
+        "__str__",
         "status_shown",
         "deliveries_shown",
         "trigger_shown",
@@ -83,12 +77,20 @@ class EventAdmin(HistoryAdmin[Event]):
 
     actions = ["delete_selected", "retry"]
 
-    @admin.action(description=gettext_lazy("Expand selected failed events again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: EventQuerySet) -> HttpResponse | None:
-        response = EXPAND.run(self, request, queryset)
-        if response is None:
-            self.wake_runner()
-        return response
+    trigger_shown = reference_column("trigger", gettext_lazy("trigger"), 60)
+
+    retry = BulkAction(
+        name="retry",
+        short_description=gettext_lazy("Expand selected failed events again"),
+        title=gettext_lazy("Expand failed events again"),
+        button=gettext_lazy("Expand them again"),
+        statuses={Event.Status.FAILED: gettext_lazy("Receivers that have their delivery already get no second one.")},
+        preset=[Event.Status.FAILED],
+        able=EventQuerySet.retriable,
+        purged=EventQuerySet.purged,
+        perform=EventQuerySet.retry,
+        done=lambda number: ngettext("%d event is expanded again.", "%d events are expanded again.", number) % number,
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         # Prefetched, not joined: a join would hide the events whose trigger is deleted.
@@ -103,56 +105,42 @@ class EventAdmin(HistoryAdmin[Event]):
 
     def _may_view(self, request: HttpRequest, label: str) -> bool:
         """Whether the user may view rows of the model ``label``; empty: of every model."""
-        try:
-            model = apps.get_model(label)
-        except (LookupError, ValueError):
+        if (model := find_model(label)) is None:
             # Permissions for a model that does not exist cannot be granted.
             return bool(request.user.is_superuser)
-        if self.admin_site.is_registered(model):
-            return bool(self.admin_site.get_model_admin(model).has_view_permission(request))
-        opts = model._meta
-        names = [f"{opts.app_label}.{get_permission_codename(action, opts)}" for action in ("view", "change")]
-        return any(request.user.has_perm(name) for name in names)
+        if (other := self.admin_of(model)) is not None:
+            return bool(other.has_view_permission(request))
+        names = [get_permission_codename(action, model._meta) for action in ("view", "change")]
+        return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return progress.EventChangeList
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
-    ) -> tuple[QuerySet[Event], bool]:
-        if not search_term:
-            return queryset, False
-        found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
-        return found | queryset.filter(by_key(search_term)), may_have_duplicates
-
-    @admin.display(description=gettext_lazy("event"))
-    def event_shown(self, event: Event) -> str:
-        return str(event)
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        # One query for all events of the page.
+        found = _count(event for event in changes.result_list if event.found <= MAX_COUNTED)
+        for event in changes.result_list:
+            event.numbers = found.get(event.pk)
+        return changes
 
     @admin.display(description=gettext_lazy("status"))
     def status_shown(self, event: Event) -> SafeString:
-        return status_badge(event)
-
-    @admin.display(description=gettext_lazy("trigger"))
-    def trigger_shown(self, event: Event) -> str:
-        return reference(self.admin_site, event, "trigger", 60)
-
-    @admin.display(description=gettext_lazy("last error"), empty_value=NOTHING)
-    def error_begun(self, event: Event) -> str:
-        return excerpt(event.last_error)
-
-    @admin.display(description=gettext_lazy("last error"))
-    def error_shown(self, event: Event) -> str:
-        return block(event.last_error, MAX_SHOWN) if event.last_error else NOTHING
+        return badge_of(event)
 
     @admin.display(description=gettext_lazy("deliveries"))
     def deliveries_shown(self, event: Event) -> str:
-        found: progress.Progress | None = vars(event)["progress"]
-        return progress.line(event, found, changelist_url(self.admin_site, Delivery, event=event.pk))
+        url = changelist_url(self.admin_site, Delivery, event=event.pk)
+        numbers: Counter[str] | None = vars(event)["numbers"]
+        if numbers is None:
+            return link(url, _("%(number)s receivers") % {"number": grouped(event.found)})
+        if not numbers:
+            return format_html('<span class="quiet">{}</span>', _("none"))
+        text = _("%(sent)d of %(made)d sent") % {"sent": numbers[Status.SENT], "made": numbers.total()}
+        return joined(
+            [_bar(numbers), link(url, text), _badges(numbers, Status.RETRY, Status.FAILED, Status.UNKNOWN)], " "
+        )
 
     @admin.display(description=gettext_lazy("payload"))
     def payload_shown(self, event: Event) -> SafeString:
-        return block(readable(event.payload, vars(event).get("may_view", _nothing)), MAX_SHOWN)
+        return block(readable(event.payload, vars(event).get("may_view", lambda label: False)))
 
     @admin.display(description=gettext_lazy("not stored"))
     def missing_shown(self, event: Event) -> SafeString | str:
@@ -171,7 +159,17 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, event: Event) -> SafeString:
-        return progress.paragraph(event, progress.count([event])[event.pk])
+        numbers = _count([event])[event.pk]
+        note = ""
+        if event.status in (Event.Status.PENDING, Event.Status.EXPANDING):
+            note = _("Its receivers are still being looked for.")
+        elif event.found or not numbers:
+            note = _("Its subscriptions found %(number)d receivers.") % {"number": event.found}
+        text = _("%(number)d deliveries were made.") % {"number": numbers.total()}
+        if not numbers:
+            return joined([note, text], " ")
+        bar, badges = _bar(numbers), _badges(numbers, *Status)
+        return format_html('<div class="dsn-progress">{} {}{}<div>{}</div></div>', note, text, bar, badges)
 
     @admin.display(description=gettext_lazy("the latest"))
     def deliveries_listed(self, event: Event) -> str:
@@ -188,17 +186,42 @@ class EventAdmin(HistoryAdmin[Event]):
         ]
         if not rows:
             return NOTHING
-        heads = [[_("Delivery")], [_("Status")], [_("Backend")], [_("Receiver")], [_("Error")]]
-        return format_html(
-            '<table class="dsn-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table><p>{}</p>',
-            format_html_join("", "<th>{}</th>", heads),
-            format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
-            link(changelist_url(self.admin_site, Delivery, event=event.pk), _("All deliveries of this event")),
-        )
+        every = link(changelist_url(self.admin_site, Delivery, event=event.pk), _("All deliveries of this event"))
+        heads = [_("Delivery"), _("Status"), _("Backend"), _("Receiver"), _("Error")]
+        return format_html("{}<p>{}</p>", table(heads, rows), every)
 
 
-def _nothing(label: str) -> bool:
-    return False
+def _count(events: Iterable[Event]) -> dict[Any, Counter[str]]:
+    """The numbers of deliveries by status, for the keys of ``events``, by one query."""
+    numbers: dict[Any, Counter[str]] = {event.pk: Counter() for event in events}
+    if numbers:
+        rows = Delivery.objects.filter(event__in=list(numbers)).order_by()
+        for key, status, number in rows.values_list("event", "status").annotate(number=Count("pk")):
+            numbers[key][status] = number
+    return numbers
+
+
+def _badges(numbers: Counter[str], *statuses: Status) -> SafeString:
+    """The numbers that are not zero, each in the colour of its status."""
+    some = [status for status in statuses if numbers[status]]
+    return joined((badge(f"{status.label} {numbers[status]}", TONES[status]) for status in some), " ")
+
+
+def _bar(numbers: Counter[str]) -> SafeString:
+    """A bar with a part for each status. Without inline styles, which a strict CSP would refuse."""
+    pieces, begin, labels = [], 0, []
+    for status in Status:
+        if number := numbers[status]:
+            pieces.append((TONES[status], begin, number))
+            labels.append(f"{status.label} {number}")
+            begin += number
+    return format_html(
+        '<svg class="dsn-bar" viewBox="0 0 {width} 1" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        "<title>{label}</title>{pieces}</svg>",
+        width=begin,
+        label=", ".join(labels),
+        pieces=format_html_join("", '<rect class="dsn-bar-{}" x="{}" y="0" width="{}" height="1"/>', pieces),
+    )
 
 
 def readable(payload: str, may_view: Callable[[str], bool]) -> str:

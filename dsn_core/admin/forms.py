@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model
-from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dsn_core.admin import choices
+from dsn_core.admin.choices import ALIASES, MODELS, RESOLVERS, TEMPLATES, VERBS, Names
 from dsn_core.admin.conditions import ConditionsField, paths, read, shown
+from dsn_core.admin.display import table
 from dsn_core.admin.generic import BaseInlineFormSet, ModelForm
+from dsn_core.admin.members import Addresses
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
 from dsn_core.models.trigger_queryset import IDENTITY
+from dsn_core.plugins.catalogue import catalogue
 
 ModelT = TypeVar("ModelT", bound=Model)
-
-#: With more than these, the form shows only the number, and a separate page edits them: Django accepts at most a
-#: thousand form fields, and a page with a million users is not usable.
-MAX_USERS = 400
-MAX_ADDRESSES = 100
-
-UNCHOSEN = "---------"
-
-
-class Names(NamedTuple):
-    """The source of a field's names, and the label of the empty choice."""
-
-    find: Callable[[], choices.Choices]
-    is_installed: Callable[[str], bool]
-    nothing: str | Promise = UNCHOSEN
 
 
 class ConfigurationForm(ModelForm[ModelT]):
@@ -45,26 +32,17 @@ class ConfigurationForm(ModelForm[ModelT]):
     such a row can be renamed, switched off and so on, and works again when the plugin is installed.
     """
 
-    #: The fields that hold names, and the sources of these.
+    #: The fields that hold names.
     names: ClassVar[Mapping[str, Names]] = {}
     #: For a field: the other fields that must be unchanged for its errors to be ignored.
     goes_with: ClassVar[Mapping[str, Collection[str]]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, source in self.names.items():
-            if name not in self.fields:
-                continue
-            field = self.fields[name]
-            field.widget = forms.Select(
-                choices=choices.offer(
-                    source.find(),
-                    getattr(self.instance, name),
-                    is_installed=source.is_installed,
-                    nothing=str(source.nothing),
-                )
-            )
-            field.widget.is_required = field.required
+        for name, names in self.names.items():
+            if (field := self.fields.get(name)) is not None:
+                field.widget = forms.Select(choices=names.offer(getattr(self.instance, name)))
+                field.widget.is_required = field.required
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Add an error, also one of the model about a field that this form does not have."""
@@ -87,11 +65,7 @@ class ConfigurationForm(ModelForm[ModelT]):
 class TriggerForm(ConfigurationForm[Trigger]):
     conditions = ConditionsField(label=gettext_lazy("Conditions"), required=False)
 
-    names = {
-        "verb": Names(choices.verbs, choices.is_verb),
-        "action_object_model": Names(choices.models, choices.is_model, gettext_lazy("any")),
-        "actor_object_model": Names(choices.models, choices.is_model, gettext_lazy("any")),
-    }
+    names = {"verb": VERBS, "action_object_model": MODELS, "actor_object_model": MODELS}
 
     class Meta:
         model = Trigger
@@ -101,11 +75,11 @@ class TriggerForm(ConfigurationForm[Trigger]):
         super().__init__(*args, **kwargs)
         if "verb" in self.fields:
             verb = self.fields["verb"]
-            verb.help_text = format_html("{} {}", verb.help_text, choices.verbs_explained())
+            verb.help_text = format_html("{} {}", verb.help_text, _verbs_explained())
         if "conditions" in self.fields:
             roots = self.instance.roots
             self.initial["conditions"] = shown(self.instance.conditions, roots)
-            self.fields["conditions"].help_text = conditions_explained()
+            self.fields["conditions"].help_text = _conditions_explained()
             self._widget.paths = paths(roots)
 
     @property
@@ -122,12 +96,12 @@ class TriggerForm(ConfigurationForm[Trigger]):
             return cleaned | {"conditions": self.instance.conditions}
         parts = ("verb", "action_object_model", "actor_object_model")
         roots = Trigger(**{name: cleaned.get(name, "") for name in parts}).roots
-        found = read(rows, self.instance.conditions, self.initial["conditions"], roots)
-        self._widget.paths, self._widget.refused = paths(roots), found.refused
-        if found.refused:
+        found, refused = read(rows, self.instance.conditions, self.initial["conditions"], roots)
+        self._widget.paths, self._widget.refused = paths(roots), refused
+        if refused:
             self.add_error("conditions", _("The marked rows are not valid."))
             return cleaned
-        return cleaned | {"conditions": found.data}
+        return cleaned | {"conditions": found}
 
     def lets_pass(self, name: str) -> bool:
         # The trigger is only switched on or off.
@@ -135,10 +109,7 @@ class TriggerForm(ConfigurationForm[Trigger]):
 
 
 class BackendForm(ConfigurationForm[Backend]):
-    names = {
-        "messenger": Names(choices.messengers, choices.is_messenger),
-        "message_template": Names(choices.message_templates, choices.is_message_template),
-    }
+    names = {"messenger": ALIASES, "message_template": TEMPLATES}
     goes_with = {"messenger": (), "message_template": ()}
 
     class Meta:
@@ -147,9 +118,7 @@ class BackendForm(ConfigurationForm[Backend]):
 
 
 class SubscriptionForm(ConfigurationForm[Subscription]):
-    names = {
-        "resolver": Names(choices.receiver_resolvers, choices.is_receiver_resolver, gettext_lazy("none")),
-    }
+    names = {"resolver": RESOLVERS}
     goes_with = {"resolver": ("trigger", "argument"), "argument": ("trigger", "resolver")}
 
     class Meta:
@@ -163,31 +132,28 @@ class SubscriptionForm(ConfigurationForm[Subscription]):
         if trigger is None or backends is None:
             return cleaned
         chosen = list(backends)
-        if {"trigger", "backends"} & set(self.changed_data):
-            self._check_backends(trigger, chosen)
         # For the formset of the addresses, which is cleaned after this form and has only the subscription.
         vars(self.instance)["chosen_backends"] = chosen
+        if {"trigger", "backends"} & set(self.changed_data):
+            # The stored subscription still has the trigger and the backends from before.
+            wanted = Subscription(trigger=trigger)
+            for backend in chosen:
+                self._check(wanted.check_backends, [backend])
+            if Addresses.mark in self.data or Addresses.are_many(self.instance):
+                # They are not on the page, so no other check covers them.
+                messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
+                self._check(Subscription.check_addresses, chosen, messengers)
         return self.cleaned_data
 
-    def _check_backends(self, trigger: Trigger, chosen: list[Backend]) -> None:
-        # The stored subscription still has the trigger and the backends from before.
-        wanted = Subscription(trigger=trigger)
-        for backend in chosen:
-            try:
-                wanted.check_backends([backend])
-            except ValidationError as error:
-                self.add_error("backends", error)
-        if "addresses_elsewhere" in self.data or has_many_addresses(self.instance):
-            # They are not on the page, so no other check covers them.
-            messengers = self.instance.addresses.order_by().values_list("messenger", flat=True).distinct()
-            try:
-                Subscription.check_addresses(chosen, messengers)
-            except ValidationError as error:
-                self.add_error("backends", error)
+    def _check(self, check: Callable[..., None], *args: Any) -> None:
+        try:
+            check(*args)
+        except ValidationError as error:
+            self.add_error("backends", error)
 
 
 class AddressForm(ConfigurationForm[SubscriptionAddress]):
-    names = {"messenger": Names(choices.messengers, choices.is_messenger)}
+    names = {"messenger": ALIASES}
     goes_with = {"messenger": ()}
 
     class Meta:
@@ -196,8 +162,6 @@ class AddressForm(ConfigurationForm[SubscriptionAddress]):
 
 
 class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, AddressForm]):
-    """The bare addresses of one subscription."""
-
     def clean(self) -> None:
         super().clean()
         backends: list[Backend] | None = vars(self.instance).get("chosen_backends")
@@ -217,28 +181,23 @@ class AddressFormSet(BaseInlineFormSet[SubscriptionAddress, Subscription, Addres
                     form.add_error("messenger", error)
 
 
-def conditions_explained() -> SafeString:
-    """The help text of the rows, with two examples."""
-    examples = [("created", "is true", ""), ("instance.price", "greater", "100")]
+def _verbs_explained() -> SafeString:
+    rows = []
+    for item in sorted(catalogue, key=lambda item: item.name):
+        arguments = _("not known") if item.provides is None else ", ".join(item.provides) or _("none")
+        rows.append((item.name, item.description, arguments))
+    summary = _("The meaning of the verbs, and the arguments they provide")
     return format_html(
-        '{} <code class="dsn-example">{}</code>, <code class="dsn-example">{}</code>. {}',
-        _("All of them must hold. A path is an argument of the signal, followed by names of fields:"),
-        *(" ".join(example).strip() for example in examples),
-        _("To remove a row, empty it."),
+        '<details class="dsn-verbs"><summary>{}</summary>{}</details>',
+        summary,
+        table([_("Verb"), _("When"), _("Arguments")], rows),
     )
 
 
-def has_many_users(subscription: Subscription | None) -> bool:
-    """Whether it has more users than the form can hold."""
-    if subscription is None or subscription.pk is None:
-        return False
-    through: Any = Subscription.users.through
-    rows = through._default_manager.filter(subscription=subscription)
-    return bool(rows[: MAX_USERS + 1].count() > MAX_USERS)
-
-
-def has_many_addresses(subscription: Subscription | None) -> bool:
-    """Whether it has more addresses than the form can hold."""
-    if subscription is None or subscription.pk is None:
-        return False
-    return subscription.addresses.order_by()[: MAX_ADDRESSES + 1].count() > MAX_ADDRESSES
+def _conditions_explained() -> SafeString:
+    return format_html(
+        '{} <code class="dsn-example">created is true</code>, '
+        '<code class="dsn-example">instance.price greater 100</code>. {}',
+        _("All of them must hold. A path is an argument of the signal, followed by names of fields:"),
+        _("To remove a row, empty it."),
+    )

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
+from django.contrib import admin
+
 if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin, TabularInline
-    from django.forms import BaseInlineFormSet, ModelForm
+    ModelAdmin = admin.ModelAdmin
+    TabularInline = admin.TabularInline
+    ModelForm = forms.ModelForm
+    BaseInlineFormSet = forms.BaseInlineFormSet
 else:
-    from django import forms
-    from django.contrib import admin
 
     class _Generic:
         def __class_getitem__(cls, item: Any) -> Any:
             return cls
 
-    class ModelAdmin(_Generic, admin.ModelAdmin):
-        pass
+    class ModelAdmin(_Generic, admin.ModelAdmin): ...
 
-    class TabularInline(_Generic, admin.TabularInline):
-        pass
+    class TabularInline(_Generic, admin.TabularInline): ...
 
-    class ModelForm(_Generic, forms.ModelForm):
-        pass
+    class ModelForm(_Generic, forms.ModelForm): ...
 
-    class BaseInlineFormSet(_Generic, forms.BaseInlineFormSet):
-        pass
-
-
-__all__ = ["BaseInlineFormSet", "ModelAdmin", "ModelForm", "TabularInline"]
+    class BaseInlineFormSet(_Generic, forms.BaseInlineFormSet): ...

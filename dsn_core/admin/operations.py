@@ -15,23 +15,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin import choices
 from dsn_core.admin.backends import readiness
-from dsn_core.admin.base import AlertingAdmin
-from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting
-from dsn_core.admin.events import MAX_SHOWN
+from dsn_core.admin.base import ReadOnlyAdmin
+from dsn_core.admin.display import NOTHING, badge, block, excerpt, lasting, value_column
+from dsn_core.exceptions import DSNError
 from dsn_core.models import ConfigurationChange, Environment, MessengerState, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
+from dsn_core.plugins.registry import registry
 from dsn_core.queue.held import held_deliveries
 
 
-def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.timedelta:
-    """The time left until ``until``; 0 when that has passed."""
-    now: datetime.datetime = vars(state)["database_now"]
-    return datetime.timedelta() if until is None else max(until - now, datetime.timedelta())
-
-
-class _KeptAdmin(AlertingAdmin[Any]):
+class _KeptAdmin(ReadOnlyAdmin[Any]):
     """Rows that the pipeline needs, and that cannot be deleted."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -44,6 +38,10 @@ class MessengerStateAdmin(_KeptAdmin):
     search_fields = ["messenger"]
     actions = ["end_pause"]
     fields = ["messenger", "pause_shown", "reason_shown", "rate_shown", "readiness_shown", "held_shown"]
+
+    reason_begun = value_column("pause_reason", gettext_lazy("reason of the pause"), excerpt)
+    reason_shown = value_column("pause_reason", gettext_lazy("reason of the pause"), block)
+    readiness_shown = value_column("messenger", gettext_lazy("configuration"), readiness)
 
     @admin.action(description=gettext_lazy("End the pause"), permissions=["operate"])
     def end_pause(self, request: HttpRequest, queryset: QuerySet[MessengerState]) -> None:
@@ -64,10 +62,9 @@ class MessengerStateAdmin(_KeptAdmin):
 
     @admin.display(description=gettext_lazy("pause"), ordering="paused_until")
     def pause_shown(self, state: MessengerState) -> SafeString:
-        rest = _rest(state, state.paused_until)
-        if state.paused_until is None or not rest:
+        rest, until = _rest(state, state.paused_until), state.paused_until
+        if until is None or not rest:
             return badge(_("none"), "quiet")
-        until = state.paused_until
         local = timezone.localtime(until) if timezone.is_aware(until) else until
         moment = formats.date_format(local, "DATETIME_FORMAT")
         words = _("until %(moment)s, %(time)s from now") % {"moment": moment, "time": lasting(rest)}
@@ -75,26 +72,17 @@ class MessengerStateAdmin(_KeptAdmin):
 
     @admin.display(description=gettext_lazy("rate"), ordering="rate_next_at")
     def rate_shown(self, state: MessengerState) -> str:
-        rate = choices.messenger_rate(state.messenger)
-        if not rate:
+        try:
+            options = registry.messenger(state.messenger).options
+        except DSNError:
+            # The options are not usable, which another column says.
             return _("no limit")
-        rest = _rest(state, state.rate_next_at)
-        if not rest:
-            return format_html("{} {}", rate, badge(_("below its limit"), "quiet"))
-        words = _("at its limit: the next in %(time)s") % {"time": lasting(rest)}
-        return format_html("{} {}", rate, badge(words, "busy"))
-
-    @admin.display(description=gettext_lazy("reason of the pause"), empty_value=NOTHING)
-    def reason_begun(self, state: MessengerState) -> str:
-        return excerpt(state.pause_reason)
-
-    @admin.display(description=gettext_lazy("reason of the pause"))
-    def reason_shown(self, state: MessengerState) -> str:
-        return block(state.pause_reason, MAX_SHOWN) if state.pause_reason else NOTHING
-
-    @admin.display(description=gettext_lazy("configuration"))
-    def readiness_shown(self, state: MessengerState) -> str:
-        return readiness(state.messenger)
+        if not options.rate:
+            return _("no limit")
+        shown = badge(_("below its limit"), "quiet")
+        if rest := _rest(state, state.rate_next_at):
+            shown = badge(_("at its limit: the next in %(time)s") % {"time": lasting(rest)}, "busy")
+        return format_html("{} {}", options.RATE.strip(), shown)
 
     @admin.display(description=gettext_lazy("on hold"))
     def held_shown(self, state: MessengerState) -> str:
@@ -102,7 +90,13 @@ class MessengerStateAdmin(_KeptAdmin):
         if held is None:
             return NOTHING
         text = ngettext("%d delivery", "%d deliveries", held.count) % held.count
-        return format_html("{} {}", badge(text, "warning"), block(held.reason, MAX_SHOWN))
+        return format_html("{} {}", badge(text, "warning"), block(held.reason))
+
+
+def _rest(state: MessengerState, until: datetime.datetime | None) -> datetime.timedelta:
+    """The time left until ``until``; 0 when that has passed."""
+    now: datetime.datetime = vars(state)["database_now"]
+    return datetime.timedelta() if until is None else max(until - now, datetime.timedelta())
 
 
 @admin.register(ConfigurationChange)

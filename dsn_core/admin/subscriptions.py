@@ -7,29 +7,20 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.widgets import ManyToManyRawIdWidget
-from django.db.models import Exists, ForeignKey, ManyToManyField, OuterRef, QuerySet
-from django.forms import ModelChoiceField, ModelMultipleChoiceField
-from django.http import HttpRequest, HttpResponse
-from django.urls import path
-from django.utils.formats import number_format
-from django.utils.html import format_html, format_html_join
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin import choices, member_pages, members
 from dsn_core.admin.base import SwitchableAdmin
-from dsn_core.admin.display import NOTHING, badge, installed_name, link, reference
-from dsn_core.admin.forms import (
-    MAX_ADDRESSES,
-    AddressForm,
-    AddressFormSet,
-    SubscriptionForm,
-    has_many_addresses,
-    has_many_users,
-)
+from dsn_core.admin.choices import RESOLVERS
+from dsn_core.admin.display import NOTHING, badge, grouped, joined, link, reference_column
+from dsn_core.admin.forms import AddressForm, AddressFormSet, SubscriptionForm
 from dsn_core.admin.generic import TabularInline
-from dsn_core.admin.widgets import SearchSelect, SearchSelectMultiple
+from dsn_core.admin.members import KINDS, MAX_ADDRESSES, Addresses, Members, Users
 from dsn_core.models import Subscription, SubscriptionAddress
 from dsn_core.models.subscription import users_have_groups
 
@@ -55,8 +46,7 @@ class AddressInline(TabularInline[SubscriptionAddress, Subscription]):
     def has_change_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
         return self._may(request, "change")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
-        return self._may(request, "change")
+    has_delete_permission = has_change_permission
 
     def has_view_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
         return self._may(request, "view") or self._may(request, "change")
@@ -75,8 +65,12 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
     list_select_related = ["trigger"]
     search_fields = ["name", "trigger__verb", "trigger__action_object_model", "resolver", "argument"]
     filter_horizontal = ["backends", "groups"]
+    searched = ["trigger", "users"]
+    given_by_key = ["users"]
     readonly_fields = ["users_counted", "addresses_counted", "created_at", "updated_at"]
     deleted_with = [(SubscriptionAddress, "subscription__in")]
+
+    trigger_shown = reference_column("trigger", gettext_lazy("trigger"), 120, ordering="trigger__verb")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         through: Any = Subscription.users.through
@@ -86,8 +80,6 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         rows = super().get_queryset(request).annotate(has_users=Exists(users), has_addresses=Exists(addresses))
         return rows.prefetch_related("backends", "groups")
 
-    # The page
-
     def get_urls(self) -> list[Any]:
         pages = [
             path(
@@ -95,20 +87,25 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
                 self.admin_site.admin_view(functools.partial(self._members_view, kind=kind)),
                 name=f"dsn_core_subscription_{kind.name}",
             )
-            for kind in members.KINDS
+            for kind in KINDS
         ]
         return [*pages, *super().get_urls()]
 
-    def _members_view(self, request: HttpRequest, object_id: str, *, kind: type[members.Members]) -> HttpResponse:
-        return member_pages.show(self, request, unquote(object_id), kind)
+    def _members_view(self, request: HttpRequest, object_id: str, *, kind: type[Members]) -> HttpResponse:
+        subscription = self.get_object(request, unquote(object_id))
+        may_change = self.has_change_permission(request, subscription)
+        if not (may_change or self.has_view_permission(request, subscription)):
+            raise PermissionDenied
+        if subscription is None:
+            raise Http404
+        return kind(self, request, subscription).respond(may_change=may_change)
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
-        groups = ["groups"] if users_have_groups() else []
-        counted = [] if obj is None else ["users_counted"]
-        users = [] if _is_elsewhere(request, obj, members.Users) else ["users"]
-        receivers = [*users, *counted, *groups, "resolver", "argument"]
-        if obj is not None:
-            receivers.append("addresses_counted")
+        receivers = [] if _is_elsewhere(request, obj, Users) else ["users"]
+        receivers += [] if obj is None else ["users_counted"]
+        receivers += ["groups"] if users_have_groups() else []
+        receivers += ["resolver", "argument"]
+        receivers += [] if obj is None else ["addresses_counted"]
         fieldsets = [
             (None, {"fields": ["trigger", "name", "enabled"]}),
             (_("What and how"), {"fields": ["backends", "priority", "expires"]}),
@@ -117,66 +114,39 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
         return fieldsets if obj is None else [*fieldsets, (_("History"), {"fields": ["created_at", "updated_at"]})]
 
     def get_inlines(self, request: HttpRequest, obj: Subscription | None) -> Any:
-        return [] if _is_elsewhere(request, obj, members.Addresses) else super().get_inlines(request, obj)
+        return [] if _is_elsewhere(request, obj, Addresses) else super().get_inlines(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        for kind, posted in ((members.Users, "users"), (members.Addresses, "addresses-TOTAL_FORMS")):
+        for kind, posted in ((Users, "users"), (Addresses, "addresses-TOTAL_FORMS")):
             if change and posted in request.POST and _is_elsewhere(request, obj, kind):
                 text = _("The %(kind)s were not changed: there are now too many for this page.")
                 self.message_user(request, text % {"kind": kind.plural}, messages.WARNING)
 
-    def formfield_for_foreignkey(
-        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField[Any] | None:
-        if db_field.name == "trigger" and self.can_search(request, "trigger"):
-            kwargs["widget"] = SearchSelect(db_field, self.admin_site)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def formfield_for_manytomany(
-        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelMultipleChoiceField[Any] | None:
-        if db_field.name == "users":
-            # Without search, keys as text: a list of all users could be very long.
-            kwargs["widget"] = (
-                SearchSelectMultiple(db_field, self.admin_site)
-                if self.can_search(request, "users")
-                else ManyToManyRawIdWidget(db_field.remote_field, self.admin_site)
-            )
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
-
     @admin.display(description=gettext_lazy("all users"))
     def users_counted(self, subscription: Subscription) -> str:
-        through: Any = Subscription.users.through
-        number: int = through._default_manager.filter(subscription=subscription).count()
-        return self._counted(subscription, members.Users, number, has_many_users(subscription))
+        return self._counted(subscription, Users)
 
     @admin.display(description=gettext_lazy("all bare addresses"))
     def addresses_counted(self, subscription: Subscription) -> str:
-        number = subscription.addresses.count()
-        return self._counted(subscription, members.Addresses, number, has_many_addresses(subscription))
+        return self._counted(subscription, Addresses)
 
-    def _counted(self, subscription: Subscription, kind: type[members.Members], number: int, are_many: bool) -> str:
+    def _counted(self, subscription: Subscription, kind: type[Members]) -> str:
         """The number, and a link to the page of these receivers. A hidden mark says that they are only on that page."""
-        url = member_pages.address(self, kind, subscription)
-        mark = format_html('<input type="hidden" name="{}" value="1">', _mark(kind)) if are_many else ""
-        shown = number_format(number, force_grouping=True)
-        return format_html("{} · {}{}", shown, link(url, _("Search, add and remove on a separate page")), mark)
-
-    # The list
+        number = grouped(getattr(subscription, kind.name).count())
+        url = reverse(f"{self.admin_site.name}:dsn_core_subscription_{kind.name}", args=[subscription.pk])
+        page = link(url, _("Search, add and remove on a separate page"))
+        if not kind.are_many(subscription):
+            return format_html("{} · {}", number, page)
+        return format_html('{} · {}<input type="hidden" name="{}" value="1">', number, page, kind.mark)
 
     @admin.display(description=gettext_lazy("name"), ordering="name")
     def name_shown(self, subscription: Subscription) -> str:
         return subscription.name or _("(without a name)")
 
-    @admin.display(description=gettext_lazy("trigger"), ordering="trigger__verb")
-    def trigger_shown(self, subscription: Subscription) -> str:
-        return reference(self.admin_site, subscription, "trigger", 120)
-
     @admin.display(description=gettext_lazy("backends"))
     def backends_shown(self, subscription: Subscription) -> str:
-        names = [str(backend) for backend in subscription.backends.all()]
-        return format_html_join(", ", "{}", ([name] for name in names)) or badge(_("none"), "warning")
+        return joined(subscription.backends.all()) or badge(_("none"), "warning")
 
     @admin.display(description=gettext_lazy("receivers"), empty_value=NOTHING)
     def receivers_shown(self, subscription: Subscription) -> str:
@@ -187,18 +157,12 @@ class SubscriptionAdmin(SwitchableAdmin[Subscription]):
             parts.append(ngettext("group %s", "groups %s", len(groups)) % ", ".join(groups))
         if subscription.resolver:
             name = f"{subscription.resolver} {subscription.argument}".strip()
-            parts.append(installed_name(name, installed=choices.is_receiver_resolver(subscription.resolver)))
+            parts.append(RESOLVERS.shown(subscription.resolver, name))
         if getattr(subscription, "has_addresses", False):
             parts.append(_("addresses"))
-        return format_html_join(", ", "{}", ([part] for part in parts)) or badge(_("none"), "warning")
+        return joined(parts) or badge(_("none"), "warning")
 
 
-def _mark(kind: type[members.Members]) -> str:
-    return f"{kind.name}_elsewhere"
-
-
-def _is_elsewhere(request: HttpRequest, subscription: Subscription | None, kind: type[members.Members]) -> bool:
+def _is_elsewhere(request: HttpRequest, subscription: Subscription | None, kind: type[Members]) -> bool:
     """Whether they are edited on their own page: there are many, or there were when the form was loaded."""
-    if _mark(kind) in request.POST:
-        return True
-    return has_many_users(subscription) if kind is members.Users else has_many_addresses(subscription)
+    return kind.mark in request.POST or kind.are_many(subscription)

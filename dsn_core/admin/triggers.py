@@ -8,15 +8,25 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dsn_core.admin import choices
-from dsn_core.admin.base import MAX_LISTED, SwitchableAdmin
-from dsn_core.admin.display import NOTHING, badge, change_link, changelist_url, excerpt, installed_name, link
+from dsn_core.admin.base import SwitchableAdmin
+from dsn_core.admin.choices import MODELS, VERBS
+from dsn_core.admin.display import (
+    MAX_LISTED,
+    NOTHING,
+    badge,
+    bullets,
+    change_link,
+    changelist_url,
+    excerpt,
+    joined,
+    link,
+)
 from dsn_core.admin.forms import TriggerForm
 from dsn_core.conditions.wording import in_words
 from dsn_core.models import Subscription, SubscriptionAddress, Trigger
@@ -53,7 +63,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
 
     @admin.display(description=gettext_lazy("verb"), ordering="verb")
     def verb_shown(self, trigger: Trigger) -> str:
-        return installed_name(trigger.verb, installed=choices.is_verb(trigger.verb))
+        return VERBS.shown(trigger.verb)
 
     @admin.display(description=gettext_lazy("about"), ordering="action_object_model", empty_value=NOTHING)
     def about(self, trigger: Trigger) -> str:
@@ -68,7 +78,7 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         if trigger.conditions:
             conditions = excerpt(", ".join(map(in_words, trigger.conditions)), 200)
             parts.append(format_html(_("if {}"), conditions))
-        return format_html_join(" ", "{}", ([part] for part in parts))
+        return joined(parts, " ")
 
     @admin.display(description=gettext_lazy("subscriptions"), ordering="subscriptions_number")
     def subscriptions_counted(self, trigger: Trigger) -> str:
@@ -80,18 +90,15 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
 
     @admin.display(description=gettext_lazy("conditions"))
     def conditions_listed(self, trigger: Trigger) -> str:
-        lines = format_html_join("", "<li>{}</li>", ([in_words(row)] for row in trigger.conditions))
-        return format_html('<ul class="dsn-list">{}</ul>', lines) if lines else NOTHING
+        return bullets(map(in_words, trigger.conditions)) if trigger.conditions else NOTHING
 
     @admin.display(description=gettext_lazy("subscriptions"))
     def subscriptions_listed(self, trigger: Trigger) -> SafeString:
-        found = list(trigger.subscriptions.all()[: MAX_LISTED + 1])
         items: list[str] = []
-        for subscription in found[:MAX_LISTED]:
+        for subscription in trigger.subscriptions.all()[:MAX_LISTED]:
             name = change_link(self.admin_site, subscription, subscription.name or _("(without a name)"))
             items.append(name if subscription.enabled else format_html("{} {}", name, badge(_("off"), "quiet")))
-        if len(found) > MAX_LISTED:
-            number = trigger.subscriptions.count()
+        if (number := vars(trigger)["subscriptions_number"]) > MAX_LISTED:
             text = ngettext("all %d subscription", "all %d subscriptions", number) % number
             items.append(link(changelist_url(self.admin_site, Subscription, trigger=trigger.pk), text))
         if not items:
@@ -99,10 +106,9 @@ class TriggerAdmin(SwitchableAdmin[Trigger]):
         if self.admin_site.is_registered(Subscription):
             url = reverse(f"{self.admin_site.name}:{self.opts.app_label}_subscription_add")
             items.append(link(f"{url}?{urlencode({'trigger': trigger.pk})}", _("Add a subscription")))
-        lines = format_html_join("", "<li>{}</li>", ([item] for item in items))
-        return format_html('<ul class="dsn-list">{}</ul>', lines)
+        return bullets(items)
 
 
 def _reference(label: str, key: str) -> str:
-    name = installed_name(label, installed=choices.is_model(label))
+    name = MODELS.shown(label)
     return format_html("{} {}", name, key) if key else name

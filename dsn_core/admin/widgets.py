@@ -10,20 +10,6 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 
 
-class SearchSelect(AutocompleteSelect):
-    """A search box for one row."""
-
-    def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
-        return super().optgroups(name, _keys(self.field, value), attr)
-
-
-class SearchSelectMultiple(AutocompleteSelectMultiple):
-    """A search box for several rows."""
-
-    def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
-        return super().optgroups(name, _keys(self.field, value), attr)
-
-
 def possible_keys(model: type[Model], texts: Iterable[str]) -> list[str]:
     """Those of ``texts`` that could be a key of ``model``."""
     key: Field[Any, Any] = model._meta.pk
@@ -37,5 +23,10 @@ def possible_keys(model: type[Model], texts: Iterable[str]) -> list[str]:
     return found
 
 
-def _keys(relation: Any, texts: Sequence[str]) -> list[str]:
-    return possible_keys(relation.remote_field.model, texts)
+class SearchSelect(AutocompleteSelect):
+    def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
+        return super().optgroups(name, possible_keys(self.field.remote_field.model, value), attr)
+
+
+class SearchSelectMultiple(SearchSelect, AutocompleteSelectMultiple):
+    """Several rows."""

@@ -17,17 +17,9 @@ from dsn_core.plugins.registry import Registry, registry
 _IDS: Final = {"broken": "dsn.W010", "misspelt": "dsn.W011", "duplicate": "dsn.W012"}
 
 
-def check_plugins(**kwargs: Any) -> list[checks.CheckMessage]:
+def check_plugins(registry: Registry = registry, **kwargs: Any) -> list[checks.CheckMessage]:
     """The plugins and their classes: W010 to W012, W021 and W022. Never an error, which would stop the site."""
-    return messages(registry)
-
-
-def messages(registry: Registry) -> list[checks.CheckMessage]:
-    """:func:`check_plugins` for any registry."""
-    found = fault_messages(registry)
-    for entry in inventory.take(registry):
-        found += _of_templates(entry)
-    return [*found, *_unknown_accounts(registry)]
+    return [*fault_messages(registry), *_of_templates(registry), *_unknown_accounts(registry)]
 
 
 def fault_messages(registry: Registry) -> list[checks.CheckMessage]:
@@ -69,34 +61,31 @@ def as_warning(message: checks.CheckMessage) -> checks.CheckMessage:
 
 def _not_configured(entry: Entry, item: Item, finding: str) -> checks.CheckMessage:
     hint = f"Set its options in DSN['MESSENGERS'][{item.name!r}]"
-    hint += f", or add {entry.name!r} to DSN['DISABLED_PLUGINS'] if you do not want it." if _can_go(entry) else "."
+    if entry.source != "builtin":
+        hint += f", or add {entry.name!r} to DSN['DISABLED_PLUGINS'] if you do not want it"
     message = f"The messenger {item.name!r} is not configured: {finding.rstrip('.')}."
-    return checks.Warning(message, hint=hint, id="dsn.W020")
+    return checks.Warning(message, hint=f"{hint}.", id="dsn.W020")
 
 
-def _can_go(entry: Entry) -> bool:
-    return entry.source != "builtin"
-
-
-def _of_templates(entry: Entry) -> Iterator[checks.CheckMessage]:
-    for item in entry.items[MESSAGE_TEMPLATES.plural]:
-        if not item.ready:
-            yield checks.Warning(
-                f"The message template {item.name!r} of the plugin {entry.name} cannot be compiled: {item.reason}.",
-                hint="Until it is fixed, deliveries that use it fail with this reason.",
-                id="dsn.W022",
-            )
+def _of_templates(registry: Registry) -> Iterator[checks.CheckMessage]:
+    for entry in inventory.take(registry):
+        for item in entry.items[MESSAGE_TEMPLATES.plural]:
+            if not item.ready:
+                yield checks.Warning(
+                    f"The message template {item.name!r} of the plugin {entry.name} cannot be compiled: {item.reason}.",
+                    hint="Until it is fixed, deliveries that use it fail with this reason.",
+                    id="dsn.W022",
+                )
 
 
 def _unknown_accounts(registry: Registry) -> Iterator[checks.CheckMessage]:
     # An account of an account does not work, so only messengers count.
     known = [name for name in registry.names(MESSENGERS) if registry.account_of(name) == name]
     for alias in conf.current().MESSENGERS:
-        if (name := registry.account_of(alias)) in known:
-            continue
-        yield checks.Warning(
-            f"DSN['MESSENGERS'][{alias!r}]: {UnknownName(MESSENGERS.singular, name, known)}",
-            hint="Correct the name, or install the plugin that provides it; 'manage.py dsn_plugins' lists what is "
-            "installed. An account needs the option MESSENGER, the name of its messenger.",
-            id="dsn.W021",
-        )
+        if (name := registry.account_of(alias)) not in known:
+            yield checks.Warning(
+                f"DSN['MESSENGERS'][{alias!r}]: {UnknownName(MESSENGERS.singular, name, known)}",
+                hint="Correct the name, or install the plugin that provides it; 'manage.py dsn_plugins' lists what is "
+                "installed. An account needs the option MESSENGER, the name of its messenger.",
+                id="dsn.W021",
+            )

@@ -21,22 +21,28 @@ from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import Registry, registry
 
 
-def check_paths(**kwargs: Any) -> list[checks.CheckMessage]:
+def check_paths(registry: Registry = registry, **kwargs: Any) -> list[checks.CheckMessage]:
     """W007 to W009."""
-    return messages(registry)
+    return [*_of_settings(registry), *_of_profile(registry)]
 
 
-def messages(registry: Registry) -> list[checks.CheckMessage]:
-    """:func:`check_paths` for any registry."""
-    return [*_of_settings(), *_of_accounts(registry), *_of_profile(registry), *_of_built_in_profile()]
-
-
-def _of_settings() -> Iterator[checks.CheckMessage]:
-    settings = conf.current()
-    paths = {"LANGUAGE_PATH": settings.LANGUAGE_PATH, "TIME_ZONE_PATH": settings.TIME_ZONE_PATH}
-    named = {f"DSN[{name!r}]": path for name, path in paths.items()}
-    given = {alias: path for alias, path in settings.ADDRESSES.items() if path != profiles.STORED_ADDRESS}
-    named |= {f"DSN['ADDRESSES'][{alias!r}]": path for alias, path in given.items()}
+def _of_settings(registry: Registry) -> Iterator[checks.CheckMessage]:
+    settings, known = conf.current(), registry.names(MESSENGERS)
+    named = {"DSN['LANGUAGE_PATH']": settings.LANGUAGE_PATH, "DSN['TIME_ZONE_PATH']": settings.TIME_ZONE_PATH}
+    built_in = Profile._meta.get_field("user").remote_field.get_accessor_name()
+    uses_built_in = ["DSN['PROFILE_MODEL']"] if settings.PROFILE_MODEL.lower() == Profile._meta.label_lower else []
+    for alias, path in settings.ADDRESSES.items():
+        where = f"DSN['ADDRESSES'][{alias!r}]"
+        if path != profiles.STORED_ADDRESS:
+            named[where] = path
+        if path.partition(".")[0] == built_in:
+            uses_built_in.append(where)
+        if alias not in known:
+            yield checks.Warning(
+                f"DSN['ADDRESSES'] names {alias!r}, and there is no such messenger{nearest(alias, known)}.",
+                hint="Correct the name, or install the plugin that provides the messenger.",
+                id="dsn.W007",
+            )
     for where, path in named.items():
         if path and (why := problem_of(path, get_user_model())):
             yield checks.Warning(
@@ -44,18 +50,13 @@ def _of_settings() -> Iterator[checks.CheckMessage]:
                 hint="Write field names separated by dots, starting from the user. Until then messages wait.",
                 id="dsn.W007",
             )
-
-
-def _of_accounts(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """The messengers that ``ADDRESSES`` names and that are not installed."""
-    known = registry.names(MESSENGERS)
-    for alias in conf.current().ADDRESSES:
-        if alias not in known:
-            yield checks.Warning(
-                f"DSN['ADDRESSES'] names {alias!r}, and there is no such messenger{nearest(alias, known)}.",
-                hint="Correct the name, or install the plugin that provides the messenger.",
-                id="dsn.W007",
-            )
+    for where in uses_built_in:
+        yield checks.Warning(
+            f"{where} names the built-in profile, which goes with the next release of dsn-core.",
+            hint="Take it out of the settings: 'sms' and 'telegram' then read the same addresses from rows of "
+            "dsn_core.Address. Those of another messenger have to be stored there first (dsn_core.store_address).",
+            id="dsn.W009",
+        )
 
 
 def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
@@ -84,24 +85,6 @@ def _of_profile(registry: Registry) -> Iterator[checks.CheckMessage]:
             )
 
 
-def _of_built_in_profile() -> Iterator[checks.CheckMessage]:
-    """Settings that name the profile of the version before."""
-    settings = conf.current()
-    named = ["DSN['PROFILE_MODEL']"] if settings.PROFILE_MODEL.lower() == Profile._meta.label_lower else []
-    named += [f"DSN['ADDRESSES'][{alias!r}]" for alias, path in settings.ADDRESSES.items() if _is_built_in(path)]
-    for where in named:
-        yield checks.Warning(
-            f"{where} names the built-in profile, which goes with the next release of dsn-core.",
-            hint="Take it out of the settings: 'sms' and 'telegram' then read the same addresses from rows of "
-            "dsn_core.Address. Those of another messenger have to be stored there first (dsn_core.store_address).",
-            id="dsn.W009",
-        )
-
-
-def _is_built_in(path: str) -> bool:
-    return path.partition(".")[0] == Profile._meta.get_field("user").remote_field.get_accessor_name()
-
-
 def problem_of(path: str, model: type[models.Model]) -> str:
     """Why ``path`` cannot be followed from a ``model`` instance; empty where it may be possible."""
     try:
@@ -126,7 +109,7 @@ def problem_of(path: str, model: type[models.Model]) -> str:
 
 
 def _problem_of_attribute(step: str, model: type[models.Model]) -> str:
-    """The same for a name that is no field. A property, or a model's ``__getattr__``, may return anything."""
+    """A property, or a model's ``__getattr__``, may return anything."""
     found = inspect.getattr_static(model, step, None)
     if callable(found) or isinstance(found, classmethod | staticmethod):
         return f"{model._meta.label}.{step} is a method, and a path calls nothing"

@@ -99,7 +99,7 @@ def test_an_address_is_found(client: Client, people: list[User], term: str) -> N
 def test_where_all_addresses_are_elsewhere_the_list_is_not_in_the_index(client: Client, settings: Settings) -> None:
     address = url(Address, "changelist")
     assert f'href="{address}"' in client.get(reverse("admin:index")).content.decode()
-    stored = [name for name, _label in choices.messengers_with_stored_addresses()]
+    stored = [name for name, _label in choices.ALIASES_WITH_ADDRESSES.choices()]
     settings.DSN = {**settings.DSN, "ADDRESSES": dict.fromkeys(stored, "email")}
     assert f'href="{address}"' not in client.get(reverse("admin:index")).content.decode()
 

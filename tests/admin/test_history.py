@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dsn_core.admin.filters import MessengerFilter
+from dsn_core.admin.history import MessengerFilter
 from dsn_core.contracts.activities import Activity
 from dsn_core.models import Address, Backend, Delivery, Event, MessengerState, Subscription, Trigger
 from dsn_core.models.clock import DatabaseNow

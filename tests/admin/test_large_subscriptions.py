@@ -10,7 +10,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from dsn_core.admin.forms import MAX_ADDRESSES, MAX_USERS
+from dsn_core.admin.members import MAX_ADDRESSES, MAX_USERS
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
 from tests.admin.pages import addresses, errors, text, url
 from tests.testapp.models import Movie
@@ -32,6 +32,7 @@ def test_no_page_lists_all_users(client: Client, subscription: Subscription, cro
     for page in (url(Subscription, "add"), url(Subscription, "change", subscription.pk)):
         content = client.get(page).content.decode()
         assert "admin-autocomplete" in content
+        assert 'id="add_id_users"' in content
         assert "user7" not in content
 
 

@@ -14,8 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dsn_core.admin.member_pages import PER_PAGE
-from dsn_core.admin.members import MAX_FOUND, MAX_LINES
+from dsn_core.admin.members import MAX_FOUND, MAX_LINES, PER_PAGE
 from dsn_core.models import Backend, Subscription, SubscriptionAddress, Trigger
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie

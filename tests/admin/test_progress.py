@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dsn_core.admin.progress import MAX_COUNTED
+from dsn_core.admin.events import MAX_COUNTED
 from dsn_core.models import Backend, Delivery, Event, Trigger
 from tests.admin.pages import text, url
 from tests.testapp.models import Movie

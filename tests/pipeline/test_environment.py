@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 
 import dsn_core
-from dsn_core.checks import deployment, running
+from dsn_core.checks import deployment
 from dsn_core.fanout import expander
 from dsn_core.models import Delivery, Environment, Event, MessengerState
 from dsn_core.queue import environment, schedule
@@ -219,7 +219,7 @@ def test_the_deploy_checks(signals, settings) -> None:
     assert "dsn_adopt" in str(found.hint)
     Environment.objects.all().delete()
     MessengerState.objects.create(messenger="memory")
-    assert [item.id for item in running.check_running()] == ["dsn.W045"]
+    assert [item.id for item in deployment.check_running()] == ["dsn.W045"]
 
 
 def test_dsn_plugins_says_it(waiting, settings) -> None:

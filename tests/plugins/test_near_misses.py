@@ -18,7 +18,7 @@ from dsn_core import (
     BaseReceiverResolver,
     BaseRunner,
 )
-from dsn_core.checks.installed import messages
+from dsn_core.checks.installed import check_plugins
 from dsn_core.contracts.near_misses import near_misses
 from dsn_core.plugins.kinds import KINDS, SIGNALS
 from tests.plugins.fakes import Site, messenger_source, plugin
@@ -127,7 +127,7 @@ def test_it_is_a_warning_and_the_plugin_works(site: Site) -> None:
     registry = site.load()
     assert plugin(registry, "pager").state == "active"
     assert registry.messenger_class("pager").name == "pager"
-    (warning,) = [message for message in messages(registry) if message.id == "dsn.W011"]
+    (warning,) = [message for message in check_plugins(registry) if message.id == "dsn.W011"]
     assert "its messenger pager has 'retry_unknwon'" in warning.msg
     assert "did you mean 'retry_unknown'?" in warning.msg
     assert warning.hint is not None

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 import dsn_core
 from dsn_core import emit
-from dsn_core.checks import running
+from dsn_core.checks import deployment
 from dsn_core.models import Delivery, Event, MessengerState, WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.queue import standstill
@@ -166,12 +166,12 @@ def test_the_deploy_check_says_it(stuck, settings, runner, way_out) -> None:
     (found,) = [item for item in run_checks(include_deployment_checks=True) if item.id == "dsn.W046"]
     assert found.msg.startswith("Messages wait for 3 hours, and no worker was ever seen: nothing is sent")
     assert way_out in str(found.hint)
-    assert running.check_running(databases=["other"]) == []
+    assert deployment.check_running(databases=["other"]) == []
     seen(days=3)
-    (found,) = running.check_running(databases=["default"])
+    (found,) = deployment.check_running(databases=["default"])
     assert "no worker was seen for 3 days" in found.msg
     seen(seconds=1)
-    assert running.check_running() == []
+    assert deployment.check_running() == []
 
 
 def plugins(*options: str) -> tuple[int, str]:
@@ -192,7 +192,7 @@ def test_dsn_plugins_says_it(stuck) -> None:
 
 def test_without_tables_nothing_is_said(monkeypatch) -> None:
     monkeypatch.setattr(Event._meta, "db_table", "not_there")
-    assert running.messages("default") == []
+    assert deployment.check_running(databases=["default"]) == []
     assert User.objects.count() == 0, "the connection still works"
 
 

@@ -9,17 +9,13 @@ from django.core.management.base import CommandError, CommandParser
 from dsn_core import conf
 from dsn_core.intake.record import outbox
 from dsn_core.intake.storing import wake
-from dsn_core.management.database import DatabaseCommand
+from dsn_core.management.base import SIZE, DatabaseCommand
 from dsn_core.models import Delivery, Event
 from dsn_core.queue import environment, purging
-
-#: Rows per statement.
-SIZE = 1_000
 
 
 class Command(DatabaseCommand):
     help = "Assign this database to the environment DSN['ENVIRONMENT']: its waiting messages are then sent from here."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -8,15 +8,13 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from dsn_core.intake.record import outbox
-from dsn_core.management.arguments import positive, span
-from dsn_core.management.database import DatabaseCommand
+from dsn_core.management.base import DatabaseCommand, positive, span
 from dsn_core.models import Delivery
 from dsn_core.queue import purging
 
 
 class Command(DatabaseCommand):
     help = "Delete old finished events with their deliveries, or only their payloads (the signals' arguments)."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -38,26 +36,24 @@ class Command(DatabaseCommand):
         if rows is None and payloads is None:
             raise CommandError("Give --older-than 30d, --payloads-older-than 7d, or both.")
         using, size, now = outbox(), options["batch_size"], timezone.now()
-        total = purging.Purged()
+        done: list[str] = []
         if rows is not None:
-            events = purging.finished(using, now - rows)
+            total = purging.Purged()
             if options["dry_run"]:
+                events = purging.finished(using, now - rows)
                 total.events = events.count()
                 total.deliveries = Delivery.objects.using(using).filter(event__in=events.values("pk")).count()
             else:
                 for step in purging.gently(purging.purge(using, now - rows, size)):
                     total.events += step.events
                     total.deliveries += step.deliveries
+            done.append(f"{total.events:,} events and {total.deliveries:,} deliveries deleted")
         if payloads is not None:
             if options["dry_run"]:
-                total.payloads = purging.finished(using, now - payloads).exclude(payload="").count()
+                number = purging.finished(using, now - payloads).exclude(payload="").count()
             else:
                 steps = purging.gently(purging.empty_payloads(using, now - payloads, size))
-                total.payloads = sum(step.payloads for step in steps)
-        said = []
-        if rows is not None:
-            said.append(f"{total.events:,} events and {total.deliveries:,} deliveries deleted")
-        if payloads is not None:
-            said.append(f"{total.payloads:,} payloads emptied")
-        text = f"{', '.join(said)}."
+                number = sum(step.payloads for step in steps)
+            done.append(f"{number:,} payloads emptied")
+        text = f"{', '.join(done)}."
         self.stdout.write(f"Would be: {text}" if options["dry_run"] else self.style.SUCCESS(text))

@@ -55,16 +55,12 @@ class Command(BaseCommand):
         if receipt is None:
             why = raised.said or "the messenger returned no receipt for the message."
             raise CommandError(f"Not sent: {why}") from raised.error
+        parts = [receipt.outcome.value.replace("_", " ")]
+        if receipt.provider_id:
+            parts.append(f"provider's id {receipt.provider_id}")
+        if receipt.after is not None:
+            parts.append(f"again after {receipt.after:g} s")
+        said = ", ".join(parts) + (f": {receipt.reason}" if receipt.reason else "")
         if receipt.outcome is not Outcome.SENT:
-            raise CommandError(said(receipt))
-        self.stdout.write(self.style.SUCCESS(said(receipt)))
-
-
-def said(receipt: Receipt) -> str:
-    """A receipt in one line."""
-    parts = [receipt.outcome.value.replace("_", " ")]
-    if receipt.provider_id:
-        parts.append(f"provider's id {receipt.provider_id}")
-    if receipt.after is not None:
-        parts.append(f"again after {receipt.after:g} s")
-    return f"{', '.join(parts)}{f': {receipt.reason}' if receipt.reason else ''}"
+            raise CommandError(said)
+        self.stdout.write(self.style.SUCCESS(said))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import os
 import signal
@@ -11,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connections
+from django.core.management.base import CommandError, CommandParser
+from django.db import connections
 
 from dsn_core.intake.record import outbox
+from dsn_core.management.base import DatabaseCommand, refuse_unknown_messengers
 from dsn_core.models import Delivery, DeliveryPage
 from dsn_core.models.subscription import Priority
-from dsn_core.plugins.errors import describe
 from dsn_core.plugins.kinds import MESSENGERS
 from dsn_core.plugins.registry import registry
 from dsn_core.queue.pages import count_waiting
@@ -29,42 +30,13 @@ from dsn_core.runners.worker import Worker
 
 logger = logging.getLogger("dsn_core.worker")
 
-HAS_PROCESSES = hasattr(os, "fork")
+HAS_PROCESSES: Final = hasattr(os, "fork")
+#: None where the system has no such signal.
+RELOAD: Final = getattr(signal, "SIGHUP", None)
 
 
-@contextlib.contextmanager
-def _heard(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop, and SIGHUP reload. Only the main thread can; others end with their process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop}
-    if hasattr(signal, "SIGHUP"):
-        wanted[signal.SIGHUP] = reload
-    before = {number: signal.signal(number, _handler(what)) for number, what in wanted.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _unused_processors(using: str) -> str:
-    """A sentence about the processors that one process does not use; empty where more would not help."""
-    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if number == 1 or not HAS_PROCESSES or connections[using].vendor == "sqlite":
-        return ""
-    return f" One process uses one of {number} processors; --processes starts more."
-
-
-def _handler(what: Callable[[], None]) -> Callable[..., None]:
-    return lambda *args: what()
-
-
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Turn recorded events into deliveries and send what is due. Runs until it is stopped, or once."
-    # A broken plugin is no reason to leave the messages of all others lying: see 'manage.py dsn_plugins'.
-    requires_system_checks = ()
 
     _reloads = False
 
@@ -92,23 +64,21 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        messengers = self._messengers(options["messenger"])
-        health_file = self._health_file(options["health_file"])
+        refuse_unknown_messengers(options["messenger"], registry.names(MESSENGERS))
+        messengers = set(options["messenger"] or ()) or None
+        if (health_file := options["health_file"]) is not None:
+            try:
+                health_file.touch()
+            except OSError as error:
+                raise CommandError(f"--health-file {health_file} cannot be written: {error.strerror}.") from error
         if options["processes"] < 1 or (options["processes"] > 1 and options["once"]):
             raise CommandError("--processes is a number from 1, and --once works in one process.")
         if options["processes"] > 1:
             status = self._supervise(options["processes"], messengers, health_file)
         else:
             worker = Worker(outbox(), messengers, health_file)
-            with _heard(lambda: self._end(worker.stop), lambda: self._reload(worker.stop)):
-                if options["once"]:
-                    done = self._once(worker)
-                else:
-                    self._say(
-                        "Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first."
-                        + _unused_processors(worker.using)
-                    )
-                    done = worker.watch()
+            with self._heard(worker.stop):
+                done = self._drain(worker) if options["once"] else self._watch(worker)
             self.stdout.write(self.style.SUCCESS(f"Done: {done.events} events, {done.deliveries} deliveries."))
             status = int(worker.is_failed)
         if self._reloads:
@@ -118,6 +88,33 @@ class Command(BaseCommand):
         if status:
             raise CommandError("The worker did not end in good order; its log says why.", returncode=abs(status))
 
+    @contextlib.contextmanager
+    def _heard(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Let SIGTERM and SIGINT stop, and SIGHUP reload. Only the main thread can; others end with their process."""
+
+        def handle(number: int, frame: object) -> None:
+            # The last signal counts: the request to end may follow one to reload.
+            self._reloads = number == RELOAD
+            stop()
+
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGTERM, signal.SIGINT, *([RELOAD] if RELOAD else [])]
+            before = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _watch(self, worker: Worker) -> Done:
+        text = "Watching for work. Stop with Ctrl-C or SIGTERM: the message at hand is finished first."
+        number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if number > 1 and HAS_PROCESSES and connections[worker.using].vendor != "sqlite":
+            text += f" One process uses one of {number} processors; --processes starts more."
+        self._say(text)
+        return worker.watch()
+
     def _supervise(self, count: int, messengers: set[str] | None, health_file: Path | None) -> int:
         if not HAS_PROCESSES:
             raise CommandError("This system cannot fork processes: start dsn_worker several times instead.")
@@ -126,7 +123,7 @@ class Command(BaseCommand):
 
         def work() -> int:
             worker = Worker(outbox(), messengers, health_file, parent)
-            with _heard(worker.stop, worker.stop):
+            with self._heard(worker.stop):
                 if supervisor.is_stopping():
                     worker.stop()
                 done = worker.watch()
@@ -134,94 +131,34 @@ class Command(BaseCommand):
             return int(worker.is_failed)
 
         supervisor = ProcessSupervisor(count, work)
-        with _heard(lambda: self._end(supervisor.stop), lambda: self._reload(supervisor.stop)):
+        with self._heard(supervisor.stop):
             self._say(f"Watching for work with {count} processes. Stop with Ctrl-C or SIGTERM.")
             return supervisor.run()
 
-    def _end(self, stop: Callable[[], None]) -> None:
-        # The last word counts: who asked for a reload before may be asked to end now.
-        self._reloads = False
-        stop()
+    def _drain(self, worker: Worker) -> Done:
+        """Send all that is due; at a terminal, with a line that shows the number, the rate and the time left."""
+        if not self.stdout.isatty():
+            return worker.drain()
+        begun = shown_at = time.monotonic()
 
-    def _reload(self, stop: Callable[[], None]) -> None:
-        self._reloads = True
-        stop()
+        def show(done: Done) -> None:
+            nonlocal shown_at
+            if (now := time.monotonic()) - shown_at < 1:
+                return
+            shown_at, rate = now, done.deliveries / (now - begun)
+            # Those that are not finished, by the indexes that claims read.
+            known = known_messengers(worker.using, worker.messengers)
+            rows = Delivery.objects.using(worker.using).filter(not_before__isnull=False, messenger__in=known)
+            in_pages = DeliveryPage.objects.using(worker.using).filter(messenger__in=known)
+            left = rows.filter(priority__in=Priority.values).count() + count_waiting(in_pages)
+            time_left = f"{datetime.timedelta(seconds=round(left / rate))} left" if rate else "waiting"
+            self._say(f"\r\033[K{done.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}", ending="")
 
-    def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
-
-    def _once(self, worker: Worker) -> Done:
         try:
-            if not self.stdout.isatty():
-                return worker.drain()
-            line = ProgressLine(worker, self.stdout)
-            try:
-                return worker.drain(line.show)
-            finally:
-                line.clear()
-        except DatabaseError as error:
-            raise CommandError(
-                f"The database {worker.using!r} does not do what is asked: {describe(error)}. "
-                "If a table or column is missing, run 'manage.py migrate' first."
-            ) from error
+            return worker.drain(show)
+        finally:
+            self._say("\r\033[K", ending="")
 
-    @staticmethod
-    def _health_file(path: Path | None) -> Path | None:
-        if path is not None:
-            try:
-                path.touch()
-            except OSError as error:
-                raise CommandError(f"--health-file {path} cannot be written: {error.strerror}.") from error
-        return path
-
-    @staticmethod
-    def _messengers(names: list[str] | None) -> set[str] | None:
-        unknown = set(names or ()) - set(registry.names(MESSENGERS))
-        if unknown:
-            raise CommandError(
-                f"No such messenger: {', '.join(sorted(unknown))}. "
-                f"There are {', '.join(registry.names(MESSENGERS))}; 'manage.py dsn_plugins' shows more."
-            )
-        return set(names) if names else None
-
-
-class ProgressLine:
-    """One line of a terminal, written over and over: what is done, how fast, how long it will take."""
-
-    def __init__(self, worker: Worker, out: Any) -> None:
-        self._worker = worker
-        self._out = out
-        self._begun = time.monotonic()
-        self._shown_at = self._begun
-
-    def show(self, done: Done) -> None:
-        """Write it, at most once a second."""
-        now = time.monotonic()
-        if now - self._shown_at < 1:
-            return
-        self._shown_at = now
-        rate = done.deliveries / (now - self._begun)
-        left = self._left()
-        time_left = f"{_clock(left / rate)} left" if rate else "waiting"
-        self._write(f"{done.deliveries:,} done, {left:,} to go, {rate:,.0f}/s, {time_left}")
-
-    def clear(self) -> None:
-        self._write("")
-
-    def _left(self) -> int:
-        """Deliveries that are not finished, by the indexes that claims read."""
-        rows = Delivery.objects.using(self._worker.using).filter(not_before__isnull=False)
-        known = known_messengers(self._worker.using, self._worker.messengers)
-        in_pages = count_waiting(DeliveryPage.objects.using(self._worker.using).filter(messenger__in=known))
-        return rows.filter(messenger__in=known, priority__in=Priority.values).count() + in_pages
-
-    def _write(self, text: str) -> None:
-        self._out.write(f"\r\033[K{text}", ending="")
-        self._out.flush()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    def _say(self, text: str, ending: str = "\n") -> None:
+        self.stdout.write(text, ending=ending)
+        self.stdout.flush()
