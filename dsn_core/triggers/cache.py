@@ -11,18 +11,19 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error, connections, router, transaction
 
 from dsn_core import conf, savepoints
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.intake.trouble import errors
 from dsn_core.models import ConfigurationChange, Trigger
 from dsn_core.models.changes import ChangeLog
 from dsn_core.plugins.errors import describe
 from dsn_core.triggers.matcher import Matcher, Source
-from dsn_core.triggers.rules import read
+from dsn_core.triggers.rules import Rule, read
 from dsn_core.triggers.uncommitted_edits import Edit, UncommittedEdits
 
 logger = logging.getLogger("dsn_core.triggers")
@@ -72,6 +73,20 @@ class TriggerCache:
             return matcher
         self._attempt(self._read_first)
         return self.matcher()
+
+    def match(self, call: SignalCall) -> Sequence[Rule]:
+        """The triggers that ``call`` matches. Raises nothing but errors that cost the caller's transaction."""
+        matcher = self.matcher()
+        if matcher is None:
+            matcher = self.known()
+        try:
+            return () if matcher is None else matcher.match(call)
+        except BaseException as error:
+            errors["match"] += 1
+            if conf.current().STRICT or savepoints.is_callers(error):
+                raise
+            logger.error("Signal %s could not be matched: %s", call.verb, describe(error), exc_info=error)
+            return ()
 
     def refresh(self, *, force: bool = False, patient: bool = False) -> bool:
         """Read what other processes changed, at most once per ``REFRESH_SECONDS`` unless ``force``.
