@@ -20,13 +20,10 @@ _muted: ContextVar[bool] = ContextVar("dsn_muted", default=False)
 #: Returns the acting user. Called only when it is needed: finding a request's user may cost a query.
 _acting: ContextVar[Callable[[], Any] | None] = ContextVar("dsn_acting", default=None)
 
+#: The depth that an event recorded now would have: 0 outside of any sending.
+depth: Callable[[], int] = _depth.get
 #: Whether signals are ignored in this block.
 is_muted: Callable[[], bool] = _muted.get
-
-
-def depth() -> int:
-    """The depth that an event recorded now would have: 0 outside of any sending."""
-    return _depth.get()
 
 
 @contextlib.contextmanager

@@ -27,8 +27,7 @@ class SignalCall:
     """
 
     __slots__ = (
-        "_actor", "_pk", "_target", "action_object", "before", "registration", "sender", "signal_kwargs", "values",
-        "verb",
+        "_actor", "_target", "action_object", "before", "registration", "sender", "signal_kwargs", "values", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -49,16 +48,8 @@ class SignalCall:
         self.action_object: Any = sender if instance is None and argument is None else instance
         self._actor: Any = _UNKNOWN
         self._target: str | None = None
-        self._pk: str | None = None
         #: The values of paths that conditions have followed, by path and field: fields convert values differently.
         self.values: dict[tuple[str, Any], Any] = {}
-
-    @property
-    def unusual(self) -> list[str]:
-        """The arguments whose value counts only for triggers with a condition on them."""
-        only = self.registration.only or {}
-        kwargs = self.signal_kwargs
-        return [name for name, values in only.items() if name in kwargs and kwargs[name] not in values]
 
     @property
     def actor_object(self) -> Any:
@@ -81,18 +72,11 @@ class SignalCall:
         """The trigger's four parts by name."""
         return {name: getattr(self, name) for name in ("verb", "action_object", "actor_object", "target")}
 
-    @property
-    def pk(self) -> str:
-        """The text of the action object's key; empty where it has none."""
-        if self._pk is None:
-            self._pk = pk_text(self.action_object) if isinstance(self.action_object, Model) else ""
-        return self._pk
-
     def models(self) -> Iterator[tuple[type[Model], str, Model | None]]:
         """The models that it is about, each with a key's text (or empty) and the instance, if there is one."""
         action_object, kwargs = self.action_object, self.signal_kwargs
         if isinstance(action_object, Model):
-            yield action_object.__class__, self.pk, action_object
+            yield action_object.__class__, pk_text(action_object), action_object
         elif is_concrete(action_object):
             yield action_object, "", None
         if self.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):

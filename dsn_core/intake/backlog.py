@@ -21,8 +21,7 @@ from django.db import Error, connections
 from dsn_core import context, savepoints
 from dsn_core._thread_state import drop as drop_connection
 from dsn_core.database_errors import will_pass
-from dsn_core.intake.insert import NewEvent
-from dsn_core.intake.storing import store
+from dsn_core.intake.storing import NewEvent, store
 from dsn_core.intake.trouble import drop
 from dsn_core.models import Event
 from dsn_core.plugins.errors import describe

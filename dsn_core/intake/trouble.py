@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dsn_core import context
-from dsn_core.intake.insert import NewEvent
+from dsn_core.intake.storing import NewEvent
 from dsn_core.models import Event
 from dsn_core.signals import events_dropped
 

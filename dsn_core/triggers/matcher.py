@@ -190,8 +190,8 @@ class Matcher:
             if rule.key is not None:
                 lookup((rule.verb, rule.action_model)).add(rule.key, rule)
         self._lookups.update(own)
-        for topic in own:
-            if not own[topic].rules:
+        for topic, changed in own.items():
+            if not changed.rules:
                 del self._lookups[topic]
 
     def __len__(self) -> int:
