@@ -74,7 +74,7 @@ def write(events: Sequence[NewEvent], using: str) -> None:
     connection = connections[using]
     head, row, defaults = _statement(connection.vendor, Event._meta.db_table, now_sql(connection))
     as_uuid = Event._meta.get_field("occurrence").get_db_prep_value
-    chunks = list(_chunks(events))
+    chunks = [events] if len(events) == 1 else list(_chunks(events))
     with transaction.atomic(using=using) if len(chunks) > 1 else contextlib.nullcontext():
         for chunk in chunks:
             params: list[Any] = []

@@ -47,14 +47,14 @@ class Subscription(ConfigurationModel):
     enabled = models.BooleanField(_("enabled"), default=True)
     backends = models.ManyToManyField(Backend, related_name="subscriptions", blank=True, verbose_name=_("backends"))
     users = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, related_name="+", blank=True, verbose_name=_("users"), help_text=_("Who gets it.")
+        settings.AUTH_USER_MODEL, related_name="+", blank=True, verbose_name=_("users"), help_text=_("The receivers.")
     )
     groups = models.ManyToManyField(
         "auth.Group",
         related_name="+",
         blank=True,
         verbose_name=_("groups"),
-        help_text=_("All users of these groups get it, those who join later too."),
+        help_text=_("All users of these groups are receivers, also those that join later."),
     )
     resolver = models.CharField(
         _("receiver resolver"),

@@ -45,7 +45,10 @@ class Trigger(ConfigurationModel):
         _("action object's key"), max_length=255, blank=True, help_text=_("Only this one instance. Empty: any.")
     )
     actor_object_model = models.CharField(
-        _("actor object's model"), max_length=255, blank=True, help_text=_("Who did it, as app.model. Empty: anybody.")
+        _("actor object's model"),
+        max_length=255,
+        blank=True,
+        help_text=_("The model of the actor, as app.model. Empty: any."),
     )
     actor_object_pk = models.CharField(
         _("actor object's key"), max_length=255, blank=True, help_text=_("Only this one actor. Empty: any.")
@@ -187,8 +190,6 @@ class Trigger(ConfigurationModel):
         if kwargs.get("update_fields"):
             kwargs["update_fields"] = {*kwargs["update_fields"], "digest"}
         super().save(*args, **kwargs)
-
-    save.alters_data = True  # type: ignore[attr-defined]
 
     def subscribe(
         self,

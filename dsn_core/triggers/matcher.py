@@ -40,8 +40,8 @@ class Lookup:
     needed: Counter[tuple[str, Any]] = field(default_factory=Counter)
     #: The tests that rules are looked up by, by their paths.
     looked_up: dict[Paths, tuple[Test, ...]] = field(default_factory=dict)
-    # The signs of the rules: how many have none, how many the target, and by column the type of its values, and of how
-    # many rules each value is the sign.
+    # The signs of the rules, one of which an instance must show for a match: how many rules have none, how many the
+    # target, and by column the type of its values, and of how many rules each value is the sign.
     unsigned: int = 0
     targets: int = 0
     columns: dict[str, tuple[type, Counter[Any]]] = field(default_factory=dict)
@@ -86,17 +86,6 @@ class Lookup:
     def compared(self) -> frozenset[str]:
         """The columns that have to be read before the change."""
         return frozenset(name for (what, name), number in self.needed.items() if what == "compared" and number > 0)
-
-    def could_match(self, instance: Model, *, has_target: bool) -> bool:
-        """Whether a signal about ``instance`` shows the sign of a rule."""
-        if self.unsigned or (self.targets and has_target):
-            return True
-        held = instance.__dict__
-        for column, (kind, wanted) in self.columns.items():
-            value = held.get(column, _ABSENT)
-            if type(value) is not kind or value in wanted:
-                return True
-        return False
 
     def find(self, pk: str, call: SignalCall) -> Iterator[Rule]:
         """The rules that ``call`` matches; ``pk`` is the text of the action object's key, empty if it has none."""
@@ -213,10 +202,14 @@ class Matcher:
     def could_match(self, registration: SignalRegistration, instance: Model, kwargs: Mapping[str, Any]) -> bool:
         """Whether a signal about ``instance`` could match anything. Cheap; False is certain, True is not."""
         try:
-            has_target = kwargs.get(registration.target_argument) is not None
+            has_target, held = kwargs.get(registration.target_argument) is not None, instance.__dict__
             for _, lookup in self._lookups_of(registration, instance.__class__):
-                if lookup.could_match(instance, has_target=has_target):
+                if lookup.unsigned or (lookup.targets and has_target):
                     return True
+                for column, (kind, wanted) in lookup.columns.items():
+                    value = held.get(column, _ABSENT)
+                    if type(value) is not kind or value in wanted:
+                        return True
         except Exception:
             # Exact matching meets the same error, and reports it.
             return True
