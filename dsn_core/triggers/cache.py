@@ -215,7 +215,7 @@ class TriggerCache:
         if using != home():
             return
         connection = connections[using]
-        if self._shared is None and connection not in self._edits:
+        if self._edits.of(connection, self._shared) is None:
             # A process that never read the triggers reads them all now.
             trigger_ids = None
         edit = Edit(trigger_ids, read(using, trigger_ids), functools.partial(self._committed, using))
