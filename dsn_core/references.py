@@ -58,7 +58,6 @@ def is_concrete(cls: Any) -> TypeGuard[type[Model]]:
 
 
 def find_model(label: str) -> type[Model] | None:
-    """The model called ``label``, or None."""
     try:
         return apps.get_model(label) if label else None
     except (LookupError, ValueError):

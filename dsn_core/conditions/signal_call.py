@@ -69,7 +69,6 @@ class SignalCall:
 
     @property
     def trigger_context(self) -> dict[str, Any]:
-        """The trigger's four parts by name."""
         return {name: getattr(self, name) for name in ("verb", "action_object", "actor_object", "target")}
 
     def models(self) -> Iterator[tuple[type[Model], str, Model | None]]:
@@ -104,16 +103,12 @@ class SignalCall:
         """The column's value after the change: the instance's, or the stored one where the instance has none."""
         instance: Any = self.action_object
         value = instance.__dict__.get(column, NOTHING)
-        if value is NOTHING or hasattr(value, "resolve_expression") or is_generated(instance, column):
-            return self._stored(column)
+        if value is NOTHING or hasattr(value, "resolve_expression") or _is_generated(instance, column):
+            # For example the result of F("count") + 1.
+            with matching_query():
+                rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+                return rows.values_list(column, flat=True).first()
         return value
-
-    def _stored(self, column: str) -> Any:
-        """The stored value, for example the result of ``F("count") + 1``."""
-        instance = self.action_object
-        with matching_query():
-            rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
-            return rows.values_list(column, flat=True).first()
 
 
 _PARTS: Final = frozenset({"verb", "action_object", "actor_object", "target", "sender"})
@@ -124,9 +119,9 @@ def is_written(instance: Model, column: str, signal_kwargs: Mapping[str, Any]) -
     fields = signal_kwargs.get("update_fields")
     if fields is None or column in fields:
         return True
-    return instance._meta.get_field(column).name in fields or is_generated(instance, column)
+    return instance._meta.get_field(column).name in fields or _is_generated(instance, column)
 
 
-def is_generated(instance: Model, column: str) -> bool:
-    """Whether the database computes the column's value."""
+def _is_generated(instance: Model, column: str) -> bool:
+    # The database computes the column's value.
     return bool(getattr(instance._meta.get_field(column), "generated", False))

@@ -70,7 +70,6 @@ class Backlog:
         self._is_held_for_fork = False
 
     def is_busy(self) -> bool:
-        """Whether lots wait."""
         return bool(self._lots)
 
     def put(self, lot: Lot) -> None:
@@ -192,7 +191,6 @@ class Backlog:
 
 
 def _attempt(lot: Lot) -> Exception | None:
-    """Store ``lot``; return the error if that failed."""
     connection = connections[lot.using]
     try:
         # Receivers of event_recorded run at the depth at which the signals were fired.

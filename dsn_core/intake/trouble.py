@@ -23,7 +23,6 @@ errors: Counter[str] = Counter()
 
 
 def named(labels: Iterable[str]) -> str:
-    """Triggers' names for the log, shortened."""
     distinct = list(dict.fromkeys(labels))
     more = f" and {len(distinct) - MAX_NAMED} more" if len(distinct) > MAX_NAMED else ""
     return ", ".join(distinct[:MAX_NAMED]) + more

@@ -23,7 +23,6 @@ from dsn_core.plugins.registry import registry
 
 
 def refuse_surrogates(text: str) -> None:
-    """Raise ``ValidationError`` for half a character, which no database takes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -78,15 +78,12 @@ UNFINISHED: Final = Q(not_before__isnull=False) | IN_PAGE
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def unfinished(self) -> DeliveryQuerySet:
-        """Those that wait, or are in a worker's hands."""
         return self.filter(UNFINISHED)
 
     def finished(self) -> DeliveryQuerySet:
-        """Those about which nothing is left to be done."""
         return self.filter(Q(page_key__isnull=True) | ~Q(status=Status.PENDING), not_before__isnull=True)
 
     def of_page(self, page: DeliveryPage) -> DeliveryQuerySet:
-        """Those that wait in ``page``."""
         return self.filter(IN_PAGE, page_key=page.key, pk__gte=page.first_id, pk__lte=page.last_id)
 
     def retry(self) -> int:
@@ -121,7 +118,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             )
 
     def retriable(self) -> DeliveryQuerySet:
-        """Those that :meth:`retry` sends again."""
         return self._ended().filter(self._has_payload())
 
     def purged(self) -> DeliveryQuerySet:
@@ -145,7 +141,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             return self.none()
 
     def cancellable(self) -> DeliveryQuerySet:
-        """Those that :meth:`cancel` cancels."""
         return self.filter(status__in=CANCELLABLE)
 
     def cancel(self) -> int:

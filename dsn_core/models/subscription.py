@@ -191,7 +191,6 @@ class Subscription(ConfigurationModel):
 
     @staticmethod
     def check_groups(groups: Iterable[Any]) -> None:
-        """Refuse groups where the user model has none."""
         if list(groups) and not users_have_groups():
             raise ValidationError(
                 _("The user model %s has no groups. Name users, or use a receiver resolver.")

@@ -106,7 +106,6 @@ class Trigger(ConfigurationModel):
 
     @property
     def action_object_class(self) -> type[models.Model] | None:
-        """The model of the action object, or None for any."""
         return references.find_model(self.action_object_model)
 
     def make_digest(self) -> str:

@@ -53,7 +53,6 @@ class Lookup:
         return Lookup(self.rules.copy(), self.needed.copy(), self.looked_up.copy(), *rest)
 
     def add(self, key: Key, rule: Rule) -> None:
-        """Add ``rule`` under its key."""
         self.rules[key] = (*self.rules.get(key, ()), rule)
         self.looked_up[rule.paths] = rule.looked_up
         self._count(rule, 1)
@@ -126,7 +125,6 @@ _ANY_ACTOR: Final[list[tuple[type[Model] | None, str]]] = [(None, "")]
 
 
 def _actors(call: SignalCall) -> list[tuple[type[Model] | None, str]]:
-    """The models and keys of actors that a trigger for the actor of ``call`` may name."""
     found = list(_ANY_ACTOR)
     actor = call.actor_object
     if isinstance(actor, Model):

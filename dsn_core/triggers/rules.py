@@ -70,7 +70,6 @@ class Rule:
 
     @property
     def paths(self) -> Paths:
-        """The paths whose values are part of its key."""
         return tuple(test.path for test in self.looked_up)
 
     def needs(self) -> Iterator[tuple[str, Any]]:

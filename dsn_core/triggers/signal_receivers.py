@@ -172,7 +172,6 @@ class Receiver:
         return announced
 
     def is_connected_to(self, signal: Signal) -> bool:
-        """Whether ``signal`` reaches this receiver."""
         return any(connected is signal for connected, _ in self._connected_for(self.duty).values())
 
     def take_over(self, signal: Signal, sender: Any, kwargs: Mapping[str, Any]) -> None:
@@ -206,7 +205,6 @@ class FirstReceiver:
         self.is_connected = False
 
     def connect(self, wanted: bool) -> None:
-        """Be connected if ``wanted``, else not."""
         if wanted and not self.is_connected:
             self._signal.connect(self.receive, weak=False, dispatch_uid=self._uid)
         elif self.is_connected and not wanted:

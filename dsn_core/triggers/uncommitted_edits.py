@@ -31,7 +31,6 @@ class Edit:
         self.committed(self)
 
     def over(self, matcher: Matcher) -> Matcher:
-        """``matcher`` with this edit applied."""
         if self.trigger_ids is None:
             return Matcher(self.rules)
         return matcher.with_rules(self.trigger_ids, self.rules)
@@ -102,12 +101,10 @@ class UncommittedEdits:
         return [(item, overlay) for item in connections if (overlay := self._by_connection.get(item)) is not None]
 
     def outdate(self) -> None:
-        """Have every overlay built again at its next use."""
         for _, overlay in self._all():
             overlay.outdate()
 
     def all(self, shared: Matcher | None) -> list[Matcher]:
-        """The matchers of all overlays."""
         return [overlay.over(shared) for _, overlay in self._all()]
 
     def keep_only(self, thread: int) -> None:
