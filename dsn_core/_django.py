@@ -47,7 +47,7 @@ def after_commit_first(connection: BaseDatabaseWrapper, mark: Callable[[], None]
     """Call ``mark``, then ``finish``, after the commit of the open transaction, before all other on-commit functions.
 
     A rollback of the savepoint that is open now also removes ``mark``. ``finish`` is called once for all marks,
-    whichever savepoints were rolled back. Both are methods, and raise nothing.
+    whichever savepoints were rolled back. Both have names, for Django's log, and raise nothing.
     Reason: an earlier function that is not robust and raises keeps Django from calling those after it; and the first
     function that is called cannot know which others will follow.
     Leans on: ``run_on_commit``, tuples of savepoint ids, function and whether it is robust, called in their order; a

@@ -73,9 +73,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
         Operator("at most", "value", _ORDERED, _ordered(operator.le)),
         Operator("is null", "flag", _ALL, lambda actual, wanted: (actual is None) is wanted),
         Operator("is true", "flag", frozenset({"boolean", "any"}), lambda actual, wanted: bool(actual) is wanted),
-        Operator(
-            "matches", "pattern", frozenset({"text", "any"}), _of_text(_matches)
-        ),
+        Operator("matches", "pattern", frozenset({"text", "any"}), _of_text(_matches)),
         Operator("changed", "nothing", _ALL, lambda actual, wanted: True, compares="both"),
         Operator("changed from", "value", _PLAIN, operator.eq, compares="before"),
         Operator("changed to", "value", _PLAIN, operator.eq, compares="after"),

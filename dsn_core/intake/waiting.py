@@ -112,7 +112,9 @@ class AfterCommit:
     def __init__(self, using: str) -> None:
         self._using = using
         self._survivors: list[NewEvent] = []
-        self._last = _Mark(self._survivors, {"none yet"})
+        #: The events of the savepoints that are open now: these are committed or rolled back together.
+        self._last: list[NewEvent] = []
+        self._savepoint_ids: set[str] | None = None
         _held[connections[using]] = self
 
     @staticmethod
@@ -128,10 +130,17 @@ class AfterCommit:
     def add(self, events: Sequence[NewEvent]) -> None:
         """Record ``events`` after the commit, if no savepoint that is open now is rolled back."""
         connection = connections[self._using]
-        if (savepoint_ids := open_savepoints(connection)) != self._last.savepoint_ids:
-            self._last = _Mark(self._survivors, savepoint_ids)
-            after_commit_first(connection, self._last.survived, self.finish)
-        self._last.events += events
+        if (savepoint_ids := open_savepoints(connection)) != self._savepoint_ids:
+            waiting: list[NewEvent] = []
+            self._savepoint_ids, self._last = savepoint_ids, waiting
+
+            def survived() -> None:
+                self._survivors += waiting
+                # A test may run on-commit functions more than once.
+                waiting.clear()
+
+            after_commit_first(connection, survived, self.finish)
+        self._last += events
 
     def finish(self) -> None:
         """Store the events after the commit, when all marks have been called."""
@@ -151,20 +160,6 @@ class AfterCommit:
                 _try_again(lot, lambda: lot.events)
         except Exception as error:
             drop(lot.events, self._using, describe(error))
-
-
-class _Mark:
-    """Events of the same savepoints: these are committed or rolled back together."""
-
-    def __init__(self, survivors: list[NewEvent], savepoint_ids: set[str]) -> None:
-        self.savepoint_ids = savepoint_ids
-        self.events: list[NewEvent] = []
-        self._survivors = survivors
-
-    def survived(self) -> None:
-        self._survivors += self.events
-        # A test may run on-commit functions more than once.
-        self.events = []
 
 
 _held: weakref.WeakKeyDictionary[BaseDatabaseWrapper, AfterCommit] = weakref.WeakKeyDictionary()

@@ -68,10 +68,8 @@ class TriggerCache:
 
         Raises nothing but errors that cost the caller's transaction.
         """
-        matcher = self.matcher()
-        if matcher is not None or not self._is_due():
-            return matcher
-        self._attempt(self._read_first)
+        if self.matcher() is None and self._is_due():
+            self._attempt(self._read_first)
         return self.matcher()
 
     def match(self, call: SignalCall) -> Sequence[Rule]:
@@ -138,17 +136,17 @@ class TriggerCache:
             connections[using].ensure_connection()
         except SynchronousOnlyOperation:
             # A signal sent in a coroutine by send(). Where no thread of its own reads, the triggers stay unknown.
-            thread = threading.Thread(target=self._read_apart, args=(using,), name="dsn first reading")
+            def read_apart() -> None:
+                try:
+                    self.refresh(patient=True)
+                finally:
+                    connections[using].close()
+
+            thread = threading.Thread(target=read_apart, name="dsn first reading")
             thread.start()
             thread.join()
             return
         self._refresh(force=connections[using].in_atomic_block and self.matcher() is None, patient=True)
-
-    def _read_apart(self, using: str) -> None:
-        try:
-            self.refresh(patient=True)
-        finally:
-            connections[using].close()
 
     def _refresh(self, *, force: bool, patient: bool) -> None:
         using = home()
