@@ -36,7 +36,7 @@ class SubscriptionQuerySet(ConfigurationQuerySet["Subscription"]):
 
 
 class Subscription(ConfigurationModel):
-    """Whom: one trigger, the backends and the receivers."""
+    """The receivers and the backends of one trigger."""
 
     trigger = models.ForeignKey(
         Trigger, on_delete=models.CASCADE, related_name="subscriptions", verbose_name=_("trigger")
