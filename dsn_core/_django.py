@@ -1,94 +1,37 @@
 """Internals of Django and Python that dsn-core leans on, each with its reason.
 
 ``tests/test_django_internals.py`` fails when one of them changes. Those about the state of a thread are in
-:mod:`dsn_core._thread_state`.
+:mod:`dsn_core._thread_state`, those about savepoints in :mod:`dsn_core.savepoints`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.apps import apps
 from django.core.serializers.base import DeserializedObject
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
-from django.db.transaction import TransactionManagementError
 
 #: There is no public parser of regular expressions: :mod:`dsn_core.conditions.patterns` bounds a pattern's worst case
 #: by its syntax tree, and refuses nodes that it does not know.
 regex_codes: Any = re._constants  # type: ignore[attr-defined]
 regex_parser: Any = re._parser  # type: ignore[attr-defined]
 
-_numbers = itertools.count()
 #: The packages whose exceptions switch or end a green thread.
 _GREEN_THREADS: Final = frozenset({"eventlet", "gevent", "greenlet"})
-
-
-class LateAtomic(transaction.Atomic):
-    """An ``atomic()`` block inside a transaction that sets its savepoint at the first query.
-
-    Reason: a savepoint costs two statements in the code that fired a signal, and most blocks run no query.
-    Leans on: the connection's ``savepoint_ids``, ``atomic_blocks``, ``execute_wrappers``, ``closed_in_transaction``.
-
-    The savepoint has its name from the beginning: by the name, Django finds the on-commit functions that a rollback
-    removes.
-    """
-
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        super().__init__(connection.alias, savepoint=True, durable=False)
-        self._connection = connection
-        self._name = f"dsn_{next(_numbers)}"
-        self._is_set = False
-
-    def __enter__(self) -> None:
-        connection = self._connection
-        connection.savepoint_ids.append(self._name)
-        connection.atomic_blocks.append(self)
-        connection.execute_wrappers.append(self._before)
-
-    def _before(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if not self._is_set:
-            connection, held = self._connection, self._connection.execute_wrappers
-            # Without the wrappers of inner blocks, which would set their savepoints before this one.
-            connection.execute_wrappers = held[: held.index(self._before)]
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(connection.ops.savepoint_create_sql(self._name))
-            finally:
-                connection.execute_wrappers = held
-            self._is_set = True
-        return execute(sql, params, many, context)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        connection = self._connection
-        connection.execute_wrappers.remove(self._before)
-        if self._is_set:
-            super().__exit__(kind, error, traceback)
-        else:
-            connection.savepoint_ids.pop()
-            connection.atomic_blocks.pop()
-            if not connection.closed_in_transaction:
-                # No query ran in this block, so there is nothing to roll back.
-                connection.needs_rollback = False
-        if kind is None and connection.needs_rollback:
-            # atomic() would raise nothing here, nor at the end of the transaction.
-            raise TransactionManagementError("The transaction is lost, and the error that said so was swallowed.")
 
 
 def callbacks_on_commit(connection: BaseDatabaseWrapper) -> list[Any]:
@@ -104,7 +47,7 @@ def after_commit_first(connection: BaseDatabaseWrapper, mark: Callable[[], None]
     """Call ``mark``, then ``finish``, after the commit of the open transaction, before all other on-commit functions.
 
     A rollback of the savepoint that is open now also removes ``mark``. ``finish`` is called once for all marks,
-    whichever savepoints were rolled back. Both are methods, and raise nothing.
+    whichever savepoints were rolled back. Both have names, for Django's log, and raise nothing.
     Reason: an earlier function that is not robust and raises keeps Django from calling those after it; and the first
     function that is called cannot know which others will follow.
     Leans on: ``run_on_commit``, tuples of savepoint ids, function and whether it is robust, called in their order; a

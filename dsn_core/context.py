@@ -20,35 +20,10 @@ _muted: ContextVar[bool] = ContextVar("dsn_muted", default=False)
 #: Returns the acting user. Called only when it is needed: finding a request's user may cost a query.
 _acting: ContextVar[Callable[[], Any] | None] = ContextVar("dsn_acting", default=None)
 
+#: The depth that an event recorded now would have: 0 outside of any sending.
+depth: Callable[[], int] = _depth.get
 #: Whether signals are ignored in this block.
 is_muted: Callable[[], bool] = _muted.get
-
-
-def depth() -> int:
-    """The depth that an event recorded now would have: 0 outside of any sending."""
-    return _depth.get()
-
-
-@contextlib.contextmanager
-def working_on(event_depth: int) -> Iterator[None]:
-    """Signals in this block are one deeper than ``event_depth``; ``muted`` and ``acting`` outside have no effect."""
-    depth_token, muted_token, acting_token = _depth.set(event_depth + 1), _muted.set(False), _acting.set(None)
-    try:
-        yield
-    finally:
-        _depth.reset(depth_token)
-        _muted.reset(muted_token)
-        _acting.reset(acting_token)
-
-
-@contextlib.contextmanager
-def deeper() -> Iterator[None]:
-    """Signals fired in this block are one deeper than those of the code around it."""
-    token = _depth.set(_depth.get() + 1)
-    try:
-        yield
-    finally:
-        _depth.reset(token)
 
 
 class _Block(contextlib.AbstractContextManager[None]):
@@ -82,6 +57,18 @@ class _Block(contextlib.AbstractContextManager[None]):
         return inner
 
 
+@contextlib.contextmanager
+def working_on(event_depth: int) -> Iterator[None]:
+    """Signals in this block are one deeper than ``event_depth``; ``muted`` and ``acting`` outside have no effect."""
+    with _Block(_depth, event_depth + 1), _Block(_muted, False), _Block(_acting, None):
+        yield
+
+
+def deeper() -> _Block:
+    """Signals fired in this block are one deeper than those of the code around it."""
+    return _Block(_depth, _depth.get() + 1)
+
+
 def muted() -> _Block:
     """Signals that are sent, and changes that are emitted, within this block match no trigger.
 
@@ -102,11 +89,8 @@ def acting(user: Any) -> _Block:
         with acting(ann):
             movie.save()
     """
-    if (
-        user is not None
-        and not isinstance(user, Model | LazyObject)
-        and getattr(user, "is_anonymous", False) is not True
-    ):
+    is_user = user is None or isinstance(user, Model | LazyObject) or getattr(user, "is_anonymous", False) is True
+    if not is_user:
         raise TypeError(f"acting() takes a user (an instance of a model) or None, not {type(user).__name__}.")
     return acting_as(lambda: user)
 

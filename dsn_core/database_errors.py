@@ -81,7 +81,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _driver(error: BaseException) -> Any:
-    """The driver's error inside Django's."""
     return error.__cause__ if isinstance(error, Error) and error.__cause__ is not None else error
 
 
@@ -93,7 +92,6 @@ def _state(error: BaseException) -> str:
 
 
 def _number(error: BaseException) -> int | None:
-    """The error number of MySQL and MariaDB."""
     if not isinstance(error, Error) or isinstance(error.__cause__, sqlite3.Error):
         return None
     return error.args[0] if error.args and isinstance(error.args[0], int) else None

@@ -21,12 +21,14 @@ def pk_text(instance: Model, model: type[Model] | None = None) -> str:
     The key is brought into the field's own form: an instance made with the text ``"5"`` for an integer key, or with a
     UUID in hex, has the same key as one that was read. With ``model``, one of its multi-table parents: its key as that.
     """
-    model = model or instance.__class__
-    key = instance.pk if isinstance(model._meta.pk, CompositePrimaryKey) else getattr(instance, model._meta.pk.attname)
+    field: Any = (model or instance.__class__)._meta.pk
+    is_composite = isinstance(field, CompositePrimaryKey)
+    key = instance.pk if is_composite else getattr(instance, field.attname)
     try:
-        return key_text(_typed(model, key))
+        typed = _typed(field, key) if is_composite else field.to_python(key)
     except (ValueError, TypeError, ValidationError):
-        return key_text(key)
+        typed = key
+    return key_text(typed) if is_composite or typed is None else str(typed)
 
 
 def key_text(key: Any) -> str:
@@ -56,7 +58,6 @@ def is_concrete(cls: Any) -> TypeGuard[type[Model]]:
 
 
 def find_model(label: str) -> type[Model] | None:
-    """The model called ``label``, or None."""
     try:
         return apps.get_model(label) if label else None
     except (LookupError, ValueError):
@@ -65,9 +66,10 @@ def find_model(label: str) -> type[Model] | None:
 
 def clean_key(model: type[Model], text: str) -> str:
     """``text`` in the form in which the key of a ``model`` instance is stored. Raises ``ValidationError``."""
+    field = model._meta.pk
     try:
-        key = json.loads(text) if isinstance(model._meta.pk, CompositePrimaryKey) else text
-        cleaned = key_text(_typed(model, tuple(key) if isinstance(key, list) else key))
+        key = json.loads(text) if isinstance(field, CompositePrimaryKey) else text
+        cleaned = key_text(_typed(field, tuple(key) if isinstance(key, list) else key))
     except (ValueError, TypeError, ValidationError):
         cleaned = ""
     if not cleaned:
@@ -75,10 +77,9 @@ def clean_key(model: type[Model], text: str) -> str:
     return cleaned
 
 
-def _typed(model: type[Model], key: Any) -> Any:
-    """``key`` as a value of the model's field. Raises what ``Field.to_python`` raises."""
-    field = model._meta.pk
+def _typed(field: Any, key: Any) -> Any:
+    """``key`` as a value of the key's ``field``. Raises what ``Field.to_python`` raises."""
     if isinstance(field, CompositePrimaryKey):
         parts: list[Any] = list(field.fields)
         return tuple(part.to_python(value) for part, value in zip(parts, key, strict=True))
-    return key if field is None else field.to_python(key)
+    return field.to_python(key)

@@ -7,16 +7,68 @@ database undoes by itself when it fails.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Final
 
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
+from django.db.transaction import TransactionManagementError
 
-from dsn_core._django import LateAtomic, is_interrupt
+from dsn_core._django import is_interrupt
 from dsn_core.database_errors import is_conflict, may_have_rolled_back
+
+_numbers = itertools.count()
+
+
+class LateAtomic(transaction.Atomic):
+    """An ``atomic()`` block inside a transaction that sets its savepoint at the first query.
+
+    Leans on: the connection's ``savepoint_ids``, ``atomic_blocks``, ``execute_wrappers``, ``closed_in_transaction``.
+
+    The savepoint has its name from the beginning: by the name, Django finds the on-commit functions that a rollback
+    removes.
+    """
+
+    def __enter__(self) -> None:
+        connection = self._connection = transaction.get_connection(self.using)
+        self._name, self._is_set = f"dsn_{next(_numbers)}", False
+        connection.savepoint_ids.append(self._name)
+        connection.atomic_blocks.append(self)
+        connection.execute_wrappers.append(self._before)
+
+    def _before(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not self._is_set:
+            connection, held = self._connection, self._connection.execute_wrappers
+            # Without the wrappers of inner blocks, which would set their savepoints before this one.
+            connection.execute_wrappers = held[: held.index(self._before)]
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(connection.ops.savepoint_create_sql(self._name))
+            finally:
+                connection.execute_wrappers = held
+            self._is_set = True
+        return execute(sql, params, many, context)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        connection.execute_wrappers.remove(self._before)
+        if self._is_set:
+            super().__exit__(kind, error, traceback)
+        else:
+            connection.savepoint_ids.pop()
+            connection.atomic_blocks.pop()
+            if not connection.closed_in_transaction:
+                # No query ran in this block, so there is nothing to roll back.
+                connection.needs_rollback = False
+        if kind is None and connection.needs_rollback:
+            # atomic() would raise nothing here, nor at the end of the transaction.
+            raise TransactionManagementError("The transaction is lost, and the error that said so was swallowed.")
 
 
 @contextlib.contextmanager
@@ -32,7 +84,7 @@ def guarded() -> Iterator[None]:
             if connection.in_atomic_block:
                 # A transaction marked for rollback accepts no query.
                 if not connection.needs_rollback:
-                    blocks.enter_context(LateAtomic(connection))
+                    blocks.enter_context(LateAtomic(connection.alias, savepoint=True, durable=False))
             elif connection.connection is not None and not connection.autocommit:
                 blocks.enter_context(transaction.atomic(using=connection.alias))
         yield
@@ -80,19 +132,19 @@ def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def any_is_lost() -> bool:
-    """Whether a transaction of this thread can no longer be committed, on any database."""
-    # A query on another database, made while an event was prepared, may have cost the transaction there.
-    return any(_is_lost(connection) for connection in connections.all(initialized_only=True))
+    """Whether a transaction of this thread can no longer be committed, on any database: swallowing would lose its data.
 
-
-def _is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the caller's transaction can no longer be committed: to swallow the error would lose its data."""
-    if not is_in_transaction(connection):
-        return False
-    if connection.needs_rollback or connection.connection is None or not connection.is_usable():
-        return True
-    # After some errors, such as a full disk, SQLite rolls back by itself.
-    return connection.vendor == "sqlite" and connection.in_atomic_block and not connection.connection.in_transaction
+    A query on another database, made while an event was prepared, may have cost the transaction there.
+    """
+    return any(
+        connection.needs_rollback
+        or connection.connection is None
+        or not connection.is_usable()
+        # After some errors, such as a full disk, SQLite rolls back by itself.
+        or (connection.vendor == "sqlite" and connection.in_atomic_block and not connection.connection.in_transaction)
+        for connection in connections.all(initialized_only=True)
+        if is_in_transaction(connection)
+    )
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> None:

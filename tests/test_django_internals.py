@@ -22,7 +22,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from dsn_core._django import (
-    LateAtomic,
     LazyReferences,
     after_commit_first,
     asgi_request,
@@ -37,6 +36,7 @@ from dsn_core._django import (
     regex_parser,
 )
 from dsn_core._thread_state import ThreadState
+from dsn_core.savepoints import LateAtomic
 from tests.testapp.models import Country
 
 #: Of code that has nothing to do with Django.
@@ -190,12 +190,13 @@ def test_autocommit_is_switched_back_and_what_was_not_committed_is_rolled_back()
 @pytest.mark.django_db(transaction=True)
 def test_a_late_block_sets_its_savepoint_at_the_first_query_and_takes_back_as_atomic_does() -> None:
     called: list[str] = []
+    late = functools.partial(LateAtomic, "default", savepoint=True, durable=False)
     with transaction.atomic():
-        with CaptureQueriesContext(connection) as captured, LateAtomic(connection):
+        with CaptureQueriesContext(connection) as captured, late():
             pass
         assert len(captured) == 0
         captured = CaptureQueriesContext(connection)
-        with captured, contextlib.suppress(ZeroDivisionError), LateAtomic(connection):
+        with captured, contextlib.suppress(ZeroDivisionError), late():
             Country.objects.create(code="de")
             transaction.on_commit(lambda: called.append("inner"))
             raise ZeroDivisionError

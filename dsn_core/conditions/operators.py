@@ -50,16 +50,12 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return lambda actual, wanted: actual is not None and compare(actual, wanted)
 
 
-def _starts(actual: Any, wanted: Any) -> bool:
-    return isinstance(actual, str) and actual.startswith(wanted)
+def _matches(actual: str, pattern: Any) -> bool:
+    return bool(pattern.search(actual))
 
 
-def _matches(actual: Any, wanted: Any) -> bool:
-    return isinstance(actual, str) and wanted.search(actual)
-
-
-def _anything(actual: Any, wanted: Any) -> bool:
-    return True
+def _of_text(compare: Callable[[str, Any], bool]) -> Callable[[Any, Any], bool]:
+    return lambda actual, wanted: isinstance(actual, str) and compare(actual, wanted)
 
 
 #: Every operator, by the name that rows store.
@@ -70,15 +66,15 @@ OPERATORS: Final[Mapping[str, Operator]] = {
         Operator("not", "value", _PLAIN, operator.ne),
         Operator("in", "values", _PLAIN, lambda actual, wanted: actual in wanted),
         Operator("contains", "value", frozenset({"text", "collection", "any"}), _contains),
-        Operator("starts with", "text", frozenset({"text", "any"}), _starts),
+        Operator("starts with", "text", frozenset({"text", "any"}), _of_text(str.startswith)),
         Operator("greater", "value", _ORDERED, _ordered(operator.gt)),
         Operator("at least", "value", _ORDERED, _ordered(operator.ge)),
         Operator("less", "value", _ORDERED, _ordered(operator.lt)),
         Operator("at most", "value", _ORDERED, _ordered(operator.le)),
         Operator("is null", "flag", _ALL, lambda actual, wanted: (actual is None) is wanted),
         Operator("is true", "flag", frozenset({"boolean", "any"}), lambda actual, wanted: bool(actual) is wanted),
-        Operator("matches", "pattern", frozenset({"text", "any"}), _matches),
-        Operator("changed", "nothing", _ALL, _anything, compares="both"),
+        Operator("matches", "pattern", frozenset({"text", "any"}), _of_text(_matches)),
+        Operator("changed", "nothing", _ALL, lambda actual, wanted: True, compares="both"),
         Operator("changed from", "value", _PLAIN, operator.eq, compares="before"),
         Operator("changed to", "value", _PLAIN, operator.eq, compares="after"),
     )
@@ -131,11 +127,9 @@ class Condition:
 
     @property
     def root(self) -> str:
-        """The argument or part that the path begins with."""
         return self.path.partition(".")[0]
 
     def as_data(self) -> dict[str, Any]:
-        """As rows store it."""
         return {"path": self.path, "operator": self.operator, "value": self.value}
 
     def __str__(self) -> str:

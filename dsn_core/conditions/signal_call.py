@@ -27,8 +27,7 @@ class SignalCall:
     """
 
     __slots__ = (
-        "_actor", "_pk", "_target", "action_object", "before", "registration", "sender", "signal_kwargs", "values",
-        "verb",
+        "_actor", "_target", "action_object", "before", "registration", "sender", "signal_kwargs", "values", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -49,16 +48,8 @@ class SignalCall:
         self.action_object: Any = sender if instance is None and argument is None else instance
         self._actor: Any = _UNKNOWN
         self._target: str | None = None
-        self._pk: str | None = None
         #: The values of paths that conditions have followed, by path and field: fields convert values differently.
         self.values: dict[tuple[str, Any], Any] = {}
-
-    @property
-    def unusual(self) -> list[str]:
-        """The arguments whose value counts only for triggers with a condition on them."""
-        only = self.registration.only or {}
-        kwargs = self.signal_kwargs
-        return [name for name, values in only.items() if name in kwargs and kwargs[name] not in values]
 
     @property
     def actor_object(self) -> Any:
@@ -78,21 +69,13 @@ class SignalCall:
 
     @property
     def trigger_context(self) -> dict[str, Any]:
-        """The trigger's four parts by name."""
         return {name: getattr(self, name) for name in ("verb", "action_object", "actor_object", "target")}
-
-    @property
-    def pk(self) -> str:
-        """The text of the action object's key; empty where it has none."""
-        if self._pk is None:
-            self._pk = pk_text(self.action_object) if isinstance(self.action_object, Model) else ""
-        return self._pk
 
     def models(self) -> Iterator[tuple[type[Model], str, Model | None]]:
         """The models that it is about, each with a key's text (or empty) and the instance, if there is one."""
         action_object, kwargs = self.action_object, self.signal_kwargs
         if isinstance(action_object, Model):
-            yield action_object.__class__, self.pk, action_object
+            yield action_object.__class__, pk_text(action_object), action_object
         elif is_concrete(action_object):
             yield action_object, "", None
         if self.registration.senders == "through" and isinstance(other := kwargs.get("model"), type):
@@ -120,16 +103,12 @@ class SignalCall:
         """The column's value after the change: the instance's, or the stored one where the instance has none."""
         instance: Any = self.action_object
         value = instance.__dict__.get(column, NOTHING)
-        if value is NOTHING or hasattr(value, "resolve_expression") or is_generated(instance, column):
-            return self._stored(column)
+        if value is NOTHING or hasattr(value, "resolve_expression") or _is_generated(instance, column):
+            # For example the result of F("count") + 1.
+            with matching_query():
+                rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+                return rows.values_list(column, flat=True).first()
         return value
-
-    def _stored(self, column: str) -> Any:
-        """The stored value, for example the result of ``F("count") + 1``."""
-        instance = self.action_object
-        with matching_query():
-            rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
-            return rows.values_list(column, flat=True).first()
 
 
 _PARTS: Final = frozenset({"verb", "action_object", "actor_object", "target", "sender"})
@@ -140,9 +119,9 @@ def is_written(instance: Model, column: str, signal_kwargs: Mapping[str, Any]) -
     fields = signal_kwargs.get("update_fields")
     if fields is None or column in fields:
         return True
-    return instance._meta.get_field(column).name in fields or is_generated(instance, column)
+    return instance._meta.get_field(column).name in fields or _is_generated(instance, column)
 
 
-def is_generated(instance: Model, column: str) -> bool:
-    """Whether the database computes the column's value."""
+def _is_generated(instance: Model, column: str) -> bool:
+    # The database computes the column's value.
     return bool(getattr(instance._meta.get_field(column), "generated", False))

@@ -207,5 +207,4 @@ def _storable(text: str) -> str:
 
 
 def reasons(error: ValidationError | ConfigurationError) -> list[str]:
-    """The messages of an error of :func:`clean_one`."""
     return error.messages if isinstance(error, ValidationError) else [str(error)]

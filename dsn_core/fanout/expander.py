@@ -23,7 +23,7 @@ from dsn_core.fanout.receivers import Chunk, chunks_of, members_of, pages_of_use
 from dsn_core.masking import exc_info
 from dsn_core.models import Backend, Delivery, Event, MessengerState, Subscription, SubscriptionAddress
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
-from dsn_core.models.delivery import NOBODY, address_key
+from dsn_core.models.delivery import NO_ADDRESS, address_key
 from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe
 from dsn_core.plugins.registry import registry
@@ -307,7 +307,7 @@ def _add_calls(event: Event, backends: Sequence[Backend], patterns: Mapping[int,
             continue
         made = Delivery.objects.using(using).filter(occurrence=event.occurrence, backend=backend, address="")
         if itself and not made.exists():
-            inserting.insert([_due_like(patterns[backend.pk], address_key=address_key(NOBODY))], using)
+            inserting.insert([_due_like(patterns[backend.pk], address_key=address_key(NO_ADDRESS))], using)
 
 
 def _give_back(claimed: Claim[Event], events: Sequence[Event], using: str) -> None:

@@ -21,8 +21,7 @@ from django.db import Error, connections
 from dsn_core import context, savepoints
 from dsn_core._thread_state import drop as drop_connection
 from dsn_core.database_errors import will_pass
-from dsn_core.intake.insert import NewEvent
-from dsn_core.intake.storing import store
+from dsn_core.intake.storing import NewEvent, store
 from dsn_core.intake.trouble import drop
 from dsn_core.models import Event
 from dsn_core.plugins.errors import describe
@@ -71,7 +70,6 @@ class Backlog:
         self._is_held_for_fork = False
 
     def is_busy(self) -> bool:
-        """Whether lots wait."""
         return bool(self._lots)
 
     def put(self, lot: Lot) -> None:
@@ -193,7 +191,6 @@ class Backlog:
 
 
 def _attempt(lot: Lot) -> Exception | None:
-    """Store ``lot``; return the error if that failed."""
     connection = connections[lot.using]
     try:
         # Receivers of event_recorded run at the depth at which the signals were fired.

@@ -19,9 +19,9 @@ from django.db import connections, router, transaction
 
 from dsn_core import conf, context, payload, savepoints
 from dsn_core.conditions.signal_call import SignalCall
-from dsn_core.intake.insert import NewEvent
+from dsn_core.intake.storing import NewEvent
 from dsn_core.intake.trouble import errors, named
-from dsn_core.intake.waiting import Prepare, store_alone, store_in_transaction
+from dsn_core.intake.waiting import keep
 from dsn_core.models import Event
 from dsn_core.models.clock import uuid7
 
@@ -58,11 +58,19 @@ def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.
     recorded after the commit there: not after a rollback, but not atomically. Returns for each match its occurrence's
     id, or None where nothing was recorded.
     """
-    using = outbox()
+    using, depth = outbox(), context.depth()
     nothing: list[uuid.UUID | None] = [None for _ in matches]
     triggers = [trigger for match in matches for trigger in match.triggers]
-    depth = context.depth()
-    if not triggers or _is_too_deep(depth, triggers):
+    if not triggers:
+        return nothing
+    if depth > conf.current().MAX_DEPTH:
+        errors["depth"] += 1
+        logger.error(
+            "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
+            "correct the triggers, or raise DSN['MAX_DEPTH'].",
+            named(trigger.label for trigger in triggers),
+            depth,
+        )
         return nothing
 
     occurrences: list[uuid.UUID | None] = list(nothing)
@@ -74,12 +82,13 @@ def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.
                 if found:
                     occurrences[number] = occurrence = uuid7()
                     text = payload.dump(call)
-                    _say_what_is_lost(text, found)
+                    if lost := payload.lost_in(text):
+                        _say_what_is_lost(lost, found)
                     events += [NewEvent(trigger.trigger_id, occurrence, call.verb, text, depth) for trigger in found]
         return events
 
     if source is None or source == using or source not in connections or not connections[source].in_atomic_block:
-        is_kept = shielded(functools.partial(_keep, prepare, using), triggers, using=using)
+        is_kept = shielded(functools.partial(keep, prepare, using, may_raise=True), triggers, using=using)
         return occurrences if is_kept else nothing
     # Prepared now, since the instance may change before that commit.
     events = shielded(prepare, triggers, using=source)
@@ -88,25 +97,11 @@ def record(matches: Sequence[Match], *, source: str | None = None) -> list[uuid.
 
     def later() -> None:
         # A function, not a partial: Django needs its name when it raises.
-        work = functools.partial(_keep, lambda: events, using, is_heard=False)
-        shielded(work, triggers, using=using)
+        shielded(lambda: keep(lambda: events, using, may_raise=False), triggers, using=using)
 
     # With STRICT it raises; otherwise no error reaches the caller.
     transaction.on_commit(later, using=source, robust=not conf.current().STRICT)
     return occurrences
-
-
-def _keep(prepare: Prepare, using: str, *, is_heard: bool = True) -> bool:
-    """Store the events of ``prepare()`` now, or as soon as the database accepts them.
-
-    ``is_heard``: an exception reaches the code whose transaction is open.
-    """
-    connection = connections[using]
-    if connection.in_atomic_block or not connection.get_autocommit():
-        store_in_transaction(prepare(), using, may_raise=is_heard)
-    else:
-        store_alone(prepare, using)
-    return True
 
 
 #: The values whose loss was logged, by trigger: once per process.
@@ -114,10 +109,9 @@ _said: set[tuple[int, str]] = set()
 MAX_SAID = 10_000
 
 
-def _say_what_is_lost(text: str, triggers: Sequence[MatchedTrigger]) -> None:
+def _say_what_is_lost(lost: Sequence[payload.Missing], triggers: Sequence[MatchedTrigger]) -> None:
     """Log once for each trigger which values of the signal its events do not hold."""
-    lost = {item.name: item.why for item in payload.lost_in(text)}
-    for name, why in lost.items():
+    for name, why in {item.name: item.why for item in lost}.items():
         new = [trigger for trigger in triggers if (trigger.trigger_id, name) not in _said]
         if not new or len(_said) > MAX_SAID:
             continue
@@ -129,19 +123,6 @@ def _say_what_is_lost(text: str, triggers: Sequence[MatchedTrigger]) -> None:
             name,
             why,
         )
-
-
-def _is_too_deep(depth: int, triggers: Sequence[MatchedTrigger]) -> bool:
-    if depth <= conf.current().MAX_DEPTH:
-        return False
-    errors["depth"] += 1
-    logger.error(
-        "Trigger %s matched at depth %d: messages cause one another in a loop. The event is dropped; "
-        "correct the triggers, or raise DSN['MAX_DEPTH'].",
-        named(trigger.label for trigger in triggers),
-        depth,
-    )
-    return True
 
 
 def shielded(work: Callable[[], T], triggers: Sequence[MatchedTrigger], *, using: str) -> T | None:

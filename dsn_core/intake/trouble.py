@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dsn_core import context
-from dsn_core.intake.insert import NewEvent
+from dsn_core.intake.storing import NewEvent
 from dsn_core.models import Event
 from dsn_core.signals import events_dropped
 
@@ -23,7 +23,6 @@ errors: Counter[str] = Counter()
 
 
 def named(labels: Iterable[str]) -> str:
-    """Triggers' names for the log, shortened."""
     distinct = list(dict.fromkeys(labels))
     more = f" and {len(distinct) - MAX_NAMED} more" if len(distinct) > MAX_NAMED else ""
     return ", ".join(distinct[:MAX_NAMED]) + more

@@ -19,8 +19,7 @@ from dsn_core import conf, savepoints
 from dsn_core._django import after_commit_first, is_to_come, open_savepoints
 from dsn_core.database_errors import is_conflict, is_without_connection, will_pass
 from dsn_core.intake.backlog import Lot, backlog
-from dsn_core.intake.insert import NewEvent
-from dsn_core.intake.storing import store
+from dsn_core.intake.storing import NewEvent, store
 from dsn_core.intake.trouble import drop
 from dsn_core.plugins.errors import describe
 
@@ -35,18 +34,21 @@ LEAST: Final = 0.02
 Prepare = Callable[[], Sequence[NewEvent]]
 
 
-def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: bool) -> None:
-    """Store ``events`` in the open transaction, or have them wait for its commit.
+def keep(prepare: Prepare, using: str, *, may_raise: bool) -> bool:
+    """Store the events of ``prepare()`` now, or as soon as the database accepts them; return True.
 
-    Raises errors that cost the transaction, errors that do not pass and, with ``may_raise`` (an exception reaches the
-    code of the transaction), conflicts for which the transaction must be run again.
+    Raises errors that cost an open transaction, errors that do not pass and, with ``may_raise`` (an exception reaches
+    the code of the transaction), conflicts for which the transaction must be run again.
     """
     connection = connections[using]
-    held = AfterCommit.of(connection)
+    if not connection.in_atomic_block and connection.get_autocommit():
+        return _keep_alone(prepare, using)
+    events = prepare()
+    held = AfterCommit.of(connection) if _held else None
     if held is not None:
         # A statement of this transaction has timed out already. The next would, too.
         held.add(events)
-        return
+        return True
     try:
         store(events, using, may_raise=may_raise)
     except Exception as error:
@@ -58,30 +60,29 @@ def store_in_transaction(events: Sequence[NewEvent], using: str, *, may_raise: b
         if not connection.in_atomic_block:
             # With autocommit off, the commit cannot be observed.
             drop(events, using, reason)
-            return
+            return True
         logger.warning("Events are recorded after the commit, since the database refused them: %s", reason)
         AfterCommit(using).add(events)
+    return True
 
 
-def store_alone(prepare: Prepare, using: str) -> None:
-    """Store the events of ``prepare()``, outside of a transaction: now, after retries, or by the thread.
-
-    Raises errors that do not pass.
-    """
+def _keep_alone(prepare: Prepare, using: str) -> bool:
+    """The same outside of a transaction: now, after retries, or by the thread."""
     lot = Lot((), using, "others are waiting")
     try:
         lot.events = prepare()
         if backlog.is_busy():
             # It would probably be refused like those that wait.
             backlog.put(lot)
-            return
-        # Limited only by the database's own time-outs.
-        store(lot.events, using)
+        else:
+            # Limited only by the database's own time-outs.
+            store(lot.events, using)
     except Exception as error:
         if conf.current().STRICT or not will_pass(error):
             raise
         lot.reason = describe(error)
         _try_again(lot, prepare, is_lost=is_without_connection(error))
+    return True
 
 
 def _try_again(lot: Lot, prepare: Prepare, *, is_lost: bool = False) -> None:
@@ -111,13 +112,15 @@ class AfterCommit:
     def __init__(self, using: str) -> None:
         self._using = using
         self._survivors: list[NewEvent] = []
-        self._last = _Mark(self._survivors, {"none yet"})
+        #: The events of the savepoints that are open now: these are committed or rolled back together.
+        self._last: list[NewEvent] = []
+        self._savepoint_ids: set[str] | None = None
         _held[connections[using]] = self
 
     @staticmethod
     def of(connection: BaseDatabaseWrapper) -> AfterCommit | None:
         """The events that wait for the commit of the open transaction on ``connection``, or None."""
-        held = _held.get(connection) if _held else None
+        held = _held.get(connection)
         if held is not None and not is_to_come(connection, held.finish):
             # It was rolled back.
             del _held[connection]
@@ -127,10 +130,17 @@ class AfterCommit:
     def add(self, events: Sequence[NewEvent]) -> None:
         """Record ``events`` after the commit, if no savepoint that is open now is rolled back."""
         connection = connections[self._using]
-        if (savepoint_ids := open_savepoints(connection)) != self._last.savepoint_ids:
-            self._last = _Mark(self._survivors, savepoint_ids)
-            after_commit_first(connection, self._last.survived, self.finish)
-        self._last.events += events
+        if (savepoint_ids := open_savepoints(connection)) != self._savepoint_ids:
+            waiting: list[NewEvent] = []
+            self._savepoint_ids, self._last = savepoint_ids, waiting
+
+            def survived() -> None:
+                self._survivors += waiting
+                # A test may run on-commit functions more than once.
+                waiting.clear()
+
+            after_commit_first(connection, survived, self.finish)
+        self._last += events
 
     def finish(self) -> None:
         """Store the events after the commit, when all marks have been called."""
@@ -150,20 +160,6 @@ class AfterCommit:
                 _try_again(lot, lambda: lot.events)
         except Exception as error:
             drop(lot.events, self._using, describe(error))
-
-
-class _Mark:
-    """Events of the same savepoints: these are committed or rolled back together."""
-
-    def __init__(self, survivors: list[NewEvent], savepoint_ids: set[str]) -> None:
-        self.savepoint_ids = savepoint_ids
-        self.events: list[NewEvent] = []
-        self._survivors = survivors
-
-    def survived(self) -> None:
-        self._survivors += self.events
-        # A test may run on-commit functions more than once.
-        self.events = []
 
 
 _held: weakref.WeakKeyDictionary[BaseDatabaseWrapper, AfterCommit] = weakref.WeakKeyDictionary()

@@ -5,11 +5,9 @@ from dsn_core.models.backend import Backend
 from dsn_core.models.changes import ConfigurationChange
 from dsn_core.models.delivery import Delivery
 from dsn_core.models.delivery_page import DeliveryPage
-from dsn_core.models.environment import Environment
 from dsn_core.models.event import Event
-from dsn_core.models.heartbeat import WorkerHeartbeat
-from dsn_core.models.messenger_state import MessengerState
 from dsn_core.models.profile import Profile
+from dsn_core.models.shared import Environment, MessengerState, WorkerHeartbeat
 from dsn_core.models.subscription import Subscription, SubscriptionAddress
 from dsn_core.models.trigger import Trigger
 

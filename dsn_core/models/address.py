@@ -17,13 +17,12 @@ from dsn_core.contracts.naming import MAX_NAME_LENGTH
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models.delivery import ADDRESS_LENGTH
 from dsn_core.models.profile_rows import KEY
-from dsn_core.models.upserting import upsert
+from dsn_core.models.sql import upsert
 from dsn_core.plugins.profiles import STORED_ADDRESS
 from dsn_core.plugins.registry import registry
 
 
 def refuse_surrogates(text: str) -> None:
-    """Raise ``ValidationError`` for half a character, which no database takes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -75,7 +74,6 @@ class AddressQuerySet(models.QuerySet["Address"]):
             return super().delete()
 
     # As Django's own: no manager has it, so that no slip deletes all rows.
-    delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
 

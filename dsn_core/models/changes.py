@@ -45,7 +45,6 @@ class ChangeLog:
 
     @property
     def state(self) -> State:
-        """The :meth:`ConfigurationChange.state` of these rows."""
         return State(len(self.changes), sum(self.changes))
 
     def since(self, earlier: ChangeLog) -> frozenset[int] | None:
@@ -107,8 +106,12 @@ class ConfigurationChange(models.Model):
     @classmethod
     def read(cls, using: str) -> ChangeLog:
         """All rows, by one query. Read them before the triggers, so that commits in between are read again."""
+
+        def as_set(ids: list[int] | None) -> frozenset[int] | None:
+            return None if ids is None else frozenset(ids)
+
         rows = cls.objects.using(using).values_list("token", "trigger_ids", "pruned")
-        return ChangeLog({token: Change(_as_set(ids), _as_set(pruned)) for token, ids, pruned in rows})
+        return ChangeLog({token: Change(as_set(ids), as_set(pruned)) for token, ids, pruned in rows})
 
     @classmethod
     def insert(cls, using: str, trigger_ids: Collection[int] | None, pruned: Collection[int] | None = None) -> None:
@@ -147,10 +150,6 @@ class ConfigurationChange(models.Model):
 def _new_token() -> int:
     # Not from the module random, which tests seed. Smaller numbers are used by the previous version.
     return ConfigurationChange.FIRST + 1 + secrets.randbits(44)
-
-
-def _as_set(ids: list[int] | None) -> frozenset[int] | None:
-    return None if ids is None else frozenset(ids)
 
 
 @receiver(pre_save, sender=ConfigurationChange, dispatch_uid="dsn_change_loading")

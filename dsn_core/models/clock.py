@@ -31,19 +31,15 @@ class DatabaseNow(Func):
 
 def now_sql(connection: BaseDatabaseWrapper) -> str:
     """:class:`DatabaseNow` as SQL, for statements with parameters (percent signs are doubled)."""
+    if connection.vendor not in ("mysql", "sqlite"):
+        return "STATEMENT_TIMESTAMP()"
+    # They have no time zones: the seconds from UTC to the one in which Django stores naive times.
+    offset = datetime.datetime.now(connection.timezone or get_default_timezone()).utcoffset()
+    seconds = round(offset.total_seconds()) if offset else 0
     if connection.vendor == "mysql":
         # Not CURRENT_TIMESTAMP: that is in the session's time zone, which Django leaves as it is.
-        return f"(UTC_TIMESTAMP(6) + INTERVAL {_offset(connection)} SECOND)"
-    if connection.vendor == "sqlite":
-        return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{_offset(connection)} seconds')"
-    return "STATEMENT_TIMESTAMP()"
-
-
-def _offset(connection: BaseDatabaseWrapper) -> int:
-    """Seconds from UTC to the time zone in which ``connection`` stores naive times."""
-    zone = connection.timezone or get_default_timezone()
-    offset = datetime.datetime.now(zone).utcoffset()
-    return round(offset.total_seconds()) if offset else 0
+        return f"(UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND)"
+    return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '{seconds} seconds')"
 
 
 @dataclass(frozen=True)

@@ -25,56 +25,33 @@ MAX_NAMED: Final = 500
 _MOVING: Final = frozenset({"pk", "id", "trigger", "trigger_id"})
 
 
-class _Pruning:
-    """Prunes the log of changes after the commit of an edit; once for all edits of a transaction.
+_prunings: weakref.WeakKeyDictionary[BaseDatabaseWrapper, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
-    Referenced only by the transaction's on-commit functions, so that it vanishes when the transaction or savepoint is
-    rolled back.
-    """
 
-    def __init__(self, using: str) -> None:
-        self._using = using
+def _prune_after_commit(using: str) -> None:
+    """Prune the log of changes after the commit of an edit; once for all edits of a transaction."""
+    connection = connections[using]
+    planned = _prunings.get(connection)
+    if planned is not None and planned() is not None:
+        return
 
-    def __call__(self) -> None:
+    def prune() -> None:
         try:
-            ConfigurationChange.prune(self._using)
+            ConfigurationChange.prune(using)
         except Error as error:
             # The edit is committed, so its code must not get an error. The next edit prunes.
             logger.debug("The changes of the configuration could not be pruned: %s", error)
 
-
-_prunings: weakref.WeakKeyDictionary[BaseDatabaseWrapper, weakref.ref[_Pruning]] = weakref.WeakKeyDictionary()
-
-
-def _prune_after_commit(using: str) -> None:
-    connection = connections[using]
-    planned = _prunings.get(connection)
-    if planned is None or planned() is None:
-        pruning = _Pruning(using)
-        _prunings[connection] = weakref.ref(pruning)
-        transaction.on_commit(pruning, using=using, robust=True)
-
-
-class _Edited:
-    """The triggers (None: any) that were edited so far in a block; ``is_anything`` is False before the first edit."""
-
-    def __init__(self) -> None:
-        self.is_anything = False
-        self.trigger_ids: set[int] | None = set()
-
-    def add(self, trigger_ids: Collection[int] | None) -> None:
-        self.is_anything = True
-        if trigger_ids is None or self.trigger_ids is None:
-            self.trigger_ids = None
-        else:
-            self.trigger_ids.update(trigger_ids)
+    # Referenced only by the on-commit functions, so that a rollback of the transaction or savepoint removes it.
+    _prunings[connection] = weakref.ref(prune)
+    transaction.on_commit(prune, using=using, robust=True)
 
 
 class _Collecting(threading.local):
-    """The blocks of :func:`one_announcement` that this thread is in, by database alias."""
+    """The announcements of the blocks of :func:`one_announcement` that this thread is in, by database alias."""
 
     def __init__(self) -> None:
-        self.by_alias: dict[str, _Edited] = {}
+        self.by_alias: dict[str, list[Collection[int] | None]] = {}
 
 
 _collecting = _Collecting()
@@ -86,8 +63,8 @@ def announce(model: type[models.Model], using: str, trigger_ids: Collection[int]
     Takes effect for this connection at once, for others after the commit, and not at all after a rollback. Costs one
     INSERT.
     """
-    if (edited := _collecting.by_alias.get(using)) is not None:
-        edited.add(trigger_ids)
+    if (collected := _collecting.by_alias.get(using)) is not None:
+        collected.append(trigger_ids)
         return
     if trigger_ids is not None and len(trigger_ids) > MAX_NAMED:
         trigger_ids = None
@@ -103,13 +80,14 @@ def one_announcement(model: type[models.Model], using: str) -> Iterator[None]:
         if using in _collecting.by_alias:
             yield
             return
-        edited = _collecting.by_alias[using] = _Edited()
+        collected = _collecting.by_alias[using] = []
         try:
             yield
         finally:
             del _collecting.by_alias[using]
-        if edited.is_anything:
-            announce(model, using, edited.trigger_ids)
+        if collected:
+            named = [trigger_ids for trigger_ids in collected if trigger_ids is not None]
+            announce(model, using, set().union(*named) if len(named) == len(collected) else None)
 
 
 class ConfigurationQuerySet(models.QuerySet[ModelT]):
@@ -130,8 +108,6 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
                 announce(self.model, using, trigger_ids)
         return rows
 
-    update.alters_data = True  # type: ignore[attr-defined]
-
     def bulk_create(self, objs: Iterable[ModelT], *args: Any, **kwargs: Any) -> list[ModelT]:
         using = self._writes_to()
         with one_announcement(self.model, using):
@@ -142,21 +118,16 @@ class ConfigurationQuerySet(models.QuerySet[ModelT]):
             announce(self.model, using, trigger_ids if are_new and None not in trigger_ids else None)
         return created
 
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
-
     def bulk_update(self, objs: Iterable[ModelT], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
         # Django makes an update() of each batch.
         with one_announcement(self.model, self._writes_to()):
             return super().bulk_update(objs, fields, *args, **kwargs)
-
-    bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
         # Including the rows that the deletion cascades to.
         with one_announcement(self.model, self._writes_to()):
             return super().delete()
 
-    delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def _named(self, changes: Collection[str]) -> tuple[ConfigurationQuerySet[ModelT], set[int] | None]:
@@ -191,11 +162,7 @@ class ConfigurationModel(models.Model):
         with transaction.atomic(using=using):
             super().save(*args, **kwargs)
 
-    save.alters_data = True  # type: ignore[attr-defined]
-
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         using = using or router.db_for_write(type(self), instance=self)
         with one_announcement(type(self), using):
             return super().delete(using=using, keep_parents=keep_parents)
-
-    delete.alters_data = True  # type: ignore[attr-defined]

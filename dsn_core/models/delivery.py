@@ -21,7 +21,7 @@ from dsn_core.models.claimable import Claimable
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.models.delivery_page import DeliveryPage
 from dsn_core.models.event import Event
-from dsn_core.models.messenger_state import MessengerState
+from dsn_core.models.shared import MessengerState
 from dsn_core.models.sparse import DueIndex, SparseIndex, SparseUniqueConstraint
 from dsn_core.models.subscription import Priority
 
@@ -30,9 +30,8 @@ ADDRESS_LENGTH: Final = 500
 PROVIDER_ID_LENGTH: Final = 255
 ERROR_LENGTH: Final = 2_000
 
-#: The address of a delivery to nobody in particular, which carries the call of a messenger that chooses
-#: its users itself.
-NOBODY: Final = ""
+#: The address of a delivery without a receiver, which carries the call of a messenger that chooses its users itself.
+NO_ADDRESS: Final = ""
 
 
 class Status(models.TextChoices):
@@ -49,35 +48,21 @@ class Status(models.TextChoices):
 
 
 class Report(models.TextChoices):
-    """What a provider reported of a message after it had taken it."""
+    """What a provider reported later."""
 
     DELIVERED = "delivered", _("delivered")
     UNDELIVERED = "undelivered", _("undelivered")
 
 
-#: The state machine: which status may follow which by itself. From a final one nothing follows but what an
-#: operator asks for (:meth:`DeliveryQuerySet.retry`), and what a provider reports of an unknown one.
+#: Which status may follow which by itself. From a final one nothing follows but what an operator asks for
+#: (:meth:`DeliveryQuerySet.retry`), and what a provider reports of an unknown one.
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
+    **dict.fromkeys(Status, frozenset()),
     Status.PENDING: frozenset({Status.SENDING, Status.CANCELLED}),
     Status.RETRY: frozenset({Status.SENDING, Status.CANCELLED}),
-    Status.SENDING: frozenset(
-        # To itself: the lease ran out, and another worker took over.
-        # To pending: it was given back before anything was tried.
-        {
-            Status.SENDING,
-            Status.PENDING,
-            Status.SENT,
-            Status.RETRY,
-            Status.FAILED,
-            Status.SKIPPED,
-            Status.UNKNOWN,
-        }
-    ),
-    Status.SENT: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.SKIPPED: frozenset(),
-    Status.UNKNOWN: frozenset(),
-    Status.CANCELLED: frozenset(),
+    # To itself: the lease ran out, and another worker took over. To pending: it was given back before anything was
+    # tried.
+    Status.SENDING: frozenset(Status) - {Status.CANCELLED},
 }
 FINAL: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
 #: What can be sent again: all that ended without being sent.
@@ -93,23 +78,19 @@ UNFINISHED: Final = Q(not_before__isnull=False) | IN_PAGE
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def unfinished(self) -> DeliveryQuerySet:
-        """Those that wait, or are in a worker's hands."""
         return self.filter(UNFINISHED)
 
     def finished(self) -> DeliveryQuerySet:
-        """Those about which nothing is left to be done."""
         return self.filter(Q(page_key__isnull=True) | ~Q(status=Status.PENDING), not_before__isnull=True)
 
     def of_page(self, page: DeliveryPage) -> DeliveryQuerySet:
-        """Those that wait in ``page``."""
         return self.filter(IN_PAGE, page_key=page.key, pk__gte=page.first_id, pk__lte=page.last_id)
 
     def retry(self) -> int:
         """Send those that ended without being sent once more, now, with all attempts before them; return how many.
 
-        Goes by what their backends say today, so that a mended backend is used. One whose outcome
-        is unknown may arrive a second time. Those whose event's payload was purged stay as they are:
-        nothing is left to send.
+        By the messengers that their backends have now. One whose outcome is unknown may arrive a second time. Those
+        whose event's payload was purged stay as they are: nothing is left to send.
         """
         chosen = self.retriable()
         backend = Backend.objects.using(self.db).filter(pk=OuterRef("backend_id")).values("messenger")
@@ -129,7 +110,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 finished_at=None,
                 paused_at=None,
                 held_since=None,
-                # What was said of the message that was sent before is not said of the next.
+                # Reports are about the message that was sent before.
                 provider_id="",
                 report="",
                 report_reason="",
@@ -137,7 +118,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             )
 
     def retriable(self) -> DeliveryQuerySet:
-        """Those that :meth:`retry` sends again."""
         return self._ended().filter(self._has_payload())
 
     def purged(self) -> DeliveryQuerySet:
@@ -145,8 +125,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self._ended().filter(~self._has_payload())
 
     def _ended(self) -> DeliveryQuerySet:
-        # One that carried a call to the end is done: the users whom the messenger chose have their own.
-        carried = Q(status=Status.SKIPPED, address_key=address_key(NOBODY))
+        # One that carried a call to the end is done: the users that the messenger chose have their own.
+        carried = Q(status=Status.SKIPPED, address_key=address_key(NO_ADDRESS))
         return self.filter(~carried, status__in=RETRIABLE)
 
     def _has_payload(self) -> Exists:
@@ -161,7 +141,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             return self.none()
 
     def cancellable(self) -> DeliveryQuerySet:
-        """Those that :meth:`cancel` cancels."""
         return self.filter(status__in=CANCELLABLE)
 
     def cancel(self) -> int:
@@ -187,8 +166,8 @@ class Delivery(Claimable):
     Status = Status
     Report = Report
 
-    # None of the keys is enforced: history outlives what it was made from, and a fan-out to a
-    # hundred thousand receivers does not look every one of them up again.
+    # None of the keys is enforced: history outlives what it was made from, and a fan-out does not look up each of a
+    # hundred thousand receivers again.
     event = models.ForeignKey(
         Event, on_delete=models.CASCADE, db_constraint=False, related_name="deliveries", verbose_name=_("event")
     )
@@ -272,7 +251,7 @@ class Delivery(Claimable):
     ) -> Delivery:
         """A row as it was read, without going through the fields one by one, and without pre_init and post_init.
 
-        Django's own takes as long as all else that a claim does, and nobody listens to this model.
+        Django's own takes as long as all else that a claim does, and no receiver listens to this model.
         """
         row = cls.__new__(cls)
         state = row._state = ModelState()
@@ -284,23 +263,13 @@ class Delivery(Claimable):
 
     def like(self, **values: Any) -> Delivery:
         """A new delivery of the same event by the same backend, with ``values`` of its own."""
-        return Delivery(
-            **{
-                "event_id": self.event_id,
-                "backend_id": self.backend_id,
-                "occurrence": self.occurrence,
-                "messenger": self.messenger,
-                "priority": self.priority,
-                "expires_at": self.expires_at,
-                "created_at": self.created_at,
-                **values,
-            }
-        )
+        shared = ("event_id", "backend_id", "occurrence", "messenger", "priority", "expires_at", "created_at")
+        return Delivery(**{name: getattr(self, name) for name in shared} | values)
 
     @property
     def receiver_label(self) -> str:
-        """Who gets it, in a word, without a query."""
-        return self.address or (f"user {self.user_id}" if self.user_id is not None else "nobody in particular")
+        """The receiver in a word, without a query."""
+        return self.address or (f"user {self.user_id}" if self.user_id is not None else "no receiver")
 
     @property
     def message_id(self) -> str:

@@ -30,7 +30,6 @@ class EventQuerySet(models.QuerySet["Event"]):
         )
 
     def retriable(self) -> EventQuerySet:
-        """The events that :meth:`retry` expands again."""
         return self.filter(status=Event.Status.FAILED).exclude(payload="")
 
     def purged(self) -> EventQuerySet:
@@ -87,7 +86,6 @@ class Event(Claimable):
 
     @cached_property
     def info(self) -> EventInfo:
-        """What messages say of it."""
         return EventInfo(self.pk, self.verb, self.occurrence, self.created_at)
 
     @property

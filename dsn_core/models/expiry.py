@@ -13,7 +13,6 @@ from dsn_core.exceptions import ConfigurationError
 
 
 def check_expiry(text: str) -> None:
-    """Raise ``ValidationError`` unless ``text`` is a valid expiry."""
     try:
         parse_expiry(text)
     except ConfigurationError as error:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dsn_core.models.address import Address
 from dsn_core.models.profile_rows import COLUMN_LENGTH, KEY, copy_to_addresses
-from dsn_core.models.upserting import upsert
+from dsn_core.models.sql import upsert
 
 #: The messengers whose addresses the columns hold.
 COLUMNS: Final = {"telegram": "telegram_chat_id", "sms": "phone"}
@@ -64,7 +64,7 @@ class Profile(models.Model):
         only = kwargs.get("update_fields")
         rows = Address._base_manager.using(using)
         with transaction.atomic(using=using):
-            # In the order of all who write both: addresses, then profiles.
+            # Always in this order: addresses, then profiles.
             for messenger, column in COLUMNS.items():
                 if only is not None and column not in only:
                     continue

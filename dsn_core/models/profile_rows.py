@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.db import models, transaction
 
-from dsn_core.models.upserting import upsert
+from dsn_core.models.sql import upsert
 
 #: Rows that are read and written at once.
 PAGE: Final = 1_000

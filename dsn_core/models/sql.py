@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Lookup
 
@@ -64,3 +65,14 @@ def storable(text: Any, limit: int) -> str:
     if clean.isascii():
         return clean
     return clean.encode("utf-8", "replace").decode("utf-8")
+
+
+def upsert(
+    rows: models.QuerySet[Any], made: Sequence[models.Model], *, key: Sequence[str], changed: Sequence[str]
+) -> None:
+    """Insert ``made``; where their ``key`` is there already, set the fields ``changed`` of that row."""
+    # MySQL and MariaDB are not told which key it is.
+    has_target = connections[rows.db].features.supports_update_conflicts_with_target
+    rows.bulk_create(
+        made, update_conflicts=True, unique_fields=list(key) if has_target else None, update_fields=list(changed)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -36,7 +36,7 @@ class SubscriptionQuerySet(ConfigurationQuerySet["Subscription"]):
 
 
 class Subscription(ConfigurationModel):
-    """Whom: one trigger, the backends and the receivers."""
+    """The receivers and the backends of one trigger."""
 
     trigger = models.ForeignKey(
         Trigger, on_delete=models.CASCADE, related_name="subscriptions", verbose_name=_("trigger")
@@ -47,14 +47,14 @@ class Subscription(ConfigurationModel):
     enabled = models.BooleanField(_("enabled"), default=True)
     backends = models.ManyToManyField(Backend, related_name="subscriptions", blank=True, verbose_name=_("backends"))
     users = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, related_name="+", blank=True, verbose_name=_("users"), help_text=_("Who gets it.")
+        settings.AUTH_USER_MODEL, related_name="+", blank=True, verbose_name=_("users"), help_text=_("The receivers.")
     )
     groups = models.ManyToManyField(
         "auth.Group",
         related_name="+",
         blank=True,
         verbose_name=_("groups"),
-        help_text=_("All users of these groups get it, those who join later too."),
+        help_text=_("All users of these groups are receivers, also those that join later."),
     )
     resolver = models.CharField(
         _("receiver resolver"),
@@ -104,21 +104,15 @@ class Subscription(ConfigurationModel):
 
     def configure(
         self,
+        columns: Mapping[str, Any],
         *,
         users: Iterable[Any] | None,
         groups: Iterable[Any] | None,
-        resolver: str | None,
-        argument: str | None,
         addresses: Iterable[tuple[str, str]] | None,
         backends: Iterable[Any] | None,
-        enabled: bool | None,
-        priority: int | None,
-        expires: str | None,
     ) -> None:
-        """Set the arguments that are not None, and check that all fits together. See :meth:`Trigger.subscribe`."""
-        given: dict[str, Any] = {"resolver": resolver, "argument": argument, "expires": expires}
-        given |= {"enabled": enabled, "priority": priority}
-        for name, value in given.items():
+        """Set what is not None, and check that all fits together. See :meth:`Trigger.subscribe`."""
+        for name, value in columns.items():
             if value is not None:
                 setattr(self, name, value)
         self.clean_fields(exclude=["trigger"])
@@ -161,11 +155,6 @@ class Subscription(ConfigurationModel):
             row.full_clean()
             row.save(using=self._state.db)
 
-    def check_fit(self) -> None:
-        """Raise ``ValidationError`` unless its stored parts work with its trigger."""
-        self.check_backends(list(self.backends.all()))
-        self.check_resolver()
-
     def check_backends(self, backends: Sequence[Backend]) -> None:
         """Refuse a message template that needs what the trigger's signal does not provide."""
         registration = self.trigger.registration
@@ -173,18 +162,13 @@ class Subscription(ConfigurationModel):
             return
         for backend in backends:
             if missing := registration.missing(backend.required_signal_args()):
-                raise ValidationError(
-                    _(
-                        "The message template %(template)s needs the signal arguments %(missing)s, "
-                        "which %(verb)s does not provide. It provides %(provided)s."
-                    )
-                    % {
-                        "template": backend.message_template,
-                        "missing": ", ".join(missing),
-                        "verb": self.trigger.verb,
-                        "provided": ", ".join(registration.provides or ()) or _("none"),
-                    }
+                reason = _(
+                    "The message template %(template)s needs the signal arguments %(missing)s, "
+                    "which %(verb)s does not provide. It provides %(provided)s."
                 )
+                names = {"template": backend.message_template, "missing": ", ".join(missing)}
+                provided = ", ".join(registration.provides or ()) or _("none")
+                raise ValidationError(reason % {**names, "verb": self.trigger.verb, "provided": provided})
 
     def check_resolver(self) -> None:
         """Refuse a resolver that is not installed, and an argument that it cannot work with."""
@@ -207,7 +191,6 @@ class Subscription(ConfigurationModel):
 
     @staticmethod
     def check_groups(groups: Iterable[Any]) -> None:
-        """Refuse groups where the user model has none."""
         if list(groups) and not users_have_groups():
             raise ValidationError(
                 _("The user model %s has no groups. Name users, or use a receiver resolver.")

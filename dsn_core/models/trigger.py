@@ -45,7 +45,10 @@ class Trigger(ConfigurationModel):
         _("action object's key"), max_length=255, blank=True, help_text=_("Only this one instance. Empty: any.")
     )
     actor_object_model = models.CharField(
-        _("actor object's model"), max_length=255, blank=True, help_text=_("Who did it, as app.model. Empty: anybody.")
+        _("actor object's model"),
+        max_length=255,
+        blank=True,
+        help_text=_("The model of the actor, as app.model. Empty: any."),
     )
     actor_object_pk = models.CharField(
         _("actor object's key"), max_length=255, blank=True, help_text=_("Only this one actor. Empty: any.")
@@ -87,14 +90,14 @@ class Trigger(ConfigurationModel):
 
     @property
     def registration(self) -> SignalRegistration | None:
-        """The registration of the verb's signal; None when nothing installed registers it."""
+        """The registration of the verb's signal; None when it is not registered."""
         return catalogue.find(self.verb)
 
     @property
     def provides(self) -> tuple[str, ...] | None:
         """The names of the signal's arguments, or None when they are not known."""
-        registration = self.registration
-        return None if registration is None or registration.provides is None else tuple(registration.provides)
+        provides = None if self.registration is None else self.registration.provides
+        return None if provides is None else tuple(provides)
 
     @property
     def removes(self) -> bool:
@@ -103,7 +106,6 @@ class Trigger(ConfigurationModel):
 
     @property
     def action_object_class(self) -> type[models.Model] | None:
-        """The model of the action object, or None for any."""
         return references.find_model(self.action_object_model)
 
     def make_digest(self) -> str:
@@ -122,7 +124,8 @@ class Trigger(ConfigurationModel):
             for subscription in self.subscriptions.prefetch_related("backends"):
                 subscription.trigger = self
                 try:
-                    subscription.check_fit()
+                    subscription.check_backends(list(subscription.backends.all()))
+                    subscription.check_resolver()
                 except ValidationError as error:
                     # The error is of no field of the trigger, but of a subscription.
                     raise ValidationError(
@@ -136,20 +139,19 @@ class Trigger(ConfigurationModel):
         except UnknownName as error:
             raise ValidationError({"verb": str(error)}) from error
         if registration.needs_model and not self.action_object_model:
-            raise ValidationError(
-                {
-                    "action_object_model": _("A trigger on %(verb)s must name the model that it is about.")
-                    % {"verb": self.verb}
-                }
-            )
+            reason = _("A trigger on %(verb)s must name the model that it is about.") % {"verb": self.verb}
+            raise ValidationError({"action_object_model": reason})
         for part in ("action_object", "actor_object"):
             self._clean_reference(part)
-        self._clean_conditions(registration)
         model = self.action_object_class
+        roots = Roots(registration, model, references.find_model(self.actor_object_model))
+        try:
+            self.conditions = validation.clean(self.conditions, roots)
+        except ValidationError as error:
+            raise ValidationError({"conditions": error.messages}) from error
         if registration.needs_model and model is not None and model._meta.app_label == OWN_APP:
-            raise ValidationError(
-                {"action_object_model": _("dsn-core's own rows trigger nothing: messages about messages never end.")}
-            )
+            own = _("dsn-core's own rows trigger nothing: messages about messages never end.")
+            raise ValidationError({"action_object_model": own})
 
     @property
     def roots(self) -> Roots | None:
@@ -157,13 +159,6 @@ class Trigger(ConfigurationModel):
         registration = self.registration
         actor = references.find_model(self.actor_object_model)
         return None if registration is None else Roots(registration, self.action_object_class, actor)
-
-    def _clean_conditions(self, registration: SignalRegistration) -> None:
-        roots = Roots(registration, self.action_object_class, references.find_model(self.actor_object_model))
-        try:
-            self.conditions = validation.clean(self.conditions, roots)
-        except ValidationError as error:
-            raise ValidationError({"conditions": error.messages}) from error
 
     def _clean_reference(self, part: str) -> None:
         label, key = getattr(self, f"{part}_model"), getattr(self, f"{part}_pk")
@@ -173,9 +168,8 @@ class Trigger(ConfigurationModel):
             return
         model = references.find_model(label)
         if model is None:
-            raise ValidationError(
-                {f"{part}_model": _("There is no model %(label)s; write it as app.model.") % {"label": label}}
-            )
+            reason = _("There is no model %(label)s; write it as app.model.") % {"label": label}
+            raise ValidationError({f"{part}_model": reason})
         setattr(self, f"{part}_model", model._meta.label_lower)
         if key:
             try:
@@ -187,8 +181,6 @@ class Trigger(ConfigurationModel):
         if kwargs.get("update_fields"):
             kwargs["update_fields"] = {*kwargs["update_fields"], "digest"}
         super().save(*args, **kwargs)
-
-    save.alters_data = True  # type: ignore[attr-defined]
 
     def subscribe(
         self,
@@ -214,19 +206,11 @@ class Trigger(ConfigurationModel):
 
         All or nothing: raises ``ValidationError`` with what cannot work together.
         """
+        columns: dict[str, Any] = {"resolver": resolver, "argument": argument, "enabled": enabled}
+        columns |= {"priority": priority, "expires": expires}
         with transaction.atomic(using=self._state.db):
             subscription, _created = self.subscriptions.get_or_create(name=name)
-            subscription.configure(
-                users=users,
-                groups=groups,
-                resolver=resolver,
-                argument=argument,
-                addresses=addresses,
-                backends=backends,
-                enabled=enabled,
-                priority=priority,
-                expires=expires,
-            )
+            subscription.configure(columns, users=users, groups=groups, addresses=addresses, backends=backends)
         return subscription
 
 

@@ -80,17 +80,11 @@ class TriggerQuerySet(ConfigurationQuerySet["Trigger"]):
             self.model._default_manager.using(self.db).bulk_update(edited, ["digest"])
         return rows
 
-    update.alters_data = True  # type: ignore[attr-defined]
-
     def bulk_create(self, objs: Iterable[Trigger], *args: Any, **kwargs: Any) -> list[Trigger]:
         return super().bulk_create(_digested(objs), *args, **kwargs)
 
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
-
     def bulk_update(self, objs: Iterable[Trigger], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
         return super().bulk_update(_digested(objs), {*fields, "digest"}, *args, **kwargs)
-
-    bulk_update.alters_data = True  # type: ignore[attr-defined]
 
 
 def _digested(triggers: Iterable[Trigger]) -> list[Trigger]:

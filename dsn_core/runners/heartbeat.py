@@ -14,7 +14,7 @@ from importlib_metadata import PackageNotFoundError, version
 
 from dsn_core.models import WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.models.heartbeat import HOST_LENGTH, VERSION_LENGTH
+from dsn_core.models.shared import HOST_LENGTH, VERSION_LENGTH
 from dsn_core.models.sql import storable
 from dsn_core.plugins.errors import describe
 

@@ -18,7 +18,7 @@ from dsn_core.exceptions import ConfigurationError, NotStored, RenderingError
 from dsn_core.masking import exc_info
 from dsn_core.models import Delivery, Event
 from dsn_core.models.clock import DatabaseNow
-from dsn_core.models.delivery import ERROR_LENGTH, NOBODY, Status, address_key
+from dsn_core.models.delivery import ERROR_LENGTH, NO_ADDRESS, Status, address_key
 from dsn_core.models.sql import storable
 from dsn_core.models.subscription import Priority
 from dsn_core.plugins.calls import reraise_interrupt, tidied
@@ -291,7 +291,7 @@ def _carry_on(batch: Batch) -> None:
     skipped = all(verdict.status is Status.SKIPPED for verdict in batch.verdicts.values())
     if skipped and not others.exists():
         now = batch.clock.now()
-        carrier = row.like(address_key=address_key(NOBODY), not_before=now, created_at=now)
+        carrier = row.like(address_key=address_key(NO_ADDRESS), not_before=now, created_at=now)
         inserting.insert([carrier], batch.using)
 
 

@@ -11,18 +11,19 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error, connections, router, transaction
 
 from dsn_core import conf, savepoints
+from dsn_core.conditions.signal_call import SignalCall
 from dsn_core.intake.trouble import errors
 from dsn_core.models import ConfigurationChange, Trigger
 from dsn_core.models.changes import ChangeLog
 from dsn_core.plugins.errors import describe
 from dsn_core.triggers.matcher import Matcher, Source
-from dsn_core.triggers.rules import read
+from dsn_core.triggers.rules import Rule, read
 from dsn_core.triggers.uncommitted_edits import Edit, UncommittedEdits
 
 logger = logging.getLogger("dsn_core.triggers")
@@ -67,11 +68,23 @@ class TriggerCache:
 
         Raises nothing but errors that cost the caller's transaction.
         """
-        matcher = self.matcher()
-        if matcher is not None or not self._is_due():
-            return matcher
-        self._attempt(self._read_first)
+        if self.matcher() is None and self._is_due():
+            self._attempt(self._read_first)
         return self.matcher()
+
+    def match(self, call: SignalCall) -> Sequence[Rule]:
+        """The triggers that ``call`` matches. Raises nothing but errors that cost the caller's transaction."""
+        matcher = self.matcher()
+        if matcher is None:
+            matcher = self.known()
+        try:
+            return () if matcher is None else matcher.match(call)
+        except BaseException as error:
+            errors["match"] += 1
+            if conf.current().STRICT or savepoints.is_callers(error):
+                raise
+            logger.error("Signal %s could not be matched: %s", call.verb, describe(error), exc_info=error)
+            return ()
 
     def refresh(self, *, force: bool = False, patient: bool = False) -> bool:
         """Read what other processes changed, at most once per ``REFRESH_SECONDS`` unless ``force``.
@@ -123,17 +136,17 @@ class TriggerCache:
             connections[using].ensure_connection()
         except SynchronousOnlyOperation:
             # A signal sent in a coroutine by send(). Where no thread of its own reads, the triggers stay unknown.
-            thread = threading.Thread(target=self._read_apart, args=(using,), name="dsn first reading")
+            def read_apart() -> None:
+                try:
+                    self.refresh(patient=True)
+                finally:
+                    connections[using].close()
+
+            thread = threading.Thread(target=read_apart, name="dsn first reading")
             thread.start()
             thread.join()
             return
         self._refresh(force=connections[using].in_atomic_block and self.matcher() is None, patient=True)
-
-    def _read_apart(self, using: str) -> None:
-        try:
-            self.refresh(patient=True)
-        finally:
-            connections[using].close()
 
     def _refresh(self, *, force: bool, patient: bool) -> None:
         using = home()
@@ -200,7 +213,7 @@ class TriggerCache:
         if using != home():
             return
         connection = connections[using]
-        if self._shared is None and connection not in self._edits:
+        if self._edits.of(connection, self._shared) is None:
             # A process that never read the triggers reads them all now.
             trigger_ids = None
         edit = Edit(trigger_ids, read(using, trigger_ids), functools.partial(self._committed, using))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.signals import request_started
@@ -12,6 +12,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate, pre_migrate
+from django.dispatch import Signal
 
 from dsn_core.models import ConfigurationChange
 from dsn_core.models.trigger import OWN_APP
@@ -22,16 +23,16 @@ from dsn_core.triggers.dispatch import trigger_cache
 
 def install() -> None:
     """Connect to the signals at which triggers may be read. Runs no query."""
-    connections_: list[tuple[Any, Callable[..., None]]] = [
+    hooks: list[tuple[Signal, Callable[..., None]]] = [
         (connection_created, _on_connection_created),
-        (request_started, _on_open_connection),
+        (request_started, _on_request_started),
         (pre_migrate, _on_pre_migrate),
         (post_migrate, _on_post_migrate),
-        (configuration_changed, _on_configuration_changed),
-        (catalogue_changed, _on_catalogue_changed),
+        (configuration_changed, lambda using, trigger_ids, **kwargs: trigger_cache.edited(using, trigger_ids)),
+        (catalogue_changed, lambda **kwargs: trigger_cache.catalogue_changed()),
     ]
-    for signal, receiver in connections_:
-        signal.connect(receiver, weak=False, dispatch_uid=f"dsn_core.{receiver.__name__}")
+    for number, (signal, receiver) in enumerate(hooks):
+        signal.connect(receiver, weak=False, dispatch_uid=f"dsn_core.refresh_hooks:{number}")
     trigger_cache.connect()
 
 
@@ -40,7 +41,7 @@ def _on_connection_created(connection: BaseDatabaseWrapper, **kwargs: Any) -> No
         trigger_cache.refresh()
 
 
-def _on_open_connection(**kwargs: Any) -> None:
+def _on_request_started(**kwargs: Any) -> None:
     connection = connections[home()]
     # Not where it would open a connection, nor in a test that counts the queries of this one.
     if connection.connection is not None and not connection.force_debug_cursor:
@@ -64,14 +65,6 @@ def _on_post_migrate(sender: Any, using: str, plan: Iterable[Any] = (), **kwargs
     if not trigger_cache.refresh(force=True):
         # Our tables were removed, and the triggers with them.
         trigger_cache.forget()
-
-
-def _on_configuration_changed(using: str, trigger_ids: Collection[int] | None, **kwargs: Any) -> None:
-    trigger_cache.edited(using, trigger_ids)
-
-
-def _on_catalogue_changed(**kwargs: Any) -> None:
-    trigger_cache.catalogue_changed()
 
 
 if hasattr(os, "register_at_fork"):

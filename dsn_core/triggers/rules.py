@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.models import Exists, Model, OuterRef
 
 from dsn_core.conditions.evaluation import PathMissing, Test
@@ -29,12 +31,27 @@ Paths: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[str, type[Model] | None, str, str, Paths, tuple[Any, ...]]
 
 
+class Sign(NamedTuple):
+    """A necessary condition that is cheap to test: a value of this type in this column of the instance.
+
+    By it most signals are seen to match nothing, in the code that saves. In doubt a signal could match.
+    """
+
+    column: str
+    kind: type
+    value: Any
+
+
+#: That the signal has a target.
+TARGET_SIGN: Final = Sign("", str, "")
+
+
 @dataclass(frozen=True, eq=False)
 class Rule:
     """One trigger: models as classes, keys as texts, empty for any.
 
     ``key`` is what it is looked up by, with the tests ``looked_up``; ``tests`` are asked one by one. ``key`` is None
-    where its conditions cannot be used: it matches nothing.
+    where its conditions cannot be used: it matches nothing. ``sign`` is None where nothing can be seen beforehand.
     """
 
     trigger_id: int
@@ -49,10 +66,10 @@ class Rule:
     key: Key | None = None
     looked_up: tuple[Test, ...] = ()
     tests: tuple[Test, ...] = ()
+    sign: Sign | None = None
 
     @property
     def paths(self) -> Paths:
-        """The paths whose values are part of its key."""
         return tuple(test.path for test in self.looked_up)
 
     def needs(self) -> Iterator[tuple[str, Any]]:
@@ -80,29 +97,65 @@ class Rule:
 
 
 def prepared(rule: Rule) -> Rule:
-    """``rule`` with its key and its tests, as models and registrations are now."""
-    parts = (rule.action_pk, rule.actor_model, rule.actor_pk, rule.target)
+    """``rule`` with its key, its tests and its sign, as models and registrations are now."""
     registration = catalogue.find(rule.verb)
-    if not rule.conditions or registration is None:
-        return _with(rule, (*parts, (), ()), (), ())
-    roots = Roots(registration, rule.action_model, rule.actor_model)
+    tests: list[Test] = []
+    by_path: dict[str, Test] = {}
+    if rule.conditions and registration is not None:
+        roots = Roots(registration, rule.action_model, rule.actor_model)
+        try:
+            tests = [Test(condition, roots) for condition in rule.conditions]
+        except Exception as error:
+            reason = " ".join(error.messages) if isinstance(error, ValidationError) else describe(error)
+            logger.error("Trigger %s matches nothing: its conditions cannot be used: %s", rule.label, reason)
+            return replace(rule, key=None, looked_up=(), tests=(), sign=None)
+        # What kind of object the actor is, each trigger says for itself: no table can hold them all.
+        actor = {"actor_object", registration.actor_argument}
+        by_path = {test.path: test for test in tests if test.root not in actor and test.key() is not None}
+    paths = tuple(sorted(by_path))
+    looked_up = tuple(by_path[path] for path in paths)
+    parts = (rule.action_pk, rule.actor_model, rule.actor_pk, rule.target)
+    return replace(
+        rule,
+        key=(*parts, paths, tuple(test.key() for test in looked_up)),
+        looked_up=looked_up,
+        tests=tuple(test for test in tests if test not in looked_up),
+        sign=_sign_of(rule, looked_up),
+    )
+
+
+def _sign_of(rule: Rule, looked_up: Sequence[Test]) -> Sign | None:
+    if rule.action_pk and rule.action_model is not None:
+        return _in_column(rule.action_model._meta.pk, rule.action_pk)
+    if rule.target:
+        return TARGET_SIGN
+    test = next((test for test in looked_up if test.column_of_instance), None)
+    return None if test is None else _in_column(test.column_of_instance, test.key())
+
+
+#: Kinds of fields, with the type of values that they keep as they are, so that conditions compare the instance's value.
+_KEPT: Final = (
+    (models.BooleanField, bool),
+    (models.IntegerField, int),
+    (models.CharField, str),
+    (models.TextField, str),
+    (models.UUIDField, uuid.UUID),
+)
+
+
+def _in_column(field: Any, wanted: Any) -> Sign | None:
     try:
-        tests = [Test(condition, roots) for condition in rule.conditions]
-    except Exception as error:
-        reason = " ".join(error.messages) if isinstance(error, ValidationError) else describe(error)
-        logger.error("Trigger %s matches nothing: its conditions cannot be used: %s", rule.label, reason)
-        return _with(rule, None, (), ())
-    # What kind of object the actor is, each trigger says for itself: no table can hold them all.
-    actor = {"actor_object", registration.actor_argument}
-    by_path = {test.path: test for test in tests if test.root not in actor and test.key() is not None}
-    looked_up = tuple(by_path[path] for path in sorted(by_path))
-    key: Key = (*parts, tuple(sorted(by_path)), tuple(test.key() for test in looked_up))
-    return _with(rule, key, looked_up, tuple(test for test in tests if test not in looked_up))
-
-
-def _with(rule: Rule, key: Key | None, looked_up: tuple[Test, ...], tests: tuple[Test, ...]) -> Rule:
-    parts = (rule.trigger_id, rule.label, rule.verb, rule.action_model, rule.action_pk, rule.actor_model, rule.actor_pk)
-    return Rule(*parts, rule.target, rule.conditions, key, looked_up, tests)
+        value = field.to_python(wanted)
+    except Exception:
+        # A project's own field may raise anything.
+        return None
+    column = field.attname
+    while getattr(field, "remote_field", None) is not None:
+        # A foreign key has the type of the field that it refers to.
+        field = field.target_field
+    converts = getattr(type(field), "to_python", None)
+    is_kept = any(kind.to_python is converts and type(value) is type_ for kind, type_ in _KEPT)
+    return Sign(column, type(value), value) if is_kept else None
 
 
 def read(using: str, trigger_ids: Collection[int] | None = None) -> dict[int, Rule]:
@@ -141,6 +194,11 @@ def _rule_of(trigger: Trigger) -> Rule | None:
     )
 
 
+#: Which paths of which verbs were said to lead nowhere.
+_said: set[tuple[str, str]] = set()
+MAX_SAID = 1_000
+
+
 def note_missing(error: PathMissing, verb: str, labels: Sequence[str]) -> None:
     """Count a path that led nowhere, and say it once: a signal that comes often must not fill the log."""
     errors["path"] += 1
@@ -155,8 +213,3 @@ def note_missing(error: PathMissing, verb: str, labels: Sequence[str]) -> None:
         error.reason,
         named(labels),
     )
-
-
-#: Which paths of which verbs were said to lead nowhere.
-_said: set[tuple[str, str]] = set()
-MAX_SAID = 1_000

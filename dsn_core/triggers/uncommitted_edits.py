@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -13,6 +14,7 @@ from dsn_core.triggers.matcher import Matcher
 from dsn_core.triggers.rules import Rule
 
 
+@dataclass(eq=False)
 class Edit:
     """One edit: ``rules`` are those that now exist of ``trigger_ids`` (None: of all triggers).
 
@@ -20,19 +22,15 @@ class Edit:
     savepoint.
     """
 
-    def __init__(
-        self, trigger_ids: Collection[int] | None, rules: Mapping[int, Rule], committed: Callable[[Edit], None]
-    ) -> None:
-        self.trigger_ids = trigger_ids
-        self.rules = rules
-        self._committed = committed
-        self.is_over = False
+    trigger_ids: Collection[int] | None
+    rules: Mapping[int, Rule]
+    committed: Callable[[Edit], None]
+    is_over: bool = False
 
     def __call__(self) -> None:
-        self._committed(self)
+        self.committed(self)
 
     def over(self, matcher: Matcher) -> Matcher:
-        """``matcher`` with this edit applied."""
         if self.trigger_ids is None:
             return Matcher(self.rules)
         return matcher.with_rules(self.trigger_ids, self.rules)
@@ -52,16 +50,13 @@ class _Overlay:
         #: The matcher, and what it was built from: the shared one and the list of edits.
         self._made: tuple[Matcher, object, object] = (Matcher({}), self, self)
 
-    def __bool__(self) -> bool:
-        return bool(self._edits)
-
     def alive(self) -> list[Edit]:
         return [edit for reference in self._edits if (edit := reference()) is not None]
 
     def over(self, shared: Matcher | None) -> Matcher:
-        """The matcher over ``shared``."""
+        """The matcher over ``shared``; in other threads the one that was built last."""
         matcher, base, edits = self._made
-        if base is not shared or edits is not self._edits:
+        if self.thread == threading.get_ident() and (base is not shared or edits is not self._edits):
             edits = self._edits
             matcher = Matcher({}) if shared is None else shared
             for edit in self.alive():
@@ -69,19 +64,16 @@ class _Overlay:
             self._made = (matcher, shared, edits)
         return matcher
 
-    def seen_from_here(self, shared: Matcher | None) -> Matcher:
-        """:meth:`over` in its own thread; in others the matcher that was built last."""
-        return self.over(shared) if self.thread == threading.get_ident() else self._made[0]
-
     def add(self, edit: Edit, shared: Matcher | None, dropped: Callable[[], None]) -> None:
         """Add ``edit`` as the last one. ``dropped`` is called when it is rolled back."""
         matcher = edit.over(self.over(shared))
         self._edits = [*self._edits, weakref.ref(edit, lambda _: dropped())]
         self._made = (matcher, shared, self._edits)
 
-    def keep_only(self, edits: Collection[int]) -> None:
-        """Forget all edits except those with these ids."""
+    def keep_only(self, edits: Collection[int]) -> bool:
+        """Forget all edits except those with these ids; return whether any is left."""
         self._edits = [reference for reference in self._edits if id(reference()) in edits]
+        return bool(self._edits)
 
     def outdate(self) -> None:
         """Build the matcher again at its next use."""
@@ -103,30 +95,22 @@ class UncommittedEdits:
     def __bool__(self) -> bool:
         return bool(self._by_connection)
 
-    def __contains__(self, connection: BaseDatabaseWrapper) -> bool:
-        return connection in self._by_connection
+    def _all(self) -> list[tuple[BaseDatabaseWrapper, _Overlay]]:
+        # No iteration over the dictionary, from which a rollback in another thread may remove an overlay.
+        connections = [connection for reference in self._by_connection.keyrefs() if (connection := reference())]
+        return [(item, overlay) for item in connections if (overlay := self._by_connection.get(item)) is not None]
 
     def outdate(self) -> None:
-        """Have every overlay built again at its next use."""
-        for overlay in self._all():
+        for _, overlay in self._all():
             overlay.outdate()
 
     def all(self, shared: Matcher | None) -> list[Matcher]:
-        """The matchers of all overlays."""
-        return [overlay.seen_from_here(shared) for overlay in self._all()]
-
-    def _all(self) -> list[_Overlay]:
-        # No iteration over the dictionary, from which a rollback in another thread may remove an overlay.
-        connections = [reference() for reference in self._by_connection.keyrefs()]
-        overlays = [self._by_connection.get(connection) for connection in connections if connection is not None]
-        return [overlay for overlay in overlays if overlay is not None]
+        return [overlay.over(shared) for _, overlay in self._all()]
 
     def keep_only(self, thread: int) -> None:
         """Forget the overlays of all threads but one, the only one that exists after a fork."""
-        for reference in self._by_connection.keyrefs():
-            connection = reference()
-            overlay = None if connection is None else self._by_connection.get(connection)
-            if connection is not None and overlay is not None and overlay.thread != thread:
+        for connection, overlay in self._all():
+            if overlay.thread != thread:
                 del self._by_connection[connection]
 
     def of(self, connection: BaseDatabaseWrapper, shared: Matcher | None) -> Matcher | None:
@@ -159,8 +143,7 @@ class UncommittedEdits:
         overlay = None if connection is None else self._by_connection.get(connection)
         if connection is None or overlay is None:
             return
-        overlay.keep_only({id(callback) for callback in callbacks_on_commit(connection)})
-        if not overlay:
+        if not overlay.keep_only({id(callback) for callback in callbacks_on_commit(connection)}):
             self._by_connection.pop(connection, None)
         # In another thread (for the garbage of one that died in a transaction) other locks may be held.
         if overlay.thread == threading.get_ident():

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core.models import Backend, Delivery, Event, Trigger
-from dsn_core.models.delivery import NOBODY, address_key
+from dsn_core.models.delivery import NO_ADDRESS, address_key
 from tests.admin.pages import answer, asked, text, url
 from tests.testapp.models import Movie
 
@@ -150,7 +150,7 @@ def test_purged_ones_among_others_stay_and_the_others_are_sent(client: Client, m
 def test_one_that_carried_a_call_is_not_counted_as_possible(client: Client, make: Callable[..., Event]) -> None:
     make(skipped=2)
     carrier = Delivery.objects.order_by("pk")[0]
-    Delivery.objects.filter(pk=carrier.pk).update(address=NOBODY, address_key=address_key(NOBODY))
+    Delivery.objects.filter(pk=carrier.pk).update(address=NO_ADDRESS, address_key=address_key(NO_ADDRESS))
     page = client.post(LIST, {"action": "retry", **ALL})
     assert "skipped 2 1" in text(page)
     assert "1 stays as it is." in text(page)

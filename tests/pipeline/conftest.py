@@ -12,7 +12,7 @@ from django.dispatch import Signal
 
 from dsn_core import BaseMessageTemplate, SignalRegistration
 from dsn_core.contracts import engines
-from dsn_core.intake import insert
+from dsn_core.intake import storing
 from dsn_core.intake.backlog import backlog
 from tests.pipeline.refusing import Database
 
@@ -94,8 +94,8 @@ def template_folder(settings: Any, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """The database, which may be told to refuse events."""
-    made = Database(insert.write)
-    monkeypatch.setattr(insert, "write", made.write)
+    made = Database(storing.write)
+    monkeypatch.setattr(storing, "write", made.write)
     yield made
     made.error = None
     assert backlog.wait(30)

@@ -477,14 +477,14 @@ import django
 django.setup()
 from django.db import OperationalError, connection
 from dsn_core import emit, register_signal
-from dsn_core.intake import backlog as backlogs, insert, waiting
+from dsn_core.intake import backlog as backlogs, storing, waiting
 from dsn_core.models import Event, Trigger
 from django.dispatch import Signal
 from tests.pipeline.refusing import Database, PASSING
 waiting.PATIENCE = 0.0
 register_signal("released", Signal())
-database = Database(insert.write)
-insert.write = database.write
+database = Database(storing.write)
+storing.write = database.write
 database.refuse(PASSING[0])
 """
 ENDS = """

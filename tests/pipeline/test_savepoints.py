@@ -10,8 +10,8 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.test.utils import CaptureQueriesContext
 
 from dsn_core import savepoints
-from dsn_core.intake import insert as recording
-from dsn_core.intake.insert import NewEvent
+from dsn_core.intake import storing as recording
+from dsn_core.intake.storing import NewEvent
 from dsn_core.models import Event
 from dsn_core.savepoints import guarded
 from tests.testapp.models import Country

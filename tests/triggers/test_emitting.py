@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dsn_core import aemit, aemit_many, emit, emit_many, muted
 from dsn_core.exceptions import UnknownName
-from dsn_core.intake import insert as recording
+from dsn_core.intake import storing as recording
 from dsn_core.models import Event
 from tests.shapes.models import Vehicle
 from tests.testapp.models import Country, Movie, Place, Seat

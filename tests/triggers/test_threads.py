@@ -18,7 +18,9 @@ from dsn_core import register_signal
 from dsn_core.intake.trouble import errors
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
-from dsn_core.triggers.dispatch import SignalDispatcher, trigger_cache
+from dsn_core.triggers import signal_receivers
+from dsn_core.triggers.connections import Connections
+from dsn_core.triggers.dispatch import trigger_cache
 from dsn_core.triggers.matcher import Matcher
 from dsn_core.triggers.rules import Rule, prepared
 from dsn_core.triggers.uncommitted_edits import Edit
@@ -66,9 +68,9 @@ def entry(number, model, verb="post_save", **parts):
 
 @pytest.fixture
 def ours():
-    """A dispatcher that no database is asked for; the process's own one listens to nothing meanwhile."""
+    """Connections that no database is asked for; the process's own ones listen to nothing meanwhile."""
     trigger_cache._share(Matcher({}))
-    found = SignalDispatcher()
+    found = Connections()
     yield found
     found.cache._share(Matcher({}))
     trigger_cache.forget()
@@ -85,12 +87,12 @@ def test_no_signal_is_missed_and_none_is_heard_twice(ours, monkeypatch):
     register_signal("ticked", ticked)
     heard, sent = {"post_save": itertools.count(), "ticked": itertools.count()}, [0, 0]
 
-    def receive(call):
-        found = [item.trigger_id for item in ours.cache.matcher().match(call)]
-        assert (1 if call.verb == "post_save" else 2) in found
-        next(heard[call.verb])
+    def record(matches, source):
+        for call, found in matches:
+            assert (1 if call.verb == "post_save" else 2) in [item.trigger_id for item in found]
+            next(heard[call.verb])
 
-    monkeypatch.setattr(ours, "receive", receive)
+    monkeypatch.setattr(signal_receivers.intake, "record", record)
     numbers = itertools.count()
 
     def share():
