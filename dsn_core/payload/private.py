@@ -44,7 +44,7 @@ def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) 
             continue
         if step in _hidden(model, everywhere):
             raise _refused(path, step)
-        field = _field(model, step)
+        field = field_of(model, step)
         following = steps[number + 1 : number + 2]
         if isinstance(field, FileField) and following and following[0] not in _OF_FILES:
             raise _refused(path, following[0])
@@ -75,7 +75,8 @@ def _hidden(model: type[Model], everywhere: sensitive.Names) -> frozenset[str]:
     return attnames | fields | sensitive.own(model)
 
 
-def _field(model: type[Model], step: str) -> Any:
+def field_of(model: type[Model], step: str) -> Any:
+    """The field or relation that ``step`` reads of an instance of ``model``; None where it is neither."""
     try:
         return model._meta.get_field(step)
     except FieldDoesNotExist:
