@@ -30,7 +30,10 @@ def describe(error: BaseException) -> str:
 
 
 def told(error: BaseException, owner: object = None, mask: Mask = unmasked) -> str:
-    """:func:`describe` with the place in the source of ``owner`` (a class or object of a plugin) or of the template."""
+    """:func:`describe` with the place in the source of ``owner``, or of the template.
+
+    ``owner`` is a class or object of a plugin, or the name of its module.
+    """
     text, place = mask(describe(error)), where(error, owner)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return f"{text} ({place})" if place else text
@@ -52,7 +55,7 @@ def where(error: BaseException, owner: object = None) -> str:
     for frame, line in reversed(frames):
         if (place := _in_template(frame, line, chain)) is not None:
             return _spelt(*place)
-    package = _package(getattr(owner, "__module__", "") or "")
+    package = _package(owner if isinstance(owner, str) else getattr(owner, "__module__", "") or "")
     own = [item for item in frames if package not in _OURS and _package_of(item[0]) == package]
     own = own or [
         item for item in frames if _package_of(item[0]) not in _OURS and "<frozen" not in item[0].f_code.co_filename
