@@ -7,7 +7,7 @@ Importing it needs no Django that is set up, and no library of an extra: what ne
 from __future__ import annotations
 
 from dsn_core.contracts.html import Element, Piece, html_to_text, read_html
-from dsn_core.contracts.texts import clean_text
+from dsn_core.contracts.messages import clean_text
 from dsn_core.exceptions import nearest
 from dsn_core.kit.accounts import CONFIGURATION_PAUSE, accounts_of, options_of
 from dsn_core.kit.causes import causes_of

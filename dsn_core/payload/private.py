@@ -39,7 +39,10 @@ def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) 
     everywhere = sensitive.names(conf.current())
     for number, step in enumerate(steps := path.split(".")):
         if sensitive.is_sensitive(step, everywhere):
-            raise _refused(path, step, hint=_PLAIN if step.lower() not in everywhere.hidden else "")
+            # Such as the token of a telephone to which messages are sent.
+            only_sounds = step.lower() not in everywhere.hidden
+            hint = " If it is no secret, name it in DSN['PLAIN_FIELDS']." if only_sounds else ""
+            raise _refused(path, step, hint)
         if number < at or not (isinstance(model, type) and issubclass(model, Model)):
             continue
         if step in _hidden(model, everywhere):
@@ -84,9 +87,5 @@ def field_of(model: type[Model], step: str) -> Any:
         return related.get(step)
 
 
-#: The hint for a name that only sounds secret, such as a telephone's token to which messages are sent.
-_PLAIN: Final = " If it is no secret, name it in DSN['PLAIN_FIELDS']."
-
-
-def _refused(path: str, step: str, *, hint: str = "") -> ConfigurationError:
+def _refused(path: str, step: str, hint: str = "") -> ConfigurationError:
     return ConfigurationError(f"The path {path!r} is refused: {step!r} is sensitive, and no path reads it.{hint}")

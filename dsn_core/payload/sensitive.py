@@ -53,12 +53,8 @@ def is_sensitive(name: str, everywhere: Names) -> bool:
 
     Either ``SENSITIVE_FIELDS`` lists it, or its words are secret and ``PLAIN_FIELDS`` does not list it.
     """
-    return name.lower() in everywhere.hidden or sounds_secret(name, everywhere)
-
-
-def sounds_secret(name: str, everywhere: Names) -> bool:
-    """Whether ``name`` has secret words, and ``PLAIN_FIELDS`` does not list it."""
-    return _has_secret_words(name) and name.lower() not in everywhere.plain
+    lowered = name.lower()
+    return lowered in everywhere.hidden or (_has_secret_words(name) and lowered not in everywhere.plain)
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -20,9 +20,9 @@ from django.utils.timezone import template_localtime  # type: ignore[attr-define
 from django.utils.translation import gettext, ngettext, npgettext, pgettext
 from jinja2 import nodes
 
-from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
+from dsn_core.contracts.templates import CompiledTemplate
 from dsn_core.exceptions import RenderingError
 from dsn_core.payload.placeholders import Placeholder, refused
 from dsn_core.plugins.registry import registry
@@ -44,16 +44,16 @@ class Jinja2Engine:
     def text(self) -> jinja2.Environment:
         return _environment(autoescape=False)
 
-    def from_string(self, source: str, part: str) -> engines.CompiledTemplate:
+    def from_string(self, source: str, part: str) -> CompiledTemplate:
         whole = part or ("html" if looks_like_html(source) else "text")
         with _explained("The template"):
             pair = (self.html.from_string(source), self.text.from_string(source))
             return _Jinja2Template(*pair, whole, blocks=not part, tree=self.text.parse(source))
 
-    def from_file(self, file_name: str) -> engines.CompiledTemplate:
+    def from_file(self, file_name: str) -> CompiledTemplate:
         return compiled(lambda: self._read(file_name))
 
-    def _read(self, file_name: str) -> engines.CompiledTemplate:
+    def _read(self, file_name: str) -> CompiledTemplate:
         with _explained(f"The file {file_name!r}"):
             pair = (self.html.get_template(file_name), self.text.get_template(file_name))
             source = Path(str(pair[1].filename)).read_text(encoding="utf-8")

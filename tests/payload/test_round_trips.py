@@ -383,7 +383,7 @@ def test_a_codec_that_cannot_read_is_named(dsn):
 
 
 def test_a_codecs_data_that_is_no_json_is_a_placeholder(dsn, caplog, monkeypatch):
-    monkeypatch.setattr("dsn_core.payload.unstorable._logged", set())
+    monkeypatch.setattr("dsn_core.payload.pieces._logged", set())
     dsn.add(MoneyCodec)
     for _ in range(3):
         assert "Money: cannot be stored, TypeError" in repr(trip([Money(object()), 1])[0])
