@@ -51,11 +51,14 @@ def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
     return made
 
 
-def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, and the errors that led to it."""
-    found: BaseException | None = error
+def causes_of(error: BaseException | None, *, hidden: bool = True) -> Iterator[BaseException]:
+    """The error, and what it came from, one after the other: ``any(isinstance(e, OSError) for e in causes_of(error))``.
+
+    With ``hidden`` also what ``raise ... from None`` hides: it tells what kind of error it was.
+    """
     for _ in range(_LONGEST_CHAIN):
-        if found is None:
+        if error is None:
             return
-        yield found
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+        yield error
+        hides = error.__suppress_context__ and not hidden
+        error = error.__cause__ or (None if hides else error.__context__)

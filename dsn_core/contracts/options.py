@@ -14,7 +14,7 @@ from urllib.parse import quote
 from dsn_core.contracts.spans import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
 from dsn_core.hidden import Secret, hide, reveal
-from dsn_core.masking import exc_info
+from dsn_core.masking import Mask, exc_info, unmasked
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -115,9 +115,12 @@ class Options:
             text = text.replace(spelling, "***")
         return text
 
-    def exc_info(self, error: BaseException) -> Any:
-        """``error`` and its traceback without the values of secret options: for ``logger.error(..., exc_info=...)``."""
-        return exc_info(error, self.mask)
+    def exc_info(self, error: BaseException, *, also: Mask = unmasked) -> Any:
+        """``error`` and its traceback without the values of secret options: for ``logger.error(..., exc_info=...)``.
+
+        ``also`` takes out of its texts what else is secret, such as passwords that are in other settings.
+        """
+        return exc_info(error, lambda text: also(self.mask(text)))
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from dsn_core.kit.extras import missing
+from dsn_core.exceptions import missing_library
 
 if TYPE_CHECKING:
     import regex
@@ -62,5 +62,5 @@ def _cluster() -> regex.Pattern[str]:
     try:
         import regex
     except ImportError:
-        raise missing("regex", "text") from None
+        raise missing_library("regex", "text") from None
     return regex.compile(r"\X")

@@ -13,7 +13,7 @@ import jinja2
 from django.db import Error as DatabaseTrouble
 from django.template.base import Node, Template
 
-from dsn_core.masking import Mask, chain_of, said_by, unmasked
+from dsn_core.masking import Mask, causes_of, said_by, unmasked
 
 #: Characters of an error's text, so that the place after it is not cut off where it is stored.
 _LONGEST: Final = 1_500
@@ -45,7 +45,7 @@ def where(error: BaseException, owner: object = None) -> str:
     For a template's error the line of the template; for source that cannot be parsed that line; else the deepest frame
     of the package of ``owner``, or of any package that is not ours.
     """
-    chain = list(chain_of(error))
+    chain = list(causes_of(error, hidden=False))
     for item in chain:
         if isinstance(item, SyntaxError) and item.filename:
             return _spelt(item.filename, item.lineno)
