@@ -29,7 +29,6 @@ from django.template.context import BaseContext
 from django.utils.dateparse import parse_duration
 from django.utils.duration import duration_iso_string
 
-from dsn_core import conf
 from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.payload import sensitive
 from dsn_core.payload.requests import HIDDEN, MIN_PART, safe_path
@@ -92,7 +91,7 @@ def _of_form(value: BaseForm) -> dict[str, Any]:
 
 def _typed_secrets(form: BaseForm) -> list[str]:
     """The values entered into the form's sensitive fields, which errors of any field may repeat."""
-    names = sensitive.names(conf.current())
+    names = sensitive.names()
     hidden = [form.add_prefix(name) for name in form.fields if sensitive.is_sensitive(name, names)]
     typed = (form.data.get(name) for name in hidden)
     return [text for text in typed if isinstance(text, str) and len(text) >= MIN_PART]

@@ -17,7 +17,6 @@ from django.test import signals as test
 from django.utils import autoreload
 from django.views.debug import SafeExceptionReporterFilter
 
-from dsn_core import conf
 from dsn_core.contracts.registrations import BuiltInSignal, SignalRegistration
 from dsn_core.payload import sensitive
 
@@ -114,7 +113,7 @@ def _named(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments, all by name: for a row that is read, the password is a positional argument."""
     fields = sender._meta.concrete_fields
     given = {field.attname: value for field, value in zip(fields, kwargs["args"], strict=False)} | kwargs["kwargs"]
-    secret = sensitive.attnames(sender, sensitive.names(conf.current()))
+    secret = sensitive.attnames(sender, sensitive.names())
     kept = {name: value for name, value in given.items() if value is not DEFERRED and name not in secret}
     return {**kwargs, "args": (), "kwargs": kept}
 

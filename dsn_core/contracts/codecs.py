@@ -32,7 +32,7 @@ class BaseCodec(Named):
     #: Whether ``encode`` returns a summary, such as a dict or list, that replaces the value. It is stored like an
     #: argument of the signal, without entries whose names sound secret, and is not decoded.
     is_summary: ClassVar[bool] = False
-    _required = ("encode",)
+    _must_override = ("encode",)
 
     def encode(self, value: Any) -> Any:
         """Return JSON data for ``value``."""

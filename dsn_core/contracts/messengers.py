@@ -81,6 +81,7 @@ class BaseMessenger(Named):
     #: ``CONNECTIONS`` says. It then overrides :meth:`stop`. A worker calls any other one for ``CONNECTIONS`` batches at
     #: the same time, each in a thread of its own.
     concurrent: ClassVar[bool] = False
+    _must_override = ("send_messages", "send")
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -161,7 +162,6 @@ class BaseMessenger(Named):
     def check_contract(cls) -> None:
         super().check_contract()
         where = f"{cls.__module__}.{cls.__qualname__}"
-        require_override(cls, BaseMessenger, "send_messages", "send")
         for capability, method in CAPABILITIES.items():
             if getattr(cls, capability) and not overrides(cls, BaseMessenger, method):
                 raise ContractError(f"{where} declares {capability} = True, and does not override {method}().")

@@ -22,8 +22,8 @@ class Named:
 
     name: str = ""
     description: str = ""
-    # One of these methods must be overridden. A contract's own class names them.
-    _required: ClassVar[tuple[str, ...]] = ()
+    # The base class of a contract names the methods of which one must be overridden.
+    _must_override: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -39,9 +39,10 @@ class Named:
         Called once, when a plugin registers the class. Extend it in a base class with further requirements.
         """
         check_name(cls.name, f"{cls.__module__}.{cls.__qualname__}.name")
-        contract = next(parent for parent in cls.__mro__ if "_required" in vars(parent))
-        if cls._required:
-            require_override(cls, contract, *cls._required)
+        for parent in reversed(cls.__mro__):
+            if methods := vars(parent).get("_must_override"):
+                require_override(cls, parent, *methods)
+                break
 
 
 def check_name(name: object, where: str) -> None:

@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 from dsn_core.contracts.spans import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
-from dsn_core.hidden import Secret, hide, reveal
-from dsn_core.masking import Mask, exc_info, unmasked
+from dsn_core.masking import Mask, Secret, exc_info, hide, reveal, unmasked
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 

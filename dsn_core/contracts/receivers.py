@@ -93,7 +93,7 @@ class BaseReceiverResolver(Named):
     ``resolve`` runs in a runner, after the transaction of the code that fired the signal.
     """
 
-    _required = ("resolve",)
+    _must_override = ("resolve",)
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
         """Return the receivers: users, :class:`Receiver` objects, or a queryset of users.
@@ -119,7 +119,7 @@ class BaseReceiverFilter(Named):
     Called once per batch, just before it is rendered, for every messenger::
 
         class Unsubscribed(BaseReceiverFilter):
-            \"\"\"Users who opted out.\"\"\"
+            \"\"\"Users that opted out.\"\"\"
 
             def exclude(self, deliveries):
                 out = set(OptOut.objects.filter(user__in=[d.user for d in deliveries if d.user])
@@ -127,7 +127,7 @@ class BaseReceiverFilter(Named):
                 return {d.pk: "unsubscribed" for d in deliveries if d.user and d.user.pk in out}
     """
 
-    _required = ("exclude",)
+    _must_override = ("exclude",)
 
     def exclude(self, deliveries: Sequence[DeliveryView]) -> Mapping[Any, str]:
         """Return ``{delivery.pk: reason}`` for those that must not be sent.

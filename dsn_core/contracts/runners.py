@@ -15,7 +15,7 @@ class BaseRunner(Named):
     :func:`~dsn_core.send_due`.
     """
 
-    _required = ("wake",)
+    _must_override = ("wake",)
 
     def wake(self, using: str) -> None:
         """Start the work in the database ``using``. Called after the commit, in the caller's thread.

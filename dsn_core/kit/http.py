@@ -79,7 +79,7 @@ class Answer:
         return seconds_of(self.headers.get("Retry-After"))
 
     def json(self) -> Any:
-        """Its JSON, or None where it is none."""
+        """Its JSON, or None if the text is no JSON."""
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError):
@@ -120,7 +120,7 @@ def exchange(
     except library.HTTPError as error:
         raise _trouble(error, progress, mask(describe(error)), name) from None
     except (ImportError, ValueError, library.InvalidURL) as error:
-        # A proxy of a kind that is not installed, or whose address is none.
+        # A proxy of a kind that is not installed, or with an invalid address.
         raise BadSettings(f"{_capital(name)} cannot be called: {mask(describe(error))}") from None
 
 
@@ -138,7 +138,7 @@ def close_connections() -> None:
     _origin_proxy.cache_clear()
 
 
-#: The connections that no request uses just now: by process (a connection must not cross a fork) and origin.
+#: The connections that no request uses at the moment: by process (a connection must not cross a fork) and origin.
 _idle: Final[defaultdict[tuple[int, str], deque[httpx.HTTPTransport]]] = defaultdict(deque)
 
 
@@ -154,7 +154,7 @@ def _connection(url: httpx.URL) -> Iterator[httpx.HTTPTransport]:
     origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
     idle = _idle[os.getpid(), origin]
     try:
-        # The one used last: it is the likeliest to be still open.
+        # The one that was used last, since it is the most likely to be still open.
         found = idle.pop()
     except IndexError:
         found = library.HTTPTransport(
@@ -171,7 +171,7 @@ def _connection(url: httpx.URL) -> Iterator[httpx.HTTPTransport]:
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    """Whose certificates are believed. Read once: it takes longer than a request."""
+    """The trusted certificates. Read once, since that takes longer than a request."""
     context: ssl.SSLContext = _library().create_ssl_context()
     return context
 
@@ -206,7 +206,7 @@ def _built(request: Request, mask: Mask, name: str) -> httpx.Request:
 
 
 def _read(response: httpx.Response, end: float, timeout: float, longest: int) -> str:
-    """The answer's text. One that comes by drops is given up when the time is over."""
+    """The answer's text. An answer that arrives slowly is given up when the time is over."""
     library = _library()
     body = bytearray()
     for part in response.iter_bytes():
@@ -225,7 +225,7 @@ class _Progress:
     _is_ours = False
 
     def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """What httpcore tells of its steps."""
+        """Called by httpcore for each of its steps."""
         if event == "http11.send_request_body.started":
             # A proxy is first asked for a tunnel, which is not the request.
             self._is_ours = info["request"].method != b"CONNECT"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from dsn_core.masking import Mask
 
-#: Seconds: however long a provider asks to wait.
+#: Seconds. A provider that asks for more is asked again after this time.
 LONGEST_RETRY_AFTER: Final = 86_400.0
 
 

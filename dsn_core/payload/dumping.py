@@ -28,9 +28,8 @@ def dump(activity: ActivityView) -> str:
     too large, becomes a placeholder that names its type. A queryset, and an argument that is computed on access, may
     run queries; raises errors of the database then, and no others.
     """
-    settings = conf.current()
-    limit = settings.MAX_PAYLOAD_BYTES
-    registration, secrets = catalogue.find(activity.verb), sensitive.names(settings)
+    limit, secrets = conf.current().MAX_PAYLOAD_BYTES, sensitive.names()
+    registration = catalogue.find(activity.verb)
     encoder = Encoder(secrets, limit)
     if registration is not None:
         encoder = Encoder(secrets, limit, plain=tuple(registration.plain), keeps_texts=registration.removes)

@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import FileField, Model
 from django.utils.connection import ConnectionProxy
 
-from dsn_core import conf
 from dsn_core.contracts.paths import walk
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.payload import sensitive
@@ -36,7 +35,7 @@ def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) 
     ``model`` is the class of the object from which step number ``at`` is read, if it is known. For paths that are
     saved; when they are followed, each step is checked again.
     """
-    everywhere = sensitive.names(conf.current())
+    everywhere = sensitive.names()
     for number, step in enumerate(steps := path.split(".")):
         if sensitive.is_sensitive(step, everywhere):
             # Such as the token of a telephone to which messages are sent.
@@ -61,7 +60,7 @@ def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
 
 def may_read(owner: object, step: str) -> bool:
     """Whether a path may read ``step`` of ``owner``."""
-    everywhere = sensitive.names(conf.current())
+    everywhere = sensitive.names()
     if sensitive.is_sensitive(step, everywhere):
         return False
     if isinstance(owner, Model):

@@ -10,7 +10,6 @@ from urllib.parse import unquote_plus
 
 from django.urls import ResolverMatch, resolve
 
-from dsn_core import conf
 from dsn_core.payload import sensitive
 
 HIDDEN: Final = "***"
@@ -40,7 +39,7 @@ def safe_path(path: str, match: ResolverMatch | None = None) -> str:
         # There may be no such page, or URLs that cannot be imported, which the request's view reports.
         with contextlib.suppress(Exception):
             match = resolve(path)
-    names = sensitive.names(conf.current())
+    names = sensitive.names()
     captured = match.kwargs if match else {}
     secrets = [str(value) for name, value in captured.items() if sensitive.is_sensitive(name, names)]
     steps = [HIDDEN if step in secrets or _RESET_TOKEN.fullmatch(step) else step for step in path.split("/")]
@@ -54,7 +53,7 @@ def safe_path(path: str, match: ResolverMatch | None = None) -> str:
 
 def safe_query(query: str) -> str:
     """A query such as ``a=1&token=x``, with the values of sensitive names masked."""
-    names = sensitive.names(conf.current())
+    names = sensitive.names()
 
     def shown(pair: str) -> str:
         name, sign, _ = pair.partition("=")

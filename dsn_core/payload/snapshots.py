@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Field, ImageField, Model
 from django.db.models.base import model_unpickle
 
-from dsn_core import conf, savepoints
+from dsn_core import savepoints
 from dsn_core.exceptions import PayloadError, SnapshotError
 from dsn_core.payload import sensitive
 from dsn_core.payload.placeholders import Placeholder, hidden_value
@@ -76,10 +76,10 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
     """
     model = find_model(data["model"])
     values = data["v"]
-    blank = sensitive.attnames(model, sensitive.names(conf.current())).union(data.get("blank", ()))
+    blank = sensitive.attnames(model, sensitive.names()).union(data.get("blank", ()))
     names, row = [], []
+    #: Set when the instance is made.
     later: dict[str, Any] = {}
-    images: dict[str, Any] = {}
     for field in model._meta.concrete_fields:
         name = field.attname
         if name not in blank and name not in values:
@@ -87,13 +87,13 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
         is_hidden = name in blank and not (name in values and sensitive.is_no_secret(values[name]))
         value = hidden_value(f"{model._meta.label}.{name}") if is_hidden else decode(values[name], field)
         if isinstance(value, Placeholder):
-            # Set later, since an __init__ may not accept placeholders. Not deferred: a deferred password would be read
+            # An __init__ may not accept placeholders. Not deferred: a deferred password would be read
             # from the database.
             later[name] = value
             value = "" if field.empty_strings_allowed and not field.null else None
         elif isinstance(field, ImageField):
-            # Set later: for an image of unknown size, Django's __init__ opens the file.
-            images[name] = value
+            # For an image of unknown size, Django's __init__ opens the file.
+            later[name] = value
             continue
         names.append(name)
         row.append(value)
@@ -109,8 +109,6 @@ def restore(data: dict[str, Any], decode: Callable[[Any, Field[Any, Any]], Any])
         ) from error
     finally:
         _rebuilding.reset(token)
-    for name, value in images.items():
-        setattr(instance, name, value)
     _become_rebuilt(instance, data.get("text"))
     instance.__dict__.update(later, save=_refuse, save_base=_refuse, delete=_refuse)
     return instance

@@ -71,7 +71,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         gettext, ngettext, newstyle=True, pgettext=pgettext, npgettext=npgettext
     )
-    environment.globals["url"] = _url
+    environment.globals["url"] = lambda name, *args, **kwargs: reverse(name, args=args, kwargs=kwargs)
     registry.prepare_jinja2(environment)
     for name in environment.tests.keys() - _NOT_USING_VALUES:
         environment.tests[name] = _refusing_placeholders(environment.tests[name])
@@ -131,19 +131,20 @@ class _Jinja2Template:
 
     def parts(self, variables: dict[str, Any]) -> dict[str, str]:
         with refused():
-            return self._parts(variables)
+            try:
+                if self._has_blocks and (found := self._blocks(variables)):
+                    return found
+                template = self._templates[self._whole]
+                return {self._whole: "".join(template.root_render_func(template.new_context(variables)))}
+            except _OF_SOURCES as error:
+                raise _explanation(error, "A file that the template extends or includes") from error
 
-    def _parts(self, variables: dict[str, Any]) -> dict[str, str]:
-        try:
-            if self._has_blocks:
-                text = self._context("text", variables)
-                if found := [name for name in PARTS if name in text.blocks]:
-                    html = self._context("html", variables) if "html" in found else text
-                    return {name: _block(html if name == "html" else text, name) for name in found}
-            template = self._templates[self._whole]
-            return {self._whole: "".join(template.root_render_func(template.new_context(variables)))}
-        except _OF_SOURCES as error:
-            raise _explanation(error, "A file that the template extends or includes") from error
+    def _blocks(self, variables: dict[str, Any]) -> dict[str, str]:
+        text = self._context("text", variables)
+        found = [name for name in PARTS if name in text.blocks]
+        html = self._context("html", variables) if "html" in found else text
+        contexts = {"subject": text, "text": text, "html": html}
+        return {name: "".join(contexts[name].blocks[name][0](contexts[name])) for name in found}
 
     def _context(self, kind: str, variables: dict[str, Any]) -> jinja2.runtime.Context:
         template = self._templates[kind]
@@ -161,10 +162,6 @@ class _Jinja2Template:
 
 def _nothing(context: jinja2.runtime.Context) -> Iterator[str]:
     return iter(())
-
-
-def _block(context: jinja2.runtime.Context, name: str) -> str:
-    return "".join(context.blocks[name][0](context))
 
 
 @contextlib.contextmanager
@@ -201,7 +198,3 @@ def _present(context: jinja2.runtime.Context, value: Any) -> Any:
     if isinstance(value, _LOCALIZED):
         return localize(template_localtime(value))
     return value
-
-
-def _url(name: str, *args: Any, **kwargs: Any) -> str:
-    return reverse(name, args=args, kwargs=kwargs)

@@ -82,7 +82,7 @@ def _workers_runner(settings: Any) -> None:
 @pytest.fixture
 def template_folder(settings: Any, tmp_path: Path) -> Iterator[Path]:
     """A folder of template files of the project."""
-    from dsn_core.rendering.engines import install_engines
+    from dsn_core.rendering import install_engines
 
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
     before = dict(engines)

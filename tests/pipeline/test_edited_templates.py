@@ -19,7 +19,7 @@ from dsn_core import BaseMessageTemplate
 from dsn_core.contracts.templates import engines
 from dsn_core.exceptions import RenderingError
 from dsn_core.models import Delivery, Trigger
-from dsn_core.rendering.engines import install_engines
+from dsn_core.rendering import install_engines
 from tests.testapp.models import Movie
 from tests.waiting import PATIENCE, wait_for
 

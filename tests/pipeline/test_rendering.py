@@ -17,7 +17,7 @@ from dsn_core.contracts.templates import engines
 from dsn_core.exceptions import RenderingError
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.registry import registry
-from dsn_core.rendering.engines import install_engines
+from dsn_core.rendering import install_engines
 
 ENGINES = ("jinja2", "django")
 NASTY = "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% x %}\r\nBcc: eve@example.org"

@@ -40,7 +40,7 @@ def test_the_same_registration_again_changes_nothing() -> None:
     assert len(changes) == 1
 
 
-def test_the_same_signal_can_be_described_anew() -> None:
+def test_the_same_signal_can_be_described_again() -> None:
     signal, verbs = Signal(), Catalogue()
     verbs.add(SignalRegistration("released", signal))
     with counted_changes() as changes:

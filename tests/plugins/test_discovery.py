@@ -241,7 +241,7 @@ def test_a_distribution_without_metadata_is_no_obstacle(site: Site) -> None:
     assert (found.state, found.candidate.distribution, found.candidate.version) == ("active", None, None)
 
 
-def test_entry_points_that_cannot_be_read_hide_nobody_elses(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_entry_points_that_cannot_be_read_hide_no_others(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.distribution("acme-pager", {"pager": "acme_pager"}, messenger_source("pager"))
     site.distribution("garbled", {})
     (site.folder / "garbled-1.0.dist-info" / "entry_points.txt").write_text("[dsn]\nno equals sign\n", encoding="utf-8")

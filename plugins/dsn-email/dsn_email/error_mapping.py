@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 from django.core.exceptions import ImproperlyConfigured
 
 from dsn_core import Receipt
-from dsn_core.kit import CONFIGURATION_PAUSE, causes_of
-from dsn_core.kit.http import seconds_of
+from dsn_core.kit import CONFIGURATION_PAUSE, causes_of, http
 from dsn_email.quotas import QUOTA_PAUSE, is_quota
 
 #: Seconds of the pause when the server cannot check the password at the moment.
@@ -229,7 +228,7 @@ def _retry_after(error: Exception) -> float | None:
     """The seconds that the service asks to wait, a day at most; None where it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     asked = headers.get("Retry-After")
-    return None if asked is None else seconds_of(str(asked))
+    return None if asked is None else http.seconds_of(str(asked))
 
 
 def _of_unknown_backend(error: Exception, said: str) -> SendResult:
