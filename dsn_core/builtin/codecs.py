@@ -104,7 +104,6 @@ def _without(typed: list[str], text: str) -> str:
 
 
 def _of_context(value: BaseContext) -> list[str]:
-    """The names of its variables."""
     layers: list[dict[Any, Any]] = vars(value)["dicts"]
     names = {str(name) for layer in layers for name in layer}
     return sorted(names - {"True", "False", "None"})

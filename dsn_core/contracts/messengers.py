@@ -86,7 +86,10 @@ class BaseMessenger(Named):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for capability in ("sends_itself", "finds_addresses"):
-            if _defines_before_it_declares(cls, CAPABILITIES[capability], capability):
+            method = CAPABILITIES[capability]
+            # If the class next in line that has either of them has the method alone.
+            nearest = next(parent for parent in cls.__mro__ if method in vars(parent) or capability in vars(parent))
+            if capability not in vars(nearest):
                 setattr(cls, capability, True)
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
@@ -186,12 +189,6 @@ class BaseMessenger(Named):
             )
         if cls.sends_itself:
             _check_send_signature(cls, where)
-
-
-def _defines_before_it_declares(cls: type, method: str, attribute: str) -> bool:
-    """Whether the class next in line that has either of them has ``method`` alone."""
-    nearest = next(parent for parent in cls.__mro__ if method in vars(parent) or attribute in vars(parent))
-    return attribute not in vars(nearest)
 
 
 def send_arguments(messenger: BaseMessenger) -> tuple[str, ...]:

@@ -55,7 +55,6 @@ def check_name(name: object, where: str) -> None:
 
 
 def first_line(docstring: str | None) -> str:
-    """The first line of a docstring, or an empty string."""
     return inspect.cleandoc(docstring).partition("\n")[0].strip() if docstring else ""
 
 

@@ -164,7 +164,6 @@ _OF_ALL: Final[Mapping[str, Callable[[type[Options], Any], str]]] = {
 
 
 def _texts(value: object) -> Iterator[str]:
-    """The texts in a secret value."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):

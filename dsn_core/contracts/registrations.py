@@ -72,11 +72,10 @@ class SignalRegistration:
         for what in ("provides", "plain"):
             if (names := getattr(self, what)) is not None:
                 put(what, self._names(what, names))
-        for what in ("action_object", "actor_object", "target"):
-            if (argument := getattr(self, what)) is not None:
-                self._check_argument(what, argument)
-        for argument in self.plain:
-            self._check_argument("plain", argument)
+        parts = {what: getattr(self, what) for what in ("action_object", "actor_object", "target")}
+        named = [(what, name) for what, name in parts.items() if name is not None]
+        for what, name in (*named, *(("plain", name) for name in self.plain)):
+            self._check_name(what, name, self.provides)
         if not self.description:
             put("description", first_line(vars(self.signal).get("__doc__")))
 
@@ -85,23 +84,22 @@ class SignalRegistration:
             raise ContractError(
                 f"{what} of the signal {self.name!r} is the text {names!r}; it is a list of names: {what}=[{names!r}]."
             )
-        for name in (found := tuple(names)):
-            self._check_is_name(what, name)
+        found = tuple(names)
+        for name in found:
+            self._check_name(what, name)
         return found
 
-    def _check_is_name(self, what: str, name: object) -> None:
+    def _check_name(self, what: str, name: object, known: Iterable[str] | None = None) -> None:
+        """Raise ``ContractError`` unless ``name`` is that of an argument, and one of ``known`` if these are known."""
         if not isinstance(name, str) or not name:
             raise ContractError(
                 f"{what} of the signal {self.name!r} names {name!r}; the name of an argument, such as 'movie', is "
                 "expected."
             )
-
-    def _check_argument(self, what: str, argument: str) -> None:
-        self._check_is_name(what, argument)
-        if self.provides is not None and argument not in self.provides:
+        if known is not None and name not in known:
             raise ContractError(
-                f"{what} of the signal {self.name!r} names {argument!r}, which it does not provide"
-                f"{nearest(argument, self.provides)}. Correct the name, or add it to provides."
+                f"{what} of the signal {self.name!r} names {name!r}, which it does not provide"
+                f"{nearest(name, known)}. Correct the name, or add it to provides."
             )
 
     @property

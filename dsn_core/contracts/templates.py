@@ -35,7 +35,6 @@ engines: dict[str, Engine] = {}
 
 
 def engine(name: str) -> Engine:
-    """The engine called ``name``."""
     if not engines:
         raise ConfigurationError(
             "Message templates need Django to be set up with 'dsn_core' in INSTALLED_APPS before they can be rendered."

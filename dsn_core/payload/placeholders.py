@@ -138,7 +138,6 @@ def from_data(data: Mapping[str, Any]) -> Placeholder:
 
 
 def is_placeholder(data: Any) -> bool:
-    """Whether JSON data is that of a placeholder."""
     return isinstance(data, dict) and data.get("$") in ("placeholder", "hidden")
 
 

@@ -72,7 +72,5 @@ def safe_address(address: str) -> str:
 
 def how_to_show(key: object) -> Callable[[str], str] | None:
     """The function that masks the value of a header or environment variable, if it is a URL or a query; else None."""
-    if type(key) is not str:
-        return None
-    lowered = key.lower()
+    lowered = key.lower() if type(key) is str else ""
     return safe_address if lowered in _ADDRESSES else safe_query if lowered in _QUERIES else None

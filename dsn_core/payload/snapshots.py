@@ -193,7 +193,6 @@ def _class_for(model: type[Model]) -> type[Model]:
 
 
 def _again(class_id: Any) -> Model:
-    """For copies and pickles."""
     instance = model_unpickle(class_id)
     instance.__class__ = _class_for(type(instance))
     return instance

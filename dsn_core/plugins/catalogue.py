@@ -42,14 +42,12 @@ class Catalogue:
         return registration
 
     def remove(self, name: str) -> None:
-        """Remove the verb ``name``, if it is known."""
         with self._lock:
             self._by_name = {key: value for key, value in self._by_name.items() if key != name}
             self._from_plugins.discard(name)
         catalogue_changed.send(sender=type(self))
 
     def find(self, name: str) -> SignalRegistration | None:
-        """The registration of the verb ``name``, or None."""
         return self._by_name.get(name)
 
     def get(self, name: str) -> SignalRegistration:
@@ -60,7 +58,6 @@ class Catalogue:
         raise UnknownName("verb", name, self._by_name, advice=advice)
 
     def names(self) -> list[str]:
-        """All verbs, sorted."""
         return sorted(self._by_name)
 
     def __iter__(self) -> Iterator[SignalRegistration]:

@@ -55,12 +55,12 @@ def where(error: BaseException, owner: object = None) -> str:
     for frame, line in reversed(frames):
         if (place := _in_template(frame, line, chain)) is not None:
             return _spelt(*place)
-    package = _package(owner if isinstance(owner, str) else getattr(owner, "__module__", "") or "")
-    own = [item for item in frames if package not in _OURS and _package_of(item[0]) == package]
-    own = own or [
-        item for item in frames if _package_of(item[0]) not in _OURS and "<frozen" not in item[0].f_code.co_filename
-    ]
-    return _spelt(own[-1][0].f_code.co_filename, own[-1][1]) if own else ""
+    module = owner if isinstance(owner, str) else getattr(owner, "__module__", "") or ""
+    places = [(_package(str(f.f_globals.get("__name__", ""))), f.f_code.co_filename, line) for f, line in frames]
+    foreign = [item for item in places if item[0] not in _OURS]
+    own = [item for item in foreign if item[0] == _package(module)]
+    own = own or [item for item in foreign if "<frozen" not in item[1]]
+    return _spelt(*own[-1][1:]) if own else ""
 
 
 def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tuple[str, int | None] | None:
@@ -79,10 +79,6 @@ def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tup
         if tokens:
             return str(known.origin.name), tokens[0].lineno
     return None
-
-
-def _package_of(frame: FrameType) -> str:
-    return _package(str(frame.f_globals.get("__name__", "")))
 
 
 def _package(module: str) -> str:

@@ -147,5 +147,4 @@ def _template_reason(cls: Any) -> str:
 
 
 def _line(text: object) -> str:
-    """``text`` as one line."""
     return " ".join(str(text).split()) if text else ""

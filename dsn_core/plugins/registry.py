@@ -80,7 +80,6 @@ class Registry:
             self._loaded.append(self.add(candidate, settings))
 
     def add(self, candidate: discovery.Candidate, settings: conf.Settings | None = None) -> Plugin:
-        """Load one plugin and register what it offers."""
         plugin, offered = loading.load(candidate, settings or conf.current())
         self.plugins.append(plugin)
         for kind, items in offered.items():
@@ -93,7 +92,6 @@ class Registry:
         return plugin
 
     def remove(self, plugin: Plugin) -> None:
-        """Forget a plugin and all that it registered."""
         self.plugins.remove(plugin)
         for kind in KINDS:
             held = self._held[kind.plural]
@@ -206,12 +204,10 @@ class Registry:
             return [f"its check raised {told(error, type(messenger), mask)}"]
 
     def message_template(self, name: str) -> BaseMessageTemplate:
-        """A message template by name."""
         made: BaseMessageTemplate = self.find(MESSAGE_TEMPLATES, name)()
         return made
 
     def receiver_resolver(self, name: str) -> BaseReceiverResolver:
-        """A receiver resolver by name."""
         made: BaseReceiverResolver = self.find(RECEIVER_RESOLVERS, name)()
         return made
 
