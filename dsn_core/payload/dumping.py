@@ -28,7 +28,8 @@ def dump(activity: ActivityView) -> str:
     too large, becomes a placeholder that names its type. A queryset, and an argument that is computed on access, may
     run queries; raises errors of the database then, and no others.
     """
-    limit, secrets = conf.current().MAX_PAYLOAD_BYTES, sensitive.names()
+    settings = conf.current()
+    limit, secrets = settings.MAX_PAYLOAD_BYTES, sensitive.names(settings)
     registration = catalogue.find(activity.verb)
     encoder = Encoder(secrets, limit)
     if registration is not None:

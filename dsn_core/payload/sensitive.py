@@ -40,9 +40,9 @@ class Names(NamedTuple):
     plain: frozenset[str] = frozenset()
 
 
-def names() -> Names:
-    """The names in the settings, as they are now."""
-    settings = conf.current()
+def names(settings: conf.Settings | None = None) -> Names:
+    """The names in ``settings``, by default in those of now."""
+    settings = settings or conf.current()
     return Names(frozenset(map(str.lower, settings.SENSITIVE_FIELDS)), frozenset(map(str.lower, settings.PLAIN_FIELDS)))
 
 
