@@ -175,7 +175,7 @@ def find_users(messenger: str, address: str) -> QuerySet[Any]:
 
     It looks where the messenger reads them: at the path of ``DSN["ADDRESSES"]`` or of its class, in the field of the
     project's profile, or in the rows of :class:`dsn_core.models.Address`. Letter by letter in these; in a field of the
-    project, as its database compares. Of an account, users who have a row of its own count by that one only. More than
+    project, as its database compares. Of an account, users with a row of its own count by that row only. More than
     one user may have the same address. Raises :class:`~dsn_core.exceptions.ConfigurationError` when nothing says where
     they are, or users cannot be searched by it.
     """
@@ -187,13 +187,13 @@ def find_users(messenger: str, address: str) -> QuerySet[Any]:
 def store_address(user: Any, messenger: str, address: str, *, verified_at: datetime | None = None) -> None:
     """Store the user's address for ``messenger``, where :func:`find_users` looks for it; an empty one removes it.
 
-    ``verified_at`` is when the user showed that it is theirs; left out, it counts as not verified. A row of
+    ``verified_at`` is when the user confirmed the address; left out, it counts as not verified. A row of
     :class:`dsn_core.models.Address` keeps it, a field of the project does not. Of two calls at once, the last one wins.
     An account for which it is removed does not read its messenger's address instead.
 
     A profile's row that is missing is made. Raises :class:`~dsn_core.exceptions.ConfigurationError` when the path
-    leads to nothing that can be saved, or the field refuses the address; ``ValueError`` for a user who is not saved;
-    ``TypeError`` for what is no user, or no text.
+    leads to nothing that can be saved, or the field refuses the address; ``ValueError`` for a user that is not saved;
+    ``TypeError`` for an argument that is not a user, or not a text.
     """
     from dsn_core.sending import addresses
 

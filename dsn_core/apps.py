@@ -21,10 +21,10 @@ class DsnCoreConfig(AppConfig):
         from dsn_core import checks, conf
         from dsn_core.exceptions import UnknownName
         from dsn_core.plugins.registry import registry
-        from dsn_core.rendering import engines
+        from dsn_core.rendering import install_engines
         from dsn_core.triggers import refresh_hooks
 
-        engines.install_engines()
+        install_engines()
         registry.load()
         checks.register_all()
         refresh_hooks.install()

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from django.conf import settings
 
 from dsn_core.exceptions import nearest
-from dsn_core.hidden import hide
+from dsn_core.masking import hide
 
 #: Characters of an environment's name, at most.
 MAX_ENVIRONMENT: Final = 100
@@ -35,7 +35,7 @@ class Settings:
     MESSENGERS: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     #: Where a user's address for a messenger is: ``{"sms": "profile.phone"}``, paths from the user.
     ADDRESSES: Mapping[str, str] = field(default_factory=dict)
-    #: The model, one-to-one with the user, that holds the addresses which no path is given for. Empty: there is none.
+    #: The model, one-to-one with the user, that holds the addresses without a path. Empty: there is no such model.
     PROFILE_MODEL: str = ""
     #: Path from the user to the language of their messages; empty: the site's ``LANGUAGE_CODE``.
     LANGUAGE_PATH: str = ""
@@ -118,24 +118,14 @@ def problems() -> list[Problem]:
     if given is None:
         return []
     if not isinstance(given, Mapping):
-        return [
-            Problem(
-                "not a dict",
-                f"The setting DSN is {type(given).__name__}, but dsn-core expects a dict.",
-                "If another package uses the name DSN (for a connection string, say), rename that setting.",
-            )
-        ]
-    known = _hints()
-    found = []
+        message = f"The setting DSN is {type(given).__name__}, but dsn-core expects a dict."
+        hint = "If another package uses the name DSN (for a connection string, say), rename that setting."
+        return [Problem("not a dict", message, hint)]
+    known, found = _hints(), []
     for name, value in given.items():
         if name not in known:
-            found.append(
-                Problem(
-                    "unknown",
-                    f"DSN[{name!r}] is not a setting of dsn-core{nearest(str(name), known)}.",
-                    f"The settings are {', '.join(sorted(known))}.",
-                )
-            )
+            message = f"DSN[{name!r}] is not a setting of dsn-core{nearest(str(name), known)}."
+            found.append(Problem("unknown", message, f"The settings are {', '.join(sorted(known))}."))
         elif why := _misfit(name, value):
             found.append(Problem("unusable", f"DSN[{name!r}] {why}."))
     return found
@@ -149,30 +139,22 @@ def misfit(name: str) -> str:
 
 def _misfit(name: str, value: Any) -> str:
     hint = _hints()[name]
-    if hint is bool:
-        return "" if isinstance(value, bool) else f"must be True or False, not {_shown(value)}"
-    if hint is str:
-        if not isinstance(value, str):
-            return f"must be a text, not {_shown(value)}"
-        is_name = len(value) <= MAX_ENVIRONMENT and value == value.strip() and value.isprintable()
-        return (
-            ""
-            if is_name or name != "ENVIRONMENT"
-            else (f"must be a name of at most {MAX_ENVIRONMENT} printable characters, without spaces around it")
-        )
-    if hint in (int, float):
-        kinds = (int,) if hint is int else (int, float)
-        least, most = _LEAST.get(name, 0), _MOST.get(name, _MOST_OF_ALL)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-            kind = "whole number" if hint is int else "number"
-            return f"must be a {kind} from {least} to {most}, not {_shown(value)}"
-        return ""
     if typing.get_origin(hint) is Mapping:
         return _mapping_misfit(name, value)
-    if value is None and type(None) in typing.get_args(hint):
-        return ""
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        return f"must be a list of names, not {_shown(value)}"
+    least, most = _LEAST.get(name, 0), _MOST.get(name, _MOST_OF_ALL)
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    is_none = value is None and type(None) in typing.get_args(hint)
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    fits, wanted = {
+        bool: (isinstance(value, bool), "True or False"),
+        str: (isinstance(value, str), "a text"),
+        int: (is_int and least <= value <= most, f"a whole number from {least} to {most}"),
+        float: ((is_int or isinstance(value, float)) and least <= value <= most, f"a number from {least} to {most}"),
+    }.get(hint, (is_none or (is_list and all(isinstance(item, str) for item in value)), "a list of names"))
+    if not fits:
+        return f"must be {wanted}, not {_shown(value)}"
+    if name == "ENVIRONMENT" and not (len(value) <= MAX_ENVIRONMENT and value == value.strip() and value.isprintable()):
+        return f"must be a name of at most {MAX_ENVIRONMENT} printable characters, without spaces around it"
     return ""
 
 

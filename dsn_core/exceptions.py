@@ -87,3 +87,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)``, or an empty string when no known name is near."""
     found = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def missing_library(library: str, extra: str) -> ConfigurationError:
+    """The error that names the extra with which ``library`` is installed."""
+    return ConfigurationError(f"This needs {library}, which is not installed: pip install 'dsn-core[{extra}]'.")

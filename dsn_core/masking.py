@@ -1,15 +1,59 @@
-"""Errors as they are logged: with their traceback, without secrets."""
+"""Secrets that are not shown: texts that are masked when printed, and errors as they are logged."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+
+_SHOWN: Final = "'***'"
 
 Mask = Callable[[str], str]
 
 #: Errors that led to one another, at most.
 _LONGEST_CHAIN: Final = 10
+
+
+class Secret(str):
+    """A text whose ``repr`` does not show it: error reports print the ``repr`` of each local variable."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return _SHOWN
+
+
+class SecretBytes(bytes):
+    """:class:`Secret` for bytes."""
+
+    def __repr__(self) -> str:
+        return _SHOWN
+
+
+def hide(value: Any) -> Any:
+    """``value`` with each text and each bytes in it masked when printed; dicts and lists are copied."""
+    if type(value) is str:
+        return Secret(value)
+    if type(value) is bytes:
+        return SecretBytes(value)
+    return _in_container(value, hide)
+
+
+def reveal(value: Any) -> Any:
+    """The value that :func:`hide` was given."""
+    if type(value) is Secret:
+        return str(value)
+    if type(value) is SecretBytes:
+        return bytes(value)
+    return _in_container(value, reveal)
+
+
+def _in_container(value: Any, change: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: change(item) for key, item in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(change(item) for item in value)
+    return value
 
 
 def unmasked(text: str) -> str:
@@ -51,11 +95,14 @@ def _stand_in(error: BaseException, mask: Mask, left: int) -> BaseException:
     return made
 
 
-def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, and the errors that led to it."""
-    found: BaseException | None = error
+def causes_of(error: BaseException | None, *, hidden: bool = True) -> Iterator[BaseException]:
+    """The error, and what it came from, one after the other: ``any(isinstance(e, OSError) for e in causes_of(error))``.
+
+    With ``hidden`` also what ``raise ... from None`` hides: it tells what kind of error it was.
+    """
     for _ in range(_LONGEST_CHAIN):
-        if found is None:
+        if error is None:
             return
-        yield found
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+        yield error
+        hides = error.__suppress_context__ and not hidden
+        error = error.__cause__ or (None if hides else error.__context__)

@@ -36,7 +36,7 @@ from dsn_core import (
     secret,
 )
 from dsn_core.exceptions import DSNError
-from dsn_core.hidden import hide, reveal
+from dsn_core.masking import hide, reveal
 from dsn_core.models import Trigger
 from dsn_core.plugins.registry import registry
 

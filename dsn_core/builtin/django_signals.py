@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from django.contrib.auth import signals as auth
@@ -16,7 +17,6 @@ from django.test import signals as test
 from django.utils import autoreload
 from django.views.debug import SafeExceptionReporterFilter
 
-from dsn_core import conf
 from dsn_core.contracts.registrations import BuiltInSignal, SignalRegistration
 from dsn_core.payload import sensitive
 
@@ -25,131 +25,74 @@ M2M_DONE: Final = frozenset({"post_add", "post_remove", "post_clear"})
 
 
 def registrations() -> list[SignalRegistration]:
-    """Signals of models, requests, migrations, users and settings, by Django's names."""
-    model = partial(BuiltInSignal, senders="models")
+    """Signals of models, requests, migrations, users and settings. The verb is Django's name of the signal."""
+    model = partial(_registration, models, senders="models")
+    deletion = partial(model, inherits=False, removes=True, keeps=_without_rows)
+    init = {"args": tuple, "kwargs": dict}
+    save = {"raw": bool, "using": str, "update_fields": frozenset}
+    delete = {"instance": Model, "using": str, "origin": None}
+    m2m = {"instance": None, "action": str, "reverse": bool, "model": type, "pk_set": set, "using": str}
+    migrate = {"app_config": None, "verbosity": int, "interactive": bool, "stdout": None, "using": str, "plan": list}
+    user = {"request": None, "user": Model}
     return [
-        model(
-            "pre_init",
-            models.pre_init,
-            {"args": tuple, "kwargs": dict},
-            keeps=_named,
-            description="A model instance is about to be made.",
-        ),
-        model("post_init", models.post_init, {"instance": Model}, description="A model instance was made or read."),
+        model("pre_init", "A model instance is about to be made.", init, keeps=_named),
+        model("post_init", "A model instance was made or read.", {"instance": Model}),
         model(
             "pre_save",
-            models.pre_save,
-            {"instance": Model, "raw": bool, "using": str, "update_fields": frozenset},
+            "An instance is being saved; recorded when it is saved.",
+            {"instance": Model, **save},
             recorded_by="post_save",
-            description="An instance is being saved; recorded when it is saved.",
         ),
         model(
-            "post_save",
-            models.post_save,
-            {"instance": Model, "created": bool, "raw": bool, "using": str, "update_fields": frozenset},
-            announced_by="pre_save",
-            description="An instance was saved.",
+            "post_save", "An instance was saved.", {"instance": Model, "created": bool, **save}, announced_by="pre_save"
         ),
-        model(
-            "pre_delete",
-            models.pre_delete,
-            {"instance": Model, "using": str, "origin": None},
-            inherits=False,
-            removes=True,
-            keeps=_without_rows,
-            description="An instance is about to be deleted.",
-        ),
-        model(
-            "post_delete",
-            models.post_delete,
-            {"instance": Model, "using": str, "origin": None},
-            inherits=False,
-            removes=True,
-            keeps=_without_rows,
-            description="An instance was deleted.",
-        ),
-        BuiltInSignal(
+        deletion("pre_delete", "An instance is about to be deleted.", delete),
+        deletion("post_delete", "An instance was deleted.", delete),
+        _registration(
+            models,
             "m2m_changed",
-            models.m2m_changed,
-            {"instance": None, "action": str, "reverse": bool, "model": type, "pk_set": set, "using": str},
+            "Objects of a many-to-many relation were added or removed.",
+            m2m,
             senders="through",
             only={"action": M2M_DONE},
-            description="Objects of a many-to-many relation were added or removed.",
         ),
-        SignalRegistration(
-            "class_prepared", models.class_prepared, (), description="A model class was made, at start-up."
-        ),
-        SignalRegistration(
-            "pre_migrate",
-            models.pre_migrate,
-            {"app_config": None, "verbosity": int, "interactive": bool, "stdout": None, "using": str, "plan": list}
-            | {"apps": None},
-            description="An app is about to be migrated.",
-        ),
-        SignalRegistration(
-            "post_migrate",
-            models.post_migrate,
-            {"app_config": None, "verbosity": int, "interactive": bool, "stdout": None, "using": str, "plan": list}
-            | {"apps": None},
-            description="An app was migrated.",
-        ),
-        SignalRegistration("request_started", core.request_started, None, description="A request begins."),
-        SignalRegistration("request_finished", core.request_finished, (), description="A request has ended."),
-        SignalRegistration(
-            "got_request_exception", core.got_request_exception, ("request",), description="A view raised an error."
-        ),
-        BuiltInSignal(
+        _registration(models, "class_prepared", "A model class was made, at start-up.", ()),
+        _registration(models, "pre_migrate", "An app is about to be migrated.", {**migrate, "apps": None}),
+        _registration(models, "post_migrate", "An app was migrated.", {**migrate, "apps": None}),
+        _registration(core, "request_started", "A request begins.", None),
+        _registration(core, "request_finished", "A request has ended.", ()),
+        _registration(core, "got_request_exception", "A view raised an error.", ("request",)),
+        _registration(
+            core,
             "setting_changed",
-            core.setting_changed,
+            "A setting was changed, in tests.",
             {"setting": str, "value": None, "enter": bool},
             keeps=_cleansed,
-            description="A setting was changed, in tests.",
         ),
-        SignalRegistration(
-            "template_rendered",
-            test.template_rendered,
-            ("template", "context"),
-            description="A template was rendered, in tests.",
-        ),
-        SignalRegistration(
-            "connection_created",
-            backends.connection_created,
-            ("connection",),
-            description="A connection to a database was opened.",
-        ),
-        SignalRegistration(
-            "user_logged_in",
-            auth.user_logged_in,
-            {"request": None, "user": Model},
-            actor_object="user",
-            description="A user logged in.",
-        ),
-        SignalRegistration(
-            "user_logged_out",
-            auth.user_logged_out,
-            {"request": None, "user": Model},
-            actor_object="user",
-            description="A user logged out.",
-        ),
-        SignalRegistration(
+        _registration(test, "template_rendered", "A template was rendered, in tests.", ("template", "context")),
+        _registration(backends, "connection_created", "A connection to a database was opened.", ("connection",)),
+        _registration(auth, "user_logged_in", "A user logged in.", user, actor_object="user"),
+        _registration(auth, "user_logged_out", "A user logged out.", user, actor_object="user"),
+        # Django masks the password among the credentials, and we leave it out.
+        _registration(
+            auth,
             "user_login_failed",
-            auth.user_login_failed,
+            "A login failed.",
             {"credentials": dict, "request": None},
-            # Django has masked the password, and we leave it out.
             plain=["credentials"],
-            description="A login failed.",
         ),
-        SignalRegistration(
-            "autoreload_started", autoreload.autoreload_started, (), description="The development server watches files."
-        ),
-        SignalRegistration(
-            "file_changed",
-            autoreload.file_changed,
-            {"file_path": Path},
-            description="A file that the development server watches was changed.",
+        _registration(autoreload, "autoreload_started", "The development server watches files.", ()),
+        _registration(
+            autoreload, "file_changed", "A file that the development server watches was changed.", {"file_path": Path}
         ),
         *_of_tasks(),
     ]
+
+
+def _registration(
+    module: ModuleType, name: str, description: str, provides: Iterable[str] | None, **more: Any
+) -> SignalRegistration:
+    return BuiltInSignal(name, getattr(module, name), provides, description=description, **more)
 
 
 def _of_tasks() -> list[SignalRegistration]:
@@ -158,11 +101,11 @@ def _of_tasks() -> list[SignalRegistration]:
     except ImportError:
         # Django 5.2 has no tasks.
         return []
-    task = partial(SignalRegistration, provides={"task_result": TaskResult})
+    provides = {"task_result": TaskResult}
     return [
-        task("task_enqueued", signals.task_enqueued, description="A task was enqueued."),
-        task("task_started", signals.task_started, description="A worker began a task."),
-        task("task_finished", signals.task_finished, description="A task succeeded or failed."),
+        _registration(signals, "task_enqueued", "A task was enqueued.", provides),
+        _registration(signals, "task_started", "A worker began a task.", provides),
+        _registration(signals, "task_finished", "A task succeeded or failed.", provides),
     ]
 
 
@@ -170,7 +113,7 @@ def _named(sender: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments, all by name: for a row that is read, the password is a positional argument."""
     fields = sender._meta.concrete_fields
     given = {field.attname: value for field, value in zip(fields, kwargs["args"], strict=False)} | kwargs["kwargs"]
-    secret = sensitive.attnames(sender, sensitive.names(conf.current()))
+    secret = sensitive.attnames(sender, sensitive.names())
     kept = {name: value for name, value in given.items() if value is not DEFERRED and name not in secret}
     return {**kwargs, "args": (), "kwargs": kept}
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Manager, Model, QuerySet
 
 from dsn_core.contracts.activities import ActivityView
 from dsn_core.contracts.receivers import BaseReceiverResolver
 from dsn_core.contracts.registrations import PARTS_OF_ACTIVITY
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.payload.private import follow, refuse_sensitive
+from dsn_core.payload.private import field_of, follow, refuse_sensitive
 
 
 class PathResolver(BaseReceiverResolver):
@@ -50,35 +49,25 @@ class PathResolver(BaseReceiverResolver):
 
 def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bool) -> None:
     """Raise ``ValueError`` unless the path ends at users, as far as the models show it."""
-    first = True
-    for step in steps:
-        try:
-            field = model._meta.get_field(step)
-        except FieldDoesNotExist:
-            related = {item.get_accessor_name(): item for item in model._meta.related_objects}
-            if step not in related:
-                if not hasattr(model, step):
-                    raise ValueError(
-                        f"The path {path!r} cannot be followed: {model._meta.label} has no {step!r}."
-                    ) from None
-                return
-            field = related[step]
+    for number, step in enumerate(steps):
+        if (field := field_of(model, step)) is None:
+            if not hasattr(model, step):
+                raise ValueError(f"The path {path!r} cannot be followed: {model._meta.label} has no {step!r}.")
+            return
         to_many = field.many_to_many or field.one_to_many
-        if removed and first and (to_many or (field.one_to_one and field.auto_created)):
+        if removed and number == 0 and (to_many or (field.one_to_one and field.auto_created)):
             raise ValueError(
                 f"The path {path!r} leads through the relation {step!r} of an object that is being deleted: "
                 "its rows no longer exist when the message is made. Send a signal of your own before the deletion, "
                 "with the receivers as an argument."
             )
-        first = False
         if not isinstance(field.related_model, type):
             # A plain column, or a relation to any model: its value is known only when the event happens.
             return
         model = field.related_model
-    if not issubclass(get_user_model(), model) and not issubclass(model, get_user_model()):
-        raise ValueError(
-            f"The path {path!r} leads to {model._meta.label}; receivers are users ({get_user_model()._meta.label})."
-        )
+    users = get_user_model()
+    if not issubclass(users, model) and not issubclass(model, users):
+        raise ValueError(f"The path {path!r} leads to {model._meta.label}; receivers are users ({users._meta.label}).")
 
 
 class ActorResolver(BaseReceiverResolver):
@@ -90,9 +79,10 @@ class ActorResolver(BaseReceiverResolver):
         return () if event.actor_object is None else (event.actor_object,)
 
 
-class _ActiveUsers(BaseReceiverResolver):
-    """All active users, or those with a flag."""
+class EveryoneResolver(BaseReceiverResolver):
+    """All active users."""
 
+    name = "everyone"
     #: The field of the user model that must be true; empty: all users.
     flag: ClassVar[str] = ""
 
@@ -113,21 +103,24 @@ def _has_field(name: str) -> bool:
     return any(field.name == name for field in get_user_model()._meta.concrete_fields)
 
 
-class SuperusersResolver(_ActiveUsers):
+class SuperusersResolver(EveryoneResolver):
     """All active superusers."""
 
     name = "superusers"
     flag = "is_superuser"
 
 
-class StaffResolver(_ActiveUsers):
+class StaffResolver(EveryoneResolver):
     """All active staff users."""
 
     name = "staff"
     flag = "is_staff"
 
 
-class EveryoneResolver(_ActiveUsers):
-    """All active users."""
-
-    name = "everyone"
+RESOLVERS: list[type[BaseReceiverResolver]] = [
+    PathResolver,
+    ActorResolver,
+    SuperusersResolver,
+    StaffResolver,
+    EveryoneResolver,
+]

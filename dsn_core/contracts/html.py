@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -16,13 +17,11 @@ MAX_DEPTH: Final = 32
 #: Elements whose markup is not shown. Not the head: in HTML5 it ends, with or without its end tag, at the first content
 #: that can be shown, and its other elements are hidden wherever they are.
 _HIDDEN: Final = frozenset({"datalist", "template"})
-#: These have an empty line before and after them.
-_BLOCKS: Final = frozenset({
+#: The line breaks before and after an element: with two there is an empty line.
+_BREAKS: Final = dict.fromkeys((
     "address", "article", "aside", "blockquote", "dl", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5",
     "h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section", "table", "ul",
-})  # fmt: skip
-#: These have a line break before and after them.
-_LINES: Final = frozenset({"dd", "div", "dt", "figcaption", "li", "tr"})
+), 2) | dict.fromkeys(("dd", "div", "dt", "figcaption", "li", "tr"), 1)  # fmt: skip
 #: Elements that have no end tag.
 _VOID: Final = frozenset({
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "link", "meta", "param",
@@ -115,13 +114,10 @@ class _Reader:
             return
         if name not in _VOID:
             self._open[name] += 1
-        if name in _BLOCKS:
-            self._break(2 if not self._lists or name not in {"ol", "ul"} else 1)
-        elif name in _LINES:
-            self._break(1)
-        elif name in {"td", "th"}:
+        self._break(1 if self._lists and name in {"ol", "ul"} else _BREAKS.get(name, 0))
+        if name in {"td", "th"}:
             self._space = True
-        if name == "br":
+        elif name == "br":
             self._line_break()
         elif name == "img":
             self.data(attributes(text).get("alt", ""))
@@ -170,10 +166,7 @@ class _Reader:
             self._drop(name)
         if name in {"ol", "ul"} and self._lists:
             self._lists.pop()
-        if name in _BLOCKS:
-            self._break(1 if self._lists else 2)
-        elif name in _LINES:
-            self._break(1)
+        self._break(min(_BREAKS.get(name, 0), 1 if self._lists else 2))
 
     def _keep(self, name: str, text: str) -> None:
         if name == "a":
@@ -195,21 +188,16 @@ class _Reader:
                 return
 
     def _put(self, text: str) -> None:
-        if self._pieces and self._breaks:
-            self._pieces.append(Piece("\n" * self._breaks, self._shared()))
-        elif self._pieces and self._space:
-            self._pieces.append(Piece(" ", self._shared()))
+        if self._pieces and (self._breaks or self._space):
+            self._pieces.append(Piece("\n" * self._breaks or " ", self._shared()))
         self._breaks, self._space = 0, False
         if text:
             self._pieces.append(Piece(text, self._elements))
 
     def _shared(self) -> tuple[Element, ...]:
         """The elements that the text before and the text to come have in common."""
-        before = self._pieces[-1].elements
-        count = 0
-        while count < min(len(before), len(self._elements)) and before[count] == self._elements[count]:
-            count += 1
-        return before[:count]
+        pairs = zip(self._pieces[-1].elements, self._elements, strict=False)
+        return tuple(before for before, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def _break(self, count: int) -> None:
         self._breaks = max(self._breaks, count)

@@ -84,7 +84,6 @@ def attributes(text: str) -> dict[str, str]:
 
 
 def unescape(text: str) -> str:
-    """``text`` with its character references resolved."""
     if "&" not in text:
         return text
     return html.unescape(_ENDLESS_NUMBER.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -7,10 +7,11 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from dsn_core.contracts.html import html_to_text
-from dsn_core.contracts.texts import clean_text
+
+_NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Message(str):
     event: EventInfo | None
     topics: tuple[str, ...]
     extra: dict[str, Any]
+    _text: str
 
     def __new__(
         cls,
@@ -78,19 +80,19 @@ class Message(str):
     ) -> Message:
         text, subject, html = clean_text(text), clean_text(subject), clean_text(html)
         message = super().__new__(cls, text or html)
-        message._text = text
-        message.subject = " ".join(subject.split())
-        message.html = html
-        message.id = id
-        message.address = address
-        message.user = user
-        message.messenger = messenger
-        message.event = event
-        message.topics = tuple(topics)
-        message.extra = dict(extra or {})
+        message.__dict__.update(
+            _text=text,
+            subject=" ".join(subject.split()),
+            html=html,
+            id=id,
+            address=address,
+            user=user,
+            messenger=messenger,
+            event=event,
+            topics=tuple(topics),
+            extra=dict(extra or {}),
+        )
         return message
-
-    _text: str
 
     @property
     def text(self) -> str:
@@ -107,17 +109,18 @@ class Message(str):
     def __repr__(self) -> str:
         return f"<Message {self.id or '(no id)'} to {self.address or self.user or '(no receiver)'}: {self.subject!r}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Without this, copy() of a str subclass with its own __new__ loses the parts.
-        return (_remake, (type(self), self._text, self.__dict__ | {}))
-
-
-def _remake(cls: type[Message], text: str, state: dict[str, Any]) -> Message:
-    message = cls(text, html=state["html"])
-    message.__dict__.update(state)
-    return message
-
 
 def looks_like_html(source: str) -> bool:
     """Whether a template's source is HTML: it closes a tag, or has ``<br>`` or a doctype."""
     return bool(re.search(r"</[a-zA-Z][a-zA-Z0-9]*\s*>|<br\s*/?>|<!doctype html", source, re.IGNORECASE))
+
+
+def clean_text(text: str) -> str:
+    """``text`` in a form that can be encoded, sent and stored everywhere.
+
+    A surrogate pair becomes its character, half a pair becomes U+FFFD, NUL is removed.
+    """
+    # Quicker than the search, and most texts that are not ASCII need that one.
+    if (text.isascii() and "\0" not in text) or not _NOT_STORABLE.search(text):
+        return text
+    return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

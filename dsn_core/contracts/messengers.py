@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Final
 from django.core.checks import CheckMessage
 
 from dsn_core.contracts.messages import Message
-from dsn_core.contracts.naming import Named
+from dsn_core.contracts.naming import Named, not_overridden, overrides, require_override
 from dsn_core.contracts.options import Options as AnyOptions
-from dsn_core.contracts.overriding import not_overridden, overrides, require_override
 from dsn_core.contracts.paths import follow
 from dsn_core.contracts.receipts import Receipt
 from dsn_core.exceptions import ContractError
@@ -82,22 +81,22 @@ class BaseMessenger(Named):
     #: ``CONNECTIONS`` says. It then overrides :meth:`stop`. A worker calls any other one for ``CONNECTIONS`` batches at
     #: the same time, each in a thread of its own.
     concurrent: ClassVar[bool] = False
+    _must_override = ("send_messages", "send")
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for capability in ("sends_itself", "finds_addresses"):
-            if _defines_before_it_declares(cls, CAPABILITIES[capability], capability):
+            method = CAPABILITIES[capability]
+            # If the class next in line that has either of them has the method alone.
+            nearest = next(parent for parent in cls.__mro__ if method in vars(parent) or capability in vars(parent))
+            if capability not in vars(nearest):
                 setattr(cls, capability, True)
 
     def __init__(self, alias: str = "", options: AnyOptions | None = None, address_path: str | None = None) -> None:
         self.alias = alias or self.name
         self.options: Any = self.Options() if options is None else options
-        self._address_path = self.address_path if address_path is None else address_path
-
-    @property
-    def path_to_address(self) -> str:
-        """Where a user's address is: the path of ``DSN["ADDRESSES"]``, the class's, to the profile, or to the row."""
-        return self._address_path
+        #: Where a user's address is: the path of ``DSN["ADDRESSES"]``, the class's, to the profile, or to the row.
+        self.path_to_address = self.address_path if address_path is None else address_path
 
     @property
     def needs_address(self) -> bool:
@@ -166,7 +165,6 @@ class BaseMessenger(Named):
     def check_contract(cls) -> None:
         super().check_contract()
         where = f"{cls.__module__}.{cls.__qualname__}"
-        require_override(cls, BaseMessenger, "send_messages", "send")
         for capability, method in CAPABILITIES.items():
             if getattr(cls, capability) and not overrides(cls, BaseMessenger, method):
                 raise ContractError(f"{where} declares {capability} = True, and does not override {method}().")
@@ -193,30 +191,24 @@ class BaseMessenger(Named):
             _check_send_signature(cls, where)
 
 
-def _defines_before_it_declares(cls: type, method: str, attribute: str) -> bool:
-    """Whether the class next in line that has either of them has ``method`` alone."""
-    nearest = next(parent for parent in cls.__mro__ if method in vars(parent) or attribute in vars(parent))
-    return attribute not in vars(nearest)
-
-
 def send_arguments(messenger: BaseMessenger) -> tuple[str, ...]:
     """Those of :data:`SEND_ARGUMENTS` that the messenger's ``send`` takes."""
-    parameters = inspect.signature(messenger.send).parameters
+    parameters = _parameters_of_send(type(messenger))
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return SEND_ARGUMENTS
     return tuple(name for name in SEND_ARGUMENTS if name in parameters)
 
 
+def _parameters_of_send(cls: type[BaseMessenger]) -> Mapping[str, inspect.Parameter]:
+    # Bound to an object, so that they are without self, whether it is a static, a class or another method.
+    return inspect.signature(inspect.getattr_static(cls, "send").__get__(object(), cls)).parameters
+
+
 def _check_send_signature(cls: type[BaseMessenger], where: str) -> None:
-    static = inspect.getattr_static(cls, "send")
-    function = static.__func__ if isinstance(static, classmethod | staticmethod) else static
-    parameters = list(inspect.signature(function).parameters.values())
-    if not isinstance(static, staticmethod):
-        parameters = parameters[1:]
     strange = [
-        parameter.name
-        for parameter in parameters
-        if parameter.name not in SEND_ARGUMENTS
+        name
+        for name, parameter in _parameters_of_send(cls).items()
+        if name not in SEND_ARGUMENTS
         and parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]

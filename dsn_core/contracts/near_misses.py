@@ -6,12 +6,10 @@ import difflib
 import inspect
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 #: How much alike two names are (1: the same) from which on one is taken for the other.
 _ALIKE: Final = 0.8
-
-_Sort = Literal["method", "class", "value"]
 
 
 def near_misses(cls: type, base: type) -> Iterator[tuple[str, str]]:
@@ -41,7 +39,7 @@ def near_misses(cls: type, base: type) -> Iterator[tuple[str, str]]:
             yield name, found[0]
 
 
-def _sort(value: Any) -> _Sort:
+def _sort(value: Any) -> str:
     if isinstance(value, type):
         return "class"
     return "method" if isinstance(value, classmethod | staticmethod) or inspect.isroutine(value) else "value"

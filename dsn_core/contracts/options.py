@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
-from dsn_core.contracts.rates import Rate
+from dsn_core.contracts.spans import Rate
 from dsn_core.exceptions import ConfigurationError, nearest
-from dsn_core.hidden import Secret, SecretBytes, hide, reveal
-from dsn_core.masking import exc_info
+from dsn_core.masking import Mask, Secret, exc_info, hide, reveal, unmasked
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -85,24 +84,23 @@ class Options:
         hints = typing.get_type_hints(cls)
         found = [_unknown(name, fields) for name in values if name not in fields]
         for name, field in fields.items():
+            check = _OF_ALL.get(name, _nothing_wrong)
             if name not in values:
                 if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                     found.append(f"{name} is missing")
-                elif name in _OF_ALL:
+                else:
                     # A subclass may have given it another type, or a default that cannot work.
-                    found += _OF_ALL[name](cls, field.default)
+                    found.append(check(cls, field.default))
                 continue
             is_secret = bool(field.metadata.get(_SECRET))
             value = hide(values[name]) if is_secret else reveal(values[name])
-            if name == "RATE" and not isinstance(value, str):
-                found += _rate_problems(cls, value)
+            if wrong := check(cls, value):
+                found.append(wrong)
             elif not _fits(value, hints[name]):
-                found.append(f"{name} must be {_spell(hints[name])}, not {_kind_of(value)}")
+                found.append(f"{name} must be {_spell(hints[name])}, not {type(reveal(value)).__name__}")
             elif is_secret and value == "":
                 found.append(f"{name} is empty")
-            elif name in _OF_ALL:
-                found += _OF_ALL[name](cls, value)
-        return found
+        return list(filter(None, found))
 
     def mask(self, text: str) -> str:
         """``text`` without the values of secret options: for errors of providers and libraries."""
@@ -116,9 +114,12 @@ class Options:
             text = text.replace(spelling, "***")
         return text
 
-    def exc_info(self, error: BaseException) -> Any:
-        """``error`` and its traceback without the values of secret options: for ``logger.error(..., exc_info=...)``."""
-        return exc_info(error, self.mask)
+    def exc_info(self, error: BaseException, *, also: Mask = unmasked) -> Any:
+        """``error`` and its traceback without the values of secret options: for ``logger.error(..., exc_info=...)``.
+
+        ``also`` takes out of its texts what else is secret, such as passwords that are in other settings.
+        """
+        return exc_info(error, lambda text: also(self.mask(text)))
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
@@ -127,45 +128,42 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"{name} is not an option{nearest(name, known)}"
 
 
-def _timeout_problems(cls: type[Options], value: Any) -> list[str]:
+def _nothing_wrong(cls: type[Options], value: Any) -> str:
+    return ""
+
+
+def _wrong_timeout(cls: type[Options], value: Any) -> str:
     if not _fits(value, float):
-        return [f"TIMEOUT must be float, not {type(value).__name__}"]
+        return f"TIMEOUT must be float, not {type(value).__name__}"
     if not 0 < value < math.inf:
-        return ["TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"]
-    return []
+        return "TIMEOUT must be more than 0 seconds: without one, a provider that hangs holds up a worker"
+    return ""
 
 
-def _connections_problems(cls: type[Options], value: Any) -> list[str]:
-    if _fits(value, int) and 1 <= value <= cls.MOST_CONNECTIONS:
-        return []
-    return [f"CONNECTIONS must be a number from 1 to {cls.MOST_CONNECTIONS}"]
+def _wrong_connections(cls: type[Options], value: Any) -> str:
+    is_right = _fits(value, int) and 1 <= value <= cls.MOST_CONNECTIONS
+    return "" if is_right else f"CONNECTIONS must be a number from 1 to {cls.MOST_CONNECTIONS}"
 
 
-def _rate_problems(cls: type[Options], value: Any) -> list[str]:
+def _wrong_rate(cls: type[Options], value: Any) -> str:
     if not isinstance(value, str):
-        return [f"RATE must be text, such as '30/s', not {type(value).__name__}"]
+        return f"RATE must be text, such as '30/s', not {type(value).__name__}"
     try:
         Rate.parse(value)
     except ConfigurationError as error:
-        return [f"RATE: {str(error).rstrip('.')}"]
-    return []
+        return f"RATE: {str(error).rstrip('.')}"
+    return ""
 
 
-#: What is wrong with the value of an option that every messenger has.
-_OF_ALL: Final[Mapping[str, Callable[[type[Options], Any], list[str]]]] = {
-    "TIMEOUT": _timeout_problems,
-    "CONNECTIONS": _connections_problems,
-    "RATE": _rate_problems,
+#: What is wrong with the value of an option that every messenger has; empty for nothing.
+_OF_ALL: Final[Mapping[str, Callable[[type[Options], Any], str]]] = {
+    "TIMEOUT": _wrong_timeout,
+    "CONNECTIONS": _wrong_connections,
+    "RATE": _wrong_rate,
 }
 
 
-def _kind_of(value: object) -> str:
-    """The name of the value's type in the settings."""
-    return "str" if isinstance(value, Secret) else "bytes" if isinstance(value, SecretBytes) else type(value).__name__
-
-
 def _texts(value: object) -> Iterator[str]:
-    """The texts in a secret value."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dsn_core.contracts.activities import ActivityView
-from dsn_core.contracts.naming import Named
-from dsn_core.contracts.overriding import not_overridden, require_override
+from dsn_core.contracts.naming import Named, not_overridden
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,8 @@ class BaseReceiverResolver(Named):
     ``resolve`` runs in a runner, after the transaction of the code that fired the signal.
     """
 
+    _must_override = ("resolve",)
+
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
         """Return the receivers: users, :class:`Receiver` objects, or a queryset of users.
 
@@ -111,11 +112,6 @@ class BaseReceiverResolver(Named):
         ``action_object_class`` (a model class, or None). The default accepts everything.
         """
 
-    @classmethod
-    def check_contract(cls) -> None:
-        super().check_contract()
-        require_override(cls, BaseReceiverResolver, "resolve")
-
 
 class BaseReceiverFilter(Named):
     """Excludes receivers from messages: opt-outs, suppression lists, inactive accounts.
@@ -123,13 +119,15 @@ class BaseReceiverFilter(Named):
     Called once per batch, just before it is rendered, for every messenger::
 
         class Unsubscribed(BaseReceiverFilter):
-            \"\"\"Users who opted out.\"\"\"
+            \"\"\"Users that opted out.\"\"\"
 
             def exclude(self, deliveries):
                 out = set(OptOut.objects.filter(user__in=[d.user for d in deliveries if d.user])
                           .values_list("user_id", flat=True))
                 return {d.pk: "unsubscribed" for d in deliveries if d.user and d.user.pk in out}
     """
+
+    _must_override = ("exclude",)
 
     def exclude(self, deliveries: Sequence[DeliveryView]) -> Mapping[Any, str]:
         """Return ``{delivery.pk: reason}`` for those that must not be sent.
@@ -138,8 +136,3 @@ class BaseReceiverFilter(Named):
         while it is not known which receivers are excluded.
         """
         raise not_overridden(self, "exclude")
-
-    @classmethod
-    def check_contract(cls) -> None:
-        super().check_contract()
-        require_override(cls, BaseReceiverFilter, "exclude")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -57,36 +58,49 @@ class SignalRegistration:
     target_argument: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "needs_model", self.senders != "any")
-        object.__setattr__(self, "actor_argument", self.actor_object or "actor_object")
-        object.__setattr__(self, "target_argument", self.target or "target")
+        put = functools.partial(object.__setattr__, self)
+        put("needs_model", self.senders != "any")
+        put("actor_argument", self.actor_object or "actor_object")
+        put("target_argument", self.target or "target")
         check_name(self.name, "the name of a signal")
         if not isinstance(self.signal, Signal):
             raise ContractError(
                 f"The signal registered as {self.name!r} is {self.signal!r}; a django.dispatch.Signal is expected."
             )
-        if self.provides is not None:
-            if isinstance(self.provides, str):
-                raise ContractError(
-                    f"provides of the signal {self.name!r} is the text {self.provides!r}; "
-                    f"it is a list of names: provides=[{self.provides!r}]."
-                )
-            types = dict(self.provides) if isinstance(self.provides, Mapping) else {}
-            object.__setattr__(self, "types", {name: cls for name, cls in types.items() if isinstance(cls, type)})
-            object.__setattr__(self, "provides", tuple(self.provides))
-        if isinstance(self.plain, str):
-            raise ContractError(
-                f"plain of the signal {self.name!r} is the text {self.plain!r}; "
-                f"it is a list of names: plain=[{self.plain!r}]."
-            )
-        object.__setattr__(self, "plain", tuple(self.plain))
-        if self.provides is not None and (unknown := [name for name in self.plain if name not in self.provides]):
-            raise ContractError(
-                f"plain of the signal {self.name!r} names {unknown[0]!r}, which it does not provide"
-                f"{nearest(unknown[0], self.provides)}."
-            )
+        if isinstance(self.provides, Mapping):
+            put("types", {name: cls for name, cls in self.provides.items() if isinstance(cls, type)})
+        for what in ("provides", "plain"):
+            if (names := getattr(self, what)) is not None:
+                put(what, self._names(what, names))
+        parts = {what: getattr(self, what) for what in ("action_object", "actor_object", "target")}
+        named = [(what, name) for what, name in parts.items() if name is not None]
+        for what, name in (*named, *(("plain", name) for name in self.plain)):
+            self._check_name(what, name, self.provides)
         if not self.description:
-            object.__setattr__(self, "description", first_line(vars(self.signal).get("__doc__")))
+            put("description", first_line(vars(self.signal).get("__doc__")))
+
+    def _names(self, what: str, names: Iterable[str]) -> tuple[str, ...]:
+        if isinstance(names, str):
+            raise ContractError(
+                f"{what} of the signal {self.name!r} is the text {names!r}; it is a list of names: {what}=[{names!r}]."
+            )
+        found = tuple(names)
+        for name in found:
+            self._check_name(what, name)
+        return found
+
+    def _check_name(self, what: str, name: object, known: Iterable[str] | None = None) -> None:
+        """Raise ``ContractError`` unless ``name`` is that of an argument, and one of ``known`` if these are known."""
+        if not isinstance(name, str) or not name:
+            raise ContractError(
+                f"{what} of the signal {self.name!r} names {name!r}; the name of an argument, such as 'movie', is "
+                "expected."
+            )
+        if known is not None and name not in known:
+            raise ContractError(
+                f"{what} of the signal {self.name!r} names {name!r}, which it does not provide"
+                f"{nearest(name, known)}. Correct the name, or add it to provides."
+            )
 
     @property
     def compares(self) -> bool:

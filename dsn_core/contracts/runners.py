@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage
 
-from dsn_core.contracts.naming import Named
-from dsn_core.contracts.overriding import not_overridden, require_override
+from dsn_core.contracts.naming import Named, not_overridden
 
 
 class BaseRunner(Named):
@@ -15,6 +14,8 @@ class BaseRunner(Named):
     The code that a runner starts, in this process or another, calls :func:`~dsn_core.expand_due` and
     :func:`~dsn_core.send_due`.
     """
+
+    _must_override = ("wake",)
 
     def wake(self, using: str) -> None:
         """Start the work in the database ``using``. Called after the commit, in the caller's thread.
@@ -30,8 +31,3 @@ class BaseRunner(Named):
         Called only for the runner that ``DSN["RUNNER"]`` names. Make no network call here.
         """
         return []
-
-    @classmethod
-    def check_contract(cls) -> None:
-        super().check_contract()
-        require_override(cls, BaseRunner, "wake")

@@ -1,16 +1,48 @@
-"""Message templates: plugin classes that make the message."""
+"""Message templates, plugin classes that make the message, and the interface of the engines that render them.
+
+The engines are implemented in a higher layer, and registered here when Django starts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from dsn_core.contracts.engines import CompiledTemplate, engine, engines
 from dsn_core.contracts.messages import Message
-from dsn_core.contracts.naming import Named, check_name
-from dsn_core.contracts.overriding import overrides
+from dsn_core.contracts.naming import Named, check_name, overrides
 from dsn_core.contracts.spans import parse_expiry
-from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError
+from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError, UnknownName
+
+
+class CompiledTemplate(Protocol):
+    """A compiled template. Its parts are ``subject``, ``text`` and ``html``."""
+
+    def parts(self, variables: dict[str, Any]) -> dict[str, str]:
+        """Render, and return the parts that the template has, by name."""
+
+
+class Engine(Protocol):
+    """Compiles the source or the file of one message template."""
+
+    def from_string(self, source: str, part: str) -> CompiledTemplate:
+        """Compile ``source`` as ``part``. With ``""`` its blocks decide, or whether it looks like HTML."""
+
+    def from_file(self, file_name: str) -> CompiledTemplate:
+        """Compile the file ``file_name`` of the template folders."""
+
+
+engines: dict[str, Engine] = {}
+
+
+def engine(name: str) -> Engine:
+    if not engines:
+        raise ConfigurationError(
+            "Message templates need Django to be set up with 'dsn_core' in INSTALLED_APPS before they can be rendered."
+        )
+    try:
+        return engines[name]
+    except KeyError:
+        raise UnknownName("template engine", name, engines) from None
 
 
 class BaseMessageTemplate(Named):
@@ -115,12 +147,8 @@ class BaseMessageTemplate(Named):
 
         Raises :class:`~dsn_core.exceptions.RenderingError`, naming the file or attribute.
         """
-        if cls._compiled is None:
-            cls._compiled = cls._compile()
-        return cls._compiled
-
-    @classmethod
-    def _compile(cls) -> dict[str, CompiledTemplate]:
+        if cls._compiled is not None:
+            return cls._compiled
         chosen = engine(cls.engine)
         compiled: dict[str, CompiledTemplate] = {}
         if cls.file_name:
@@ -130,6 +158,7 @@ class BaseMessageTemplate(Named):
         for part in ("subject", "text", "html"):
             if source := getattr(cls, part):
                 compiled[part] = chosen.from_string(source, part)
+        cls._compiled = compiled
         return compiled
 
     @classmethod

@@ -7,12 +7,12 @@ Importing it needs no Django that is set up, and no library of an extra: what ne
 from __future__ import annotations
 
 from dsn_core.contracts.html import Element, Piece, html_to_text, read_html
-from dsn_core.contracts.texts import clean_text
+from dsn_core.contracts.messages import clean_text
 from dsn_core.exceptions import nearest
 from dsn_core.kit.accounts import CONFIGURATION_PAUSE, accounts_of, options_of
-from dsn_core.kit.causes import causes_of
 from dsn_core.kit.cutting import LINE, PARAGRAPH, WORD, cluster_ends, place_to_cut, without_leading_space
 from dsn_core.kit.parallel import in_parallel
+from dsn_core.masking import causes_of
 from dsn_core.plugins.errors import describe
 
 __all__ = [

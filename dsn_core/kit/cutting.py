@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from dsn_core.kit.extras import missing
+from dsn_core.exceptions import missing_library
 
 if TYPE_CHECKING:
     import regex
@@ -43,7 +43,7 @@ def place_to_cut(text: str, reach: int, start: int = 0, *, between: Sequence[tup
     for separator, share in between:
         earliest = start + int((reach - start) * share)
         found = itertools.takewhile(lambda match: match.start() <= reach, separator.finditer(text, earliest))
-        # White space with an accent on it is none.
+        # White space with a combining accent does not count as white space.
         places = (match.start() for match in found if match.end() > reach or match.end() in whole)
         if last := max((at for at in places if at in whole), default=None):
             return last
@@ -51,7 +51,7 @@ def place_to_cut(text: str, reach: int, start: int = 0, *, between: Sequence[tup
 
 
 def without_leading_space(text: str, start: int) -> int:
-    """The first place from ``start`` on where no white space begins. With an accent on it, it is none."""
+    """The first place from ``start`` on without white space. White space with a combining accent does not count."""
     while (found := _cluster().match(text, start)) and found[0].isspace():
         start = found.end()
     return start
@@ -62,5 +62,5 @@ def _cluster() -> regex.Pattern[str]:
     try:
         import regex
     except ImportError:
-        raise missing("regex", "text") from None
+        raise missing_library("regex", "text") from None
     return regex.compile(r"\X")

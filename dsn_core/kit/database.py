@@ -13,9 +13,9 @@ from django.db import OperationalError, connections, models, router, transaction
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How often what meets a deadlock is tried.
+#: How often a function is tried that meets a deadlock.
 TRIES: Final = 5
-#: Seconds. A turn that is farther away is that of a clock which was set back since, and is not believed.
+#: Seconds. A turn that is farther away was taken before the clock was set back, and is ignored.
 LONGEST_WAIT: Final = 300.0
 
 
@@ -33,9 +33,10 @@ class EpochNow(models.Func):
 
 
 def insisting(model: type[models.Model]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """For functions that write rows of ``model``: called again where the database made them the victim of a deadlock.
+    """For functions that write rows of ``model``: called again when the database ended them because of a deadlock.
 
-    Nothing of it was done then. Within a transaction of the caller the error comes through: all of that is lost.
+    The database has then undone their work. Within a transaction of the caller the error is raised, since the whole
+    transaction is lost.
     """
 
     def decorate(work: Callable[P, T]) -> Callable[P, T]:
@@ -80,7 +81,7 @@ def take_turns(rows: models.QuerySet[Any], lasting: Mapping[str, float], *, key:
     with transaction.atomic(using=using):
         found = rows.filter(**{f"{key}__in": list(lasting)}).order_by("pk").annotate(now=EpochNow())
         if features.has_select_for_update:
-            # One that another worker is just taking is its turn, not ours.
+            # A row that another worker has locked is that worker's turn.
             found = found.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
         else:
             # Writing first waits for SQLite's write lock; a transaction that has read before would fail at once.

@@ -5,41 +5,43 @@ Needs the extra ``http`` of dsn-core, which is httpx, as soon as a request is se
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import datetime
 import functools
-import ipaddress
 import json
-import logging
-import math
 import os
 import ssl
 import time
-import urllib.request
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
-from dsn_core.exceptions import BadSettings, NoAnswer, NoConnection
-from dsn_core.kit.causes import causes_of
-from dsn_core.kit.extras import missing
-from dsn_core.masking import Mask, unmasked
+from dsn_core.exceptions import BadSettings, NoAnswer, NoConnection, missing_library
+from dsn_core.kit.http_rules import basic_auth, is_loopback, is_secure, masked_logs, proxy_for, seconds_of
+from dsn_core.masking import Mask, causes_of, unmasked
 from dsn_core.plugins.errors import describe
 
 if TYPE_CHECKING:
     import httpx
 
+__all__ = [
+    "Answer",
+    "Request",
+    "basic_auth",
+    "check_request",
+    "close_connections",
+    "exchange",
+    "is_loopback",
+    "is_secure",
+    "masked_logs",
+    "proxy_for",
+    "seconds_of",
+]
+
 #: Bytes of an answer that are read, where the caller does not say how many.
 LONGEST_ANSWER: Final = 65_536
 #: Seconds an idle connection is kept. Shorter than servers do, so that none is used that they are closing.
 KEEP_ALIVE: Final = 4.0
-#: Seconds: however long a provider asks to wait.
-LONGEST_RETRY_AFTER: Final = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Answer:
         return seconds_of(self.headers.get("Retry-After"))
 
     def json(self) -> Any:
-        """Its JSON, or None where it is none."""
+        """Its JSON, or None if the text is no JSON."""
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError):
@@ -113,77 +115,18 @@ def exchange(
     try:
         with masked_logs(mask), _connection(built.url) as transport:
             end = time.monotonic() + timeout
-            response = transport.handle_request(built)
-            try:
+            with contextlib.closing(transport.handle_request(built)) as response:
                 return Answer(response.status_code, response.headers, _read(response, end, timeout, longest))
-            finally:
-                response.close()
     except library.HTTPError as error:
         raise _trouble(error, progress, mask(describe(error)), name) from None
     except (ImportError, ValueError, library.InvalidURL) as error:
-        # A proxy of a kind that is not installed, or whose address is none.
+        # A proxy of a kind that is not installed, or with an invalid address.
         raise BadSettings(f"{_capital(name)} cannot be called: {mask(describe(error))}") from None
 
 
 def check_request(request: Request, *, mask: Mask = unmasked, name: str = "the provider") -> None:
     """Raise :class:`~dsn_core.exceptions.BadSettings` when ``request`` cannot be made. Touches no network."""
     _built(request, mask, name)
-
-
-def seconds_of(retry_after: str | None) -> float | None:
-    """A ``Retry-After`` in seconds, given as a number or as a date: 0 to a day. None when it says nothing."""
-    if not retry_after:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            return None
-        seconds = (moment - datetime.datetime.now(datetime.UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
-
-
-def basic_auth(user: str, password: str) -> str:
-    """The header ``Authorization`` for a user and password."""
-    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
-def is_secure(url: str) -> bool:
-    """Whether ``url`` is https, or leads no further than this machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        return False
-    if parts.scheme == "https":
-        return bool(host)
-    return parts.scheme == "http" and is_loopback(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def proxy_for(url: str) -> str:
-    """The proxy that the environment wants for ``url``; empty for none. This machine is never reached by one.
-
-    A proxy sees what is not encrypted, and what is not goes to this machine only (:func:`is_secure`).
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return ""
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all") or ""
 
 
 def close_connections() -> None:
@@ -195,9 +138,7 @@ def close_connections() -> None:
     _origin_proxy.cache_clear()
 
 
-# Connections
-
-#: The connections that no request uses just now: by process (a connection must not cross a fork) and origin.
+#: The connections that no request uses at the moment: by process (a connection must not cross a fork) and origin.
 _idle: Final[defaultdict[tuple[int, str], deque[httpx.HTTPTransport]]] = defaultdict(deque)
 
 
@@ -213,7 +154,7 @@ def _connection(url: httpx.URL) -> Iterator[httpx.HTTPTransport]:
     origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
     idle = _idle[os.getpid(), origin]
     try:
-        # The one used last: it is the likeliest to be still open.
+        # The one that was used last, since it is the most likely to be still open.
         found = idle.pop()
     except IndexError:
         found = library.HTTPTransport(
@@ -230,7 +171,7 @@ def _connection(url: httpx.URL) -> Iterator[httpx.HTTPTransport]:
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    """Whose certificates are believed. Read once: it takes longer than a request."""
+    """The trusted certificates. Read once, since that takes longer than a request."""
     context: ssl.SSLContext = _library().create_ssl_context()
     return context
 
@@ -243,7 +184,7 @@ def _library() -> Any:
     try:
         import httpx
     except ImportError:
-        raise missing("httpx", "http") from None
+        raise missing_library("httpx", "http") from None
     return httpx
 
 
@@ -265,29 +206,26 @@ def _built(request: Request, mask: Mask, name: str) -> httpx.Request:
 
 
 def _read(response: httpx.Response, end: float, timeout: float, longest: int) -> str:
-    """The answer's text. One that comes by drops is given up when the time is over."""
+    """The answer's text. An answer that arrives slowly is given up when the time is over."""
     library = _library()
-    parts: list[bytes] = []
-    size = 0
+    body = bytearray()
     for part in response.iter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > longest:
+        body += part
+        if len(body) > longest:
             raise library.DecodingError(f"the answer is longer than {longest} bytes")
         if time.monotonic() > end:
             raise library.ReadTimeout(f"the answer does not end within {timeout:g} s")
-    return b"".join(parts).decode(response.encoding or "utf-8", "replace")
+    return body.decode(response.encoding or "utf-8", "replace")
 
 
 class _Progress:
     """Watches how far a request came: httpx raises the same errors before and after it was written."""
 
-    def __init__(self) -> None:
-        self.is_written = False
-        self._is_ours = False
+    is_written = False
+    _is_ours = False
 
     def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """What httpcore tells of its steps."""
+        """Called by httpcore for each of its steps."""
         if event == "http11.send_request_body.started":
             # A proxy is first asked for a tunnel, which is not the request.
             self._is_ours = info["request"].method != b"CONNECT"
@@ -308,35 +246,3 @@ def _trouble(error: httpx.HTTPError, progress: _Progress, said: str, name: str) 
 
 def _capital(name: str) -> str:
     return name[:1].upper() + name[1:]
-
-
-# Logs
-
-_mask: ContextVar[Callable[[str], str] | None] = ContextVar("dsn_kit_mask", default=None)
-#: Those of httpx. A filter of a logger does not see what its children log.
-_LOGGERS: Final = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
-
-
-@contextlib.contextmanager
-def masked_logs(mask: Mask, loggers: Iterable[str] = ()) -> Iterator[None]:
-    """Let ``mask`` go over what httpx logs in this thread, and the ``loggers`` of another library."""
-    for name in (*_LOGGERS, *loggers):
-        # A second time changes nothing.
-        logging.getLogger(name).addFilter(_filter)
-    token = _mask.set(mask)
-    try:
-        yield
-    finally:
-        _mask.reset(token)
-
-
-class _MaskingFilter(logging.Filter):
-    """Takes secrets out of what is logged while a request is under way: httpcore logs whole addresses."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if mask := _mask.get():
-            record.msg, record.args = mask(record.getMessage()), ()
-        return True
-
-
-_filter: Final = _MaskingFilter()

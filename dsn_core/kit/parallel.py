@@ -21,7 +21,7 @@ def in_parallel(
     """Call ``work`` for each of ``items`` in threads, at most ``connections`` at once; yield each item when it is done.
 
     ``future.result()`` returns what ``work`` returned, or raises what it raised. ``go_on()`` is asked before each item
-    is begun. When it says no, no further item is begun, and the iterator ends with those that were begun: it is for
+    is begun. When it returns False, no further item is begun, and the iterator ends with those already begun: it is for
     ``stop()`` of a messenger, and for pauses. An iterator that is closed waits for them, too. What ``work`` does must
     be bounded in time. It has no connection to the database, unless it opens and closes one.
     """

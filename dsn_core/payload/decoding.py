@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from django.db.models import Field
 
 from dsn_core.contracts.activities import Activity
-from dsn_core.contracts.codecs import BaseCodec
 from dsn_core.exceptions import DSNError, PayloadError
-from dsn_core.payload import placeholders, rows, snapshots
+from dsn_core.payload import placeholders, snapshots
+from dsn_core.payload.rows import StoredRows
 from dsn_core.plugins.errors import told
 from dsn_core.plugins.registry import registry
 
@@ -71,18 +70,14 @@ def _decode(value: Any) -> Any:
     return _DECODERS[kind](value)
 
 
-def _codec(name: str) -> BaseCodec:
+def _decode_by_codec(name: str, data: Any) -> Any:
     try:
-        return registry.codec(name)
+        codec = registry.codec(name)
     except DSNError:
         raise PayloadError(
             f"A value was stored by the codec {name!r}, which is not installed (any more). "
             "Install its plugin again, or purge the event."
         ) from None
-
-
-def _decode_by_codec(name: str, data: Any) -> Any:
-    codec = _codec(name)
     try:
         return codec.decode(data)
     except MemoryError:
@@ -100,9 +95,14 @@ def _field(value: Any, field: Field[Any, Any]) -> Any:
     return _decode(value)
 
 
-def _key_decoder(value: dict[str, Any]) -> Callable[[Any], Any]:
-    """The decoder of the keys of rows: their common codec, or by the data of each key."""
-    return functools.partial(_decode_by_codec, value["codec"]) if "codec" in value else _decode
+def _keys(value: dict[str, Any]) -> list[Any]:
+    """The keys of rows, by their common codec, or by the data of each key."""
+    return [_decode_by_codec(value["codec"], key) if "codec" in value else _decode(key) for key in value["v"]]
+
+
+def _queryset(value: dict[str, Any]) -> Any:
+    found = snapshots.find_model(value["model"])._base_manager.using(value["db"])
+    return found.filter(pk__in=_keys(value))
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
@@ -112,8 +112,8 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "set": lambda value: {_hashable(_decode(item)) for item in value["v"]},
     "model": lambda value: snapshots.find_model(value["v"]),
     "instance": lambda value: snapshots.restore(value, _field),
-    "queryset": lambda value: rows.decode_queryset(value, _key_decoder(value)),
-    "instances": lambda value: rows.decode_list(value, _key_decoder(value)),
+    "queryset": _queryset,
+    "instances": lambda value: StoredRows(snapshots.find_model(value["model"]), value["db"], _keys(value)),
     "placeholder": placeholders.from_data,
     "hidden": placeholders.from_data,
 }

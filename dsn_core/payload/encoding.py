@@ -13,22 +13,13 @@ from typing import Any, Final
 from django.db.models import Field, Model, QuerySet
 from django.db.models.manager import BaseManager
 from django.db.utils import Error as DatabaseTrouble
-from django.utils.functional import LazyObject, Promise
+from django.utils.functional import LazyObject, Promise, empty
 
 from dsn_core._django import is_interrupt
 from dsn_core.database_errors import is_conflict
-from dsn_core.payload import requests, rows, sensitive, snapshots, unstorable
-from dsn_core.payload.pieces import (
-    MAX_WIDTH,
-    as_json,
-    as_text,
-    class_data,
-    is_pair,
-    length_of,
-    size_of,
-    unwrapped,
-)
-from dsn_core.payload.placeholders import Placeholder, data_of, hidden, hidden_value, is_placeholder, placeholder
+from dsn_core.payload import requests, rows, sensitive, snapshots
+from dsn_core.payload.pieces import MAX_WIDTH, as_json, as_text, is_pair, length_of, log_once, size_of
+from dsn_core.payload.placeholders import Placeholder, data_of, hidden_value, is_placeholder, placeholder
 from dsn_core.plugins.registry import registry
 
 #: Nesting beyond this becomes a placeholder.
@@ -72,7 +63,7 @@ class Encoder:
             if _goes_on(error):
                 raise
             # For example a codec's data that is not JSON, or a number with more digits than Python converts.
-            unstorable.log_once(value, error)
+            log_once(value, error)
             return as_json(placeholder(value, f"cannot be stored, {type(error).__name__}"))
 
     def keys_text(self, value: Any) -> str | None:
@@ -100,6 +91,9 @@ class Encoder:
             return value
         if kind is float:
             return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
+        if kind is Placeholder:
+            # A hidden value, or one from an event that is recorded again.
+            return data_of(value)
         if nesting >= MAX_NESTING:
             return self._placeholder(value, "nested too deeply to store")
         try:
@@ -109,15 +103,15 @@ class Encoder:
         except BaseException as error:
             if _goes_on(error):
                 raise
-            unstorable.log_once(value, error)
+            log_once(value, error)
             return self._placeholder(value, f"cannot be stored, {type(error).__name__}")
 
     def _object(self, value: Any, nesting: int) -> Any:
-        if type(value) is Placeholder:
-            # From an event that is recorded again.
-            return data_of(value)
         if isinstance(value, LazyObject):
-            return self.encode(unwrapped(value), nesting)
+            wrapped: Any = value
+            if wrapped._wrapped is empty:
+                wrapped._setup()
+            return self.encode(wrapped._wrapped, nesting)
         if isinstance(value, Model) and snapshots.is_known(value._meta.label_lower):
             return self._instance(value, nesting)
         if isinstance(value, bytes | bytearray | memoryview) and length_of(value) > self.left:
@@ -132,7 +126,10 @@ class Encoder:
         if isinstance(value, enum.Enum):
             return self.encode(value.value, nesting + 1)
         if isinstance(value, type):
-            return class_data(value)
+            if issubclass(value, Model) and value is not Model and snapshots.is_known(value._meta.label_lower):
+                return {"$": "model", "v": value._meta.label_lower}
+            # Its name as text, since decoding a payload imports nothing.
+            return f"{value.__module__}.{value.__qualname__}"
         if isinstance(value, str | Promise):
             return self.encode(str.__str__(value) if isinstance(value, str) else str(value), nesting)
         if isinstance(value, int | float):
@@ -149,15 +146,12 @@ class Encoder:
             return self._list(value, nesting)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             # A named tuple, one of whose fields may be a password.
-            value = tuple(
-                hidden_value(f"{self.at}.{name}") if self._is_secret(name, item) else item
-                for name, item in zip(value._fields, value, strict=False)
-            )
-        if isinstance(value, tuple | set | frozenset):
-            items = self._list(value, nesting) if isinstance(value, tuple) else self._items(value, nesting)
-            return (
-                items if isinstance(items, dict) else {"$": "tuple" if isinstance(value, tuple) else "set", "v": items}
-            )
+            value = tuple(self._shown(name, item) for name, item in zip(value._fields, value, strict=False))
+        if isinstance(value, tuple):
+            items = self._list(value, nesting)
+            return items if isinstance(items, dict) else {"$": "tuple", "v": items}
+        if isinstance(value, set | frozenset):
+            return {"$": "set", "v": self._items(value, nesting)}
         return self._placeholder(value, "cannot be stored")
 
     def _items(self, values: Iterable[Any], nesting: int) -> list[Any]:
@@ -177,16 +171,18 @@ class Encoder:
                 raise
             return keys
 
-    def _shown(self, key: Any, item: Any) -> Any:
-        return hidden_value(f"{self.at}.{as_text(key)}") if self._is_secret(key, item) else item
+    def _shown(self, key: object, item: Any) -> Any:
+        """``item``, or a placeholder if its name ``key`` is that of a secret."""
+        if not isinstance(key, str | bytes) or sensitive.is_no_secret(item):
+            return item
+        name = as_text(key)
+        return hidden_value(f"{self.at}.{name}") if sensitive.is_sensitive(name, self.secrets) else item
 
     def _list_by_keys(self, values: Sequence[Any], nesting: int) -> dict[str, Any] | None:
         found = rows.keys_of(values)
-        return (
-            None
-            if found is None or sensitive.hides_keys(found[0], self.secrets)
-            else self._keys("instances", *found, nesting)
-        )
+        if found is None or sensitive.hides_keys(found[0], self.secrets):
+            return None
+        return self._keys("instances", *found, nesting)
 
     def _keys(self, kind: str, model: type[Model], using: str, keys: Sequence[Any], nesting: int) -> dict[str, Any]:
         data: dict[str, Any] = {"$": kind, "model": model._meta.label_lower, "db": using}
@@ -208,24 +204,17 @@ class Encoder:
         return {"$": "dict", "v": [[self.encode(key, nesting + 1), item] for key, item in pairs]}
 
     def _under(self, key: object, item: Any, nesting: int) -> Any:
-        """The encoded value of ``key``, or a hidden one if the key sounds secret."""
-        if self._is_secret(key, item):
-            return hidden(f"{self.at}.{as_text(key)}")
+        item = self._shown(key, item)
         if isinstance(item, str) and (show := requests.how_to_show(key)) is not None:
             item = show(item)
         return self.encode(item, nesting)
-
-    def _is_secret(self, key: object, item: object) -> bool:
-        if not isinstance(key, str | bytes) or sensitive.is_no_secret(item):
-            return False
-        return sensitive.is_sensitive(as_text(key), self.secrets)
 
     def _queryset(self, value: QuerySet[Any], nesting: int) -> Any:
         # values() and values_list() return rows that are no instances.
         are_rows = value._fields is not None  # type: ignore[attr-defined]
         model: type[Model] = value.model
         if sensitive.is_session(model) or (not are_rows and sensitive.hides_keys(model, self.secrets)):
-            return hidden(f"{self.at}.pk")
+            return data_of(hidden_value(f"{self.at}.pk"))
         found = value._result_cache
         if found is None:
             found = list((value if are_rows else value.values_list("pk", flat=True))[: rows.MAX_ROWS + 1])

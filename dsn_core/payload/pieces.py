@@ -1,21 +1,24 @@
-"""Helpers of encoding for single values: sizes, names, wrapped objects."""
+"""Helpers of encoding for single values: sizes, names, and the log of those that cannot be stored."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from django.db.models import Model
-from django.utils.functional import empty
+from dsn_core.masking import exc_info
+from dsn_core.plugins.errors import told
 
-from dsn_core.payload import snapshots
+logger = logging.getLogger("dsn_core.intake")
 
 #: Characters of ASCII JSON that one character of a text may take.
 MAX_WIDTH: Final = 12
 
 #: ASCII JSON text of plain data. Made once: ``json.dumps`` makes an encoder for each call.
 as_json: Final[Callable[[Any], str]] = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+#: What was logged: names of types, with the error's type.
+_logged: Final[set[tuple[str, str]]] = set()
 
 
 def size_of(value: Any) -> int:
@@ -44,14 +47,10 @@ def as_text(key: Any) -> str:
     return key.decode("latin-1") if isinstance(key, bytes) else key
 
 
-def class_data(value: type) -> Any:
-    if issubclass(value, Model) and value is not Model and snapshots.is_known(value._meta.label_lower):
-        return {"$": "model", "v": value._meta.label_lower}
-    # Its name as text, since decoding a payload imports nothing.
-    return f"{value.__module__}.{value.__qualname__}"
-
-
-def unwrapped(value: Any) -> Any:
-    if value._wrapped is empty:
-        value._setup()
-    return value._wrapped
+def log_once(value: object, error: BaseException) -> None:
+    """Log that storing ``value`` raised ``error``, once for each type, since signals may be frequent."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if (what := (kind, type(error).__name__)) not in _logged:
+        _logged.add(what)
+        said = "A value of the type %s cannot be stored in an event: %s. This is logged once."
+        logger.error(said, kind, told(error), exc_info=exc_info(error))

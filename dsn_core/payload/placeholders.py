@@ -109,50 +109,41 @@ def type_of(value: Placeholder) -> str:
     return value._what.partition(":")[0]
 
 
+def hidden_value(name: str) -> Placeholder:
+    """The placeholder of a value that is hidden because of its name."""
+    return Placeholder(name, "it counts as a secret", HIDDEN)
+
+
 # As JSON data
 
 
 def placeholder(value: object, why: str, name: str = "") -> dict[str, str]:
-    """The data of a placeholder for ``value``, named ``name`` in the event; empty for an argument's own name."""
-    return {"$": "placeholder", "v": f"{described(value)}: {why}", **({"n": name} if name else {})}
+    """The data of a placeholder for ``value``, named ``name`` in the event; empty for an argument's own name.
+
+    It names the type, and the number of items.
+    """
+    items = f" of {len(value)}" if type(value) in (list, tuple, set, frozenset, dict) else ""  # type: ignore[arg-type]
+    return {"$": "placeholder", "v": f"{type(value).__name__}{items}: {why}", **({"n": name} if name else {})}
 
 
-def hidden(name: str = "") -> dict[str, str]:
-    """The data of a placeholder for a value that is hidden because of its name."""
-    return {"$": "hidden", **({"n": name} if name else {})}
+def data_of(value: Placeholder) -> dict[str, str]:
+    """The data of ``value``, from which :func:`from_data` makes it again."""
+    data = {"$": "hidden"} if value._kind == HIDDEN else {"$": "placeholder", "v": value._what}
+    return {**data, "n": value._name} if value._name else data
 
 
-def described(value: object) -> str:
-    """The type of a value and the number of its items, without their content."""
-    name = type(value).__name__
-    return f"{name} of {len(value)}" if type(value) in (list, tuple, set, frozenset, dict) else name  # type: ignore[arg-type]
+def from_data(data: Mapping[str, Any]) -> Placeholder:
+    name = data.get("n", "")
+    return hidden_value(name) if data["$"] == "hidden" else Placeholder(name, data["v"], _kind(data["v"]))
 
 
 def is_placeholder(data: Any) -> bool:
-    """Whether JSON data is that of a placeholder."""
     return isinstance(data, dict) and data.get("$") in ("placeholder", "hidden")
 
 
 def named(data: Any, name: str) -> Any:
     """``data``, with ``name`` added if it is that of a placeholder without a name."""
     return {"n": name, **data} if is_placeholder(data) else data
-
-
-def data_of(value: Placeholder) -> dict[str, str]:
-    """The data that ``value`` was read from."""
-    name, what, kind = value.__reduce__()[1]
-    return hidden(name) if kind == HIDDEN else {"$": "placeholder", "v": what, "n": name}
-
-
-def from_data(data: Mapping[str, Any]) -> Placeholder:
-    """The placeholder in ``data``."""
-    name = data.get("n", "")
-    return hidden_value(name) if data["$"] == "hidden" else Placeholder(name, data["v"], _kind(data["v"]))
-
-
-def hidden_value(name: str) -> Placeholder:
-    """The placeholder of a value that is hidden because of its name."""
-    return Placeholder(name, "it counts as a secret", HIDDEN)
 
 
 def _kind(what: str) -> str:

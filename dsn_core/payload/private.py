@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import FileField, Model
 from django.utils.connection import ConnectionProxy
 
-from dsn_core import conf
 from dsn_core.contracts.paths import walk
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.payload import sensitive
@@ -36,15 +35,18 @@ def refuse_sensitive(path: str, model: type[Any] | None = None, *, at: int = 0) 
     ``model`` is the class of the object from which step number ``at`` is read, if it is known. For paths that are
     saved; when they are followed, each step is checked again.
     """
-    everywhere = sensitive.names(conf.current())
+    everywhere = sensitive.names()
     for number, step in enumerate(steps := path.split(".")):
         if sensitive.is_sensitive(step, everywhere):
-            raise _refused(path, step, hint=_PLAIN if step.lower() not in everywhere.hidden else "")
+            # Such as the token of a telephone to which messages are sent.
+            only_sounds = step.lower() not in everywhere.hidden
+            hint = " If it is no secret, name it in DSN['PLAIN_FIELDS']." if only_sounds else ""
+            raise _refused(path, step, hint)
         if number < at or not (isinstance(model, type) and issubclass(model, Model)):
             continue
         if step in _hidden(model, everywhere):
             raise _refused(path, step)
-        field = _field(model, step)
+        field = field_of(model, step)
         following = steps[number + 1 : number + 2]
         if isinstance(field, FileField) and following and following[0] not in _OF_FILES:
             raise _refused(path, following[0])
@@ -58,7 +60,7 @@ def follow(start: Any, path: str, *, missing_key_is_none: bool = False) -> Any:
 
 def may_read(owner: object, step: str) -> bool:
     """Whether a path may read ``step`` of ``owner``."""
-    everywhere = sensitive.names(conf.current())
+    everywhere = sensitive.names()
     if sensitive.is_sensitive(step, everywhere):
         return False
     if isinstance(owner, Model):
@@ -75,7 +77,8 @@ def _hidden(model: type[Model], everywhere: sensitive.Names) -> frozenset[str]:
     return attnames | fields | sensitive.own(model)
 
 
-def _field(model: type[Model], step: str) -> Any:
+def field_of(model: type[Model], step: str) -> Any:
+    """The field or relation that ``step`` reads of an instance of ``model``; None where it is neither."""
     try:
         return model._meta.get_field(step)
     except FieldDoesNotExist:
@@ -83,9 +86,5 @@ def _field(model: type[Model], step: str) -> Any:
         return related.get(step)
 
 
-#: The hint for a name that only sounds secret, such as a telephone's token to which messages are sent.
-_PLAIN: Final = " If it is no secret, name it in DSN['PLAIN_FIELDS']."
-
-
-def _refused(path: str, step: str, *, hint: str = "") -> ConfigurationError:
+def _refused(path: str, step: str, hint: str = "") -> ConfigurationError:
     return ConfigurationError(f"The path {path!r} is refused: {step!r} is sensitive, and no path reads it.{hint}")

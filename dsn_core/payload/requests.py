@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -9,10 +10,11 @@ from urllib.parse import unquote_plus
 
 from django.urls import ResolverMatch, resolve
 
-from dsn_core import conf
 from dsn_core.payload import sensitive
 
 HIDDEN: Final = "***"
+#: The least length of a secret that is searched for inside other texts.
+MIN_PART: Final = 4
 #: The token in Django's reset links.
 _RESET_TOKEN: Final = re.compile(r"[0-9a-z]{1,13}-[0-9a-f]{32,128}")
 #: Keys of headers and environments whose values are URLs, or their queries.
@@ -33,12 +35,13 @@ def request_summary(value: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 def safe_path(path: str, match: ResolverMatch | None = None) -> str:
     """``path``, with parts masked that its URL pattern captures under a sensitive name, and Django's reset tokens."""
-    names = sensitive.names(conf.current())
-    secrets = {
-        text
-        for name, value in _captured(path, match).items()
-        if sensitive.is_sensitive(name, names) and (text := str(value))
-    }
+    if match is None:
+        # There may be no such page, or URLs that cannot be imported, which the request's view reports.
+        with contextlib.suppress(Exception):
+            match = resolve(path)
+    names = sensitive.names()
+    captured = match.kwargs if match else {}
+    secrets = [str(value) for name, value in captured.items() if sensitive.is_sensitive(name, names)]
     steps = [HIDDEN if step in secrets or _RESET_TOKEN.fullmatch(step) else step for step in path.split("/")]
     # A pattern may capture several steps, or part of one.
     found = "/".join(steps)
@@ -48,23 +51,9 @@ def safe_path(path: str, match: ResolverMatch | None = None) -> str:
     return found
 
 
-#: The least length of a secret that is searched for inside other texts.
-MIN_PART: Final = 4
-
-
-def _captured(path: str, match: ResolverMatch | None) -> dict[str, Any]:
-    if match is None:
-        try:
-            match = resolve(path)
-        except Exception:
-            # There is no such page, or the URLs cannot be imported, which the request's view reports.
-            return {}
-    return match.kwargs
-
-
 def safe_query(query: str) -> str:
     """A query such as ``a=1&token=x``, with the values of sensitive names masked."""
-    names = sensitive.names(conf.current())
+    names = sensitive.names()
 
     def shown(pair: str) -> str:
         name, sign, _ = pair.partition("=")
@@ -83,7 +72,5 @@ def safe_address(address: str) -> str:
 
 def how_to_show(key: object) -> Callable[[str], str] | None:
     """The function that masks the value of a header or environment variable, if it is a URL or a query; else None."""
-    if type(key) is not str:
-        return None
-    lowered = key.lower()
+    lowered = key.lower() if type(key) is str else ""
     return safe_address if lowered in _ADDRESSES else safe_query if lowered in _QUERIES else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -70,14 +70,3 @@ class StoredRows(Sequence[Any]):
 
     def __repr__(self) -> str:
         return repr(self._rows)
-
-
-def decode_queryset(data: Mapping[str, Any], decode: Callable[[Any], Any]) -> Any:
-    """The queryset of the rows whose keys are stored."""
-    rows = snapshots.find_model(data["model"])._base_manager.using(data["db"])
-    return rows.filter(pk__in=[decode(key) for key in data["v"]])
-
-
-def decode_list(data: Mapping[str, Any], decode: Callable[[Any], Any]) -> StoredRows:
-    """The list of the instances whose keys are stored."""
-    return StoredRows(snapshots.find_model(data["model"]), data["db"], [decode(key) for key in data["v"]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final, NamedTuple, cast
 
 from django.core.exceptions import FieldError
@@ -18,20 +18,17 @@ from dsn_core.payload.placeholders import hidden_value
 ATTRIBUTE = "dsn_sensitive_fields"
 
 #: A name is sensitive with one of these words anywhere, one of the next at its end, or one of the pairs in a row.
-_ANYWHERE: Final = frozenset(
-    ("password", "passwords", "passwd", "pwd", "passphrase", "secret", "secrets", "credential", "credentials")
-) | {"otp", "totp", "cvv"}
-_AT_THE_END: Final = frozenset(
-    ("token", "tokens", "signature", "authorization", "bearer", "cookie", "cookies", "apikey", "jwt", "sessionid")
-) | {"pin"}
+_ANYWHERE: Final = frozenset({
+    "password", "passwords", "passwd", "pwd", "passphrase", "secret", "secrets", "credential", "credentials", "otp",
+    "totp", "cvv",
+})  # fmt: skip
+_AT_THE_END: Final = frozenset({
+    "token", "tokens", "signature", "authorization", "bearer", "cookie", "cookies", "apikey", "jwt", "sessionid", "pin",
+})  # fmt: skip
 _KINDS_OF_KEYS: Final = ("api", "secret", "private", "access", "signing", "encryption", "session", "auth")
-_IN_A_ROW: Final = frozenset((kind, key) for kind in _KINDS_OF_KEYS for key in ("key", "keys")) | {
-    ("session", "data"),
-    ("recovery", "codes"),
-    ("recovery", "code"),
-    ("token", "hash"),
-    ("token", "digest"),
-}
+_IN_A_ROW: Final = frozenset(product(_KINDS_OF_KEYS, ("key", "keys"))) | {
+    ("session", "data"), ("recovery", "codes"), ("recovery", "code"), ("token", "hash"), ("token", "digest"),
+}  # fmt: skip
 #: Words of snake_case, camelCase, CONSTANTS and dashed-names, without digits: ``new_password1``.
 _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 
@@ -43,8 +40,9 @@ class Names(NamedTuple):
     plain: frozenset[str] = frozenset()
 
 
-def names(settings: conf.Settings) -> Names:
-    """The names in the settings."""
+def names(settings: conf.Settings | None = None) -> Names:
+    """The names in ``settings``, by default in those of now."""
+    settings = settings or conf.current()
     return Names(frozenset(map(str.lower, settings.SENSITIVE_FIELDS)), frozenset(map(str.lower, settings.PLAIN_FIELDS)))
 
 
@@ -53,12 +51,8 @@ def is_sensitive(name: str, everywhere: Names) -> bool:
 
     Either ``SENSITIVE_FIELDS`` lists it, or its words are secret and ``PLAIN_FIELDS`` does not list it.
     """
-    return name.lower() in everywhere.hidden or sounds_secret(name, everywhere)
-
-
-def sounds_secret(name: str, everywhere: Names) -> bool:
-    """Whether ``name`` has secret words, and ``PLAIN_FIELDS`` does not list it."""
-    return _has_secret_words(name) and name.lower() not in everywhere.plain
+    lowered = name.lower()
+    return lowered in everywhere.hidden or (_has_secret_words(name) and lowered not in everywhere.plain)
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -42,30 +42,22 @@ class Catalogue:
         return registration
 
     def remove(self, name: str) -> None:
-        """Remove the verb ``name``, if it is known."""
         with self._lock:
             self._by_name = {key: value for key, value in self._by_name.items() if key != name}
             self._from_plugins.discard(name)
         catalogue_changed.send(sender=type(self))
 
     def find(self, name: str) -> SignalRegistration | None:
-        """The registration of the verb ``name``, or None."""
         return self._by_name.get(name)
 
     def get(self, name: str) -> SignalRegistration:
         """The registration of the verb ``name``. Raises :class:`~dsn_core.exceptions.UnknownName`."""
-        found = self._by_name.get(name)
-        if found is None:
-            raise UnknownName(
-                "verb",
-                name,
-                self._by_name,
-                advice="Register its signal with register_signal() or the dsn_signals hook.",
-            )
-        return found
+        if found := self._by_name.get(name):
+            return found
+        advice = "Register its signal with register_signal() or the dsn_signals hook."
+        raise UnknownName("verb", name, self._by_name, advice=advice)
 
     def names(self) -> list[str]:
-        """All verbs, sorted."""
         return sorted(self._by_name)
 
     def __iter__(self) -> Iterator[SignalRegistration]:
@@ -93,16 +85,7 @@ def register_signal(
     arguments whose names sound secret, such as ``token``, but which are stored because messages need them.
 
     The same registration may be repeated; another signal under the same name raises
-    :class:`~dsn_core.exceptions.ConfigurationError`.
+    :class:`~dsn_core.exceptions.ConfigurationError`. An argument that ``provides`` does not list raises
+    :class:`~dsn_core.exceptions.ContractError`.
     """
-    return catalogue.add(
-        SignalRegistration(
-            name,
-            signal,
-            provides=provides,
-            action_object=action_object,
-            actor_object=actor_object,
-            target=target,
-            plain=plain,
-        )
-    )
+    return catalogue.add(SignalRegistration(name, signal, provides, action_object, actor_object, target, plain=plain))

@@ -41,7 +41,6 @@ class Candidate:
     attribute: str = ""
     distribution: str | None = None
     version: str | None = None
-    summary: str = ""
 
     @property
     def label(self) -> str:
@@ -63,46 +62,35 @@ class Candidate:
         """
         for item in items:
             distribution, colon, name = item.partition(":")
-            if colon:
-                # A package without metadata has no distribution to compare.
-                is_meant = bool(distribution) and (distribution, name) == (self.distribution, self.name)
-            else:
-                is_meant = item == self.name
-            if is_meant:
+            if not colon and item == self.name:
+                return True
+            # A package without metadata has no distribution to compare.
+            if colon and distribution and (distribution, name) == (self.distribution, self.name):
                 return True
         return False
 
 
 def candidates() -> list[Candidate]:
     """All plugins that can be found, those that win a name conflict first."""
-    from_entry_points = sorted(_from_entry_points(), key=lambda item: (item.distribution or "", item.name))
-    return [_builtin(), *_from_apps(), *from_entry_points]
-
-
-def _builtin() -> Candidate:
     own = next((item for item in importlib_metadata.distributions(name="dsn-core")), None)
-    return Candidate(
+    builtin = _of_module(
+        BUILTIN_MODULE,
         name="builtin",
         source="builtin",
-        module=BUILTIN_MODULE,
-        load=functools.partial(importlib.import_module, BUILTIN_MODULE),
         distribution="dsn-core",
         version=own.version if own else None,
-        summary="The built-in plugin of dsn-core.",
     )
+    from_apps = [
+        _of_module(module, name=config.label, source="app")
+        for config in apps.get_app_configs()
+        if _exists(module := f"{config.name}.{APP_MODULE}")
+    ]
+    from_entry_points = map(_of_entry_point, _entry_points())
+    return [builtin, *from_apps, *sorted(from_entry_points, key=lambda item: (item.distribution or "", item.name))]
 
 
-def _from_apps() -> Iterator[Candidate]:
-    for config in apps.get_app_configs():
-        module = f"{config.name}.{APP_MODULE}"
-        if _exists(module):
-            yield Candidate(
-                name=config.label,
-                source="app",
-                module=module,
-                load=functools.partial(importlib.import_module, module),
-                summary=str(config.verbose_name),
-            )
+def _of_module(module: str, **more: Any) -> Candidate:
+    return Candidate(module=module, load=functools.partial(importlib.import_module, module), **more)
 
 
 def _exists(module: str) -> bool:
@@ -113,24 +101,22 @@ def _exists(module: str) -> bool:
         return False
 
 
-def _from_entry_points() -> Iterator[Candidate]:
-    for entry_point in _entry_points():
-        try:
-            module, attribute = entry_point.module, entry_point.attr or ""
-        except (ValueError, AttributeError):
-            # An invalid reference, which loading reports as the plugin's fault.
-            module, attribute = entry_point.value, ""
-        name, version, summary = _metadata(entry_point.dist)
-        yield Candidate(
-            name=entry_point.name,
-            source="entry_point",
-            module=module,
-            attribute=attribute,
-            load=entry_point.load,
-            distribution=name,
-            version=version,
-            summary=summary,
-        )
+def _of_entry_point(entry_point: importlib_metadata.EntryPoint) -> Candidate:
+    try:
+        module, attribute = entry_point.module, entry_point.attr or ""
+    except (ValueError, AttributeError):
+        # An invalid reference, which loading reports as the plugin's fault.
+        module, attribute = entry_point.value, ""
+    distribution, version = _metadata(entry_point.dist)
+    return Candidate(
+        name=entry_point.name,
+        source="entry_point",
+        module=module,
+        attribute=attribute,
+        load=entry_point.load,
+        distribution=distribution,
+        version=version,
+    )
 
 
 def _entry_points() -> list[importlib_metadata.EntryPoint]:
@@ -156,9 +142,9 @@ def _readable_entry_points() -> Iterator[importlib_metadata.EntryPoint]:
             yield from found
 
 
-def _metadata(distribution: Any) -> tuple[str | None, str | None, str]:
-    """Name, version and summary, if there are any: partly removed packages have an empty folder."""
+def _metadata(distribution: Any) -> tuple[str | None, str | None]:
+    """Name and version, if there are any: partly removed packages have an empty folder."""
     try:
-        return distribution.name, distribution.version, distribution.metadata.get("Summary") or ""
+        return distribution.name, distribution.version
     except Exception:
-        return None, None, ""
+        return None, None

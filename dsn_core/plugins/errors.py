@@ -13,7 +13,7 @@ import jinja2
 from django.db import Error as DatabaseTrouble
 from django.template.base import Node, Template
 
-from dsn_core.masking import Mask, chain_of, said_by, unmasked
+from dsn_core.masking import Mask, causes_of, said_by, unmasked
 
 #: Characters of an error's text, so that the place after it is not cut off where it is stored.
 _LONGEST: Final = 1_500
@@ -30,7 +30,10 @@ def describe(error: BaseException) -> str:
 
 
 def told(error: BaseException, owner: object = None, mask: Mask = unmasked) -> str:
-    """:func:`describe` with the place in the source of ``owner`` (a class or object of a plugin) or of the template."""
+    """:func:`describe` with the place in the source of ``owner``, or of the template.
+
+    ``owner`` is a class or object of a plugin, or the name of its module.
+    """
     text, place = mask(describe(error)), where(error, owner)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return f"{text} ({place})" if place else text
@@ -42,7 +45,7 @@ def where(error: BaseException, owner: object = None) -> str:
     For a template's error the line of the template; for source that cannot be parsed that line; else the deepest frame
     of the package of ``owner``, or of any package that is not ours.
     """
-    chain = list(chain_of(error))
+    chain = list(causes_of(error, hidden=False))
     for item in chain:
         if isinstance(item, SyntaxError) and item.filename:
             return _spelt(item.filename, item.lineno)
@@ -52,12 +55,12 @@ def where(error: BaseException, owner: object = None) -> str:
     for frame, line in reversed(frames):
         if (place := _in_template(frame, line, chain)) is not None:
             return _spelt(*place)
-    package = _package(getattr(owner, "__module__", "") or "")
-    own = [item for item in frames if package not in _OURS and _package_of(item[0]) == package]
-    own = own or [
-        item for item in frames if _package_of(item[0]) not in _OURS and "<frozen" not in item[0].f_code.co_filename
-    ]
-    return _spelt(own[-1][0].f_code.co_filename, own[-1][1]) if own else ""
+    module = owner if isinstance(owner, str) else getattr(owner, "__module__", "") or ""
+    places = [(_package(str(f.f_globals.get("__name__", ""))), f.f_code.co_filename, line) for f, line in frames]
+    foreign = [item for item in places if item[0] not in _OURS]
+    own = [item for item in foreign if item[0] == _package(module)]
+    own = own or [item for item in foreign if "<frozen" not in item[1]]
+    return _spelt(*own[-1][1:]) if own else ""
 
 
 def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tuple[str, int | None] | None:
@@ -76,10 +79,6 @@ def _in_template(frame: FrameType, line: int, chain: list[BaseException]) -> tup
         if tokens:
             return str(known.origin.name), tokens[0].lineno
     return None
-
-
-def _package_of(frame: FrameType) -> str:
-    return _package(str(frame.f_globals.get("__name__", "")))
 
 
 def _package(module: str) -> str:

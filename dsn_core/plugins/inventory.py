@@ -14,22 +14,15 @@ from django.core import checks
 
 from dsn_core import conf
 from dsn_core.exceptions import DSNError
+from dsn_core.plugins.calls import reraise_interrupt
 from dsn_core.plugins.discovery import Source
 from dsn_core.plugins.errors import told
-from dsn_core.plugins.kinds import (
-    MESSAGE_TEMPLATES,
-    MESSENGERS,
-    RECEIVER_FILTERS,
-    RECEIVER_RESOLVERS,
-    RUNNERS,
-    SIGNALS,
-    Kind,
-)
+from dsn_core.plugins.kinds import CODECS, KINDS, MESSAGE_TEMPLATES, MESSENGERS, Kind
 from dsn_core.plugins.loading import Fault, Plugin, State
 from dsn_core.plugins.registry import Registry
 
 #: The kinds that are listed, in this order.
-LISTED: Final = (MESSENGERS, MESSAGE_TEMPLATES, RECEIVER_RESOLVERS, RECEIVER_FILTERS, SIGNALS, RUNNERS)
+LISTED: Final = tuple(kind for kind in KINDS if kind is not CODECS)
 
 
 @dataclass(frozen=True)
@@ -46,15 +39,6 @@ class Item:
     reason: str = ""
     spare: bool = False
     findings: tuple[checks.CheckMessage | str, ...] = ()
-
-    @property
-    def unconfigured(self) -> bool:
-        """Whether it must still be configured."""
-        return not self.ready and not self.spare
-
-    def as_dict(self) -> dict[str, Any]:
-        """Its form in JSON."""
-        return {"name": self.name, "description": self.description, "ready": self.ready, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -73,45 +57,40 @@ class Entry:
     @property
     def unconfigured(self) -> list[Item]:
         """Its items that must still be configured."""
-        return [item for items in self.items.values() for item in items if item.unconfigured]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Its form in JSON."""
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "version": self.version,
-            "source": self.source,
-            "state": self.state,
-            "reason": self.reason,
-            **{kind.plural: [item.as_dict() for item in self.items[kind.plural]] for kind in LISTED},
-        }
+        return [item for items in self.items.values() for item in items if not (item.ready or item.spare)]
 
 
 def take(registry: Registry) -> list[Entry]:
     """All plugins that were found, in the order in which they were loaded."""
-    return [_entry(registry, plugin) for plugin in registry.plugins]
+    return [
+        Entry(
+            name=plugin.name,
+            distribution=plugin.candidate.distribution,
+            version=plugin.candidate.version,
+            source=plugin.candidate.source,
+            state=plugin.state,
+            # An active plugin has a reason, too, if another plugin has one of its names.
+            reason=plugin.reason or "; ".join(fault.message for fault in plugin.faults),
+            items={kind.plural: list(_items(registry, plugin, kind)) for kind in LISTED},
+            faults=tuple(plugin.faults),
+        )
+        for plugin in registry.plugins
+    ]
 
 
 def as_dict(entries: list[Entry]) -> dict[str, Any]:
     """The output of ``dsn_plugins --format json``."""
-    return {"plugins": [entry.as_dict() for entry in entries]}
+    return {
+        "plugins": [
+            _without(entry, "items", "faults")
+            | {kind: [_without(item, "spare", "findings") for item in items] for kind, items in entry.items.items()}
+            for entry in entries
+        ]
+    }
 
 
-def _entry(registry: Registry, plugin: Plugin) -> Entry:
-    candidate = plugin.candidate
-    # An active plugin has a reason, too, if another plugin has one of its names.
-    reason = plugin.reason or "; ".join(fault.message for fault in plugin.faults)
-    return Entry(
-        name=plugin.name,
-        distribution=candidate.distribution,
-        version=candidate.version,
-        source=candidate.source,
-        state=plugin.state,
-        reason=reason,
-        items={kind.plural: list(_items(registry, plugin, kind)) for kind in LISTED},
-        faults=tuple(plugin.faults),
-    )
+def _without(found: Entry | Item, *fields: str) -> dict[str, Any]:
+    return {name: value for name, value in vars(found).items() if name not in fields}
 
 
 def _items(registry: Registry, plugin: Plugin, kind: Kind) -> Iterator[Item]:
@@ -144,17 +123,14 @@ def _messenger(registry: Registry, alias: str, description: str, *, may_be_spare
     It is ready if its ``check`` returns warnings, and not ready with errors.
     """
     findings = registry.messenger_findings(alias)
-    ready, said = True, []
-    for finding in findings:
-        if isinstance(finding, checks.CheckMessage):
-            if finding.level < checks.WARNING or finding.is_silenced():
-                continue
-            ready = ready and finding.level < checks.ERROR
-            said.append(_line(finding.msg))
-        else:
-            ready = False
-            said.append(_line(finding))
-    reason = "; ".join(text.rstrip(".") for text in said)
+    # Texts are always errors.
+    counted = [
+        (checks.ERROR, finding) if isinstance(finding, str) else (finding.level, finding.msg)
+        for finding in findings
+        if isinstance(finding, str) or (finding.level >= checks.WARNING and not finding.is_silenced())
+    ]
+    ready = all(level < checks.ERROR for level, _ in counted)
+    reason = "; ".join(_line(said).rstrip(".") for _, said in counted)
     return Item(alias, description, ready, reason, may_be_spare and not ready, tuple(findings))
 
 
@@ -164,13 +140,11 @@ def _template_reason(cls: Any) -> str:
         cls.compile()
     except DSNError as error:
         return _line(error).rstrip(".")
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        reraise_interrupt(error)
         return told(error, cls)
     return ""
 
 
 def _line(text: object) -> str:
-    """``text`` as one line."""
     return " ".join(str(text).split()) if text else ""

@@ -1,4 +1,4 @@
-"""Loads one plugin, strictly, so that whatever is wrong with it stays its own."""
+"""Loads one plugin, strictly, so that its errors affect no other."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from dsn_core.conf import Settings
 from dsn_core.contracts.near_misses import near_misses
 from dsn_core.contracts.registrations import SignalRegistration
 from dsn_core.exceptions import ContractError, nearest
+from dsn_core.plugins.calls import reraise_interrupt
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.kinds import KINDS, Kind
 
 #: The names of all hooks.
 HOOKS: Final = frozenset(name for name in vars(hookspecs) if name.startswith("dsn_"))
+
+_OF_ATTRIBUTES: Final = (
+    "Correct the name; one of the plugin's own begins with an underscore, or is used by the class itself."
+)
 
 State = Literal["active", "disabled", "not allowed", "broken"]
 
@@ -75,15 +80,11 @@ class Plugin:
 
 def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, list[Any]]]:
     """Load ``candidate``, and return it with what it wants to register, by kind."""
-    plugin = Plugin(candidate)
     if candidate.source != "builtin" and candidate.is_meant_by(settings.DISABLED_PLUGINS):
-        plugin.state, plugin.reason = "disabled", "It is listed in DSN['DISABLED_PLUGINS']."
-        return plugin, {}
+        return Plugin(candidate, "disabled", "It is listed in DSN['DISABLED_PLUGINS']."), {}
     if not is_allowed(candidate, settings):
-        plugin.state = "not allowed"
-        plugin.reason = "It is not in the list DSN['PLUGINS']; it was not imported."
-        return plugin, {}
-    references = LazyReferences()
+        return Plugin(candidate, "not allowed", "It is not in the list DSN['PLUGINS']; it was not imported."), {}
+    plugin, references = Plugin(candidate), LazyReferences()
     loaded = _import(plugin)
     offered = _call_hooks(plugin) if loaded is not None and _hook_up(plugin, loaded) else {}
     if plugin.state == "broken":
@@ -93,38 +94,24 @@ def load(candidate: Candidate, settings: Settings) -> tuple[Plugin, dict[Kind, l
 
 def _import(plugin: Plugin) -> Any:
     """The object that the plugin's entry point names; None when it is broken."""
-    candidate = plugin.candidate
+    candidate, loaded, step = plugin.candidate, None, "importing"
     try:
         loaded = candidate.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        said = f"importing {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
-        plugin.broken(Fault("broken", said, _hint_of_import(candidate, error), error))
-        return None
-    try:
+        step = "inspecting"
         faults = [*_missing_apps(loaded), *_unmarked_hooks(loaded)]
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        said = f"inspecting {candidate.module} raised {told(error, owner=_Owner(candidate.module))}"
-        faults = [Fault("broken", said, _way_out(candidate), error)]
-    if faults:
-        plugin.broken(*faults)
-        return None
-    return loaded
+        reraise_interrupt(error)
+        said = f"{step} {candidate.module} raised {told(error, candidate.module)}"
+        faults = [Fault("broken", said, _hint_of_import(candidate, error), error)]
+    if not faults:
+        return loaded
+    plugin.broken(*faults)
+    return None
 
 
 def is_allowed(candidate: Candidate, settings: Settings) -> bool:
     """Whether ``DSN["PLUGINS"]`` allows to import it. Only entry points can be excluded."""
     return candidate.source != "entry_point" or settings.PLUGINS is None or candidate.is_meant_by(settings.PLUGINS)
-
-
-class _Owner:
-    """The owner of an error from ``module``, for :func:`told`."""
-
-    def __init__(self, module: str) -> None:
-        self.__module__ = module
 
 
 def _way_out(candidate: Candidate) -> str:
@@ -163,9 +150,8 @@ def _hook_up(plugin: Plugin, loaded: Any) -> bool:
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(loaded, plugin.name)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        reraise_interrupt(error)
         plugin.broken(Fault("broken", f"a hook of it does not fit its specification: {describe(error)}"))
         return False
     # check_pending() would name only the first. A hook that is marked as optional may be one of a later version.
@@ -174,14 +160,13 @@ def _hook_up(plugin: Plugin, loaded: Any) -> bool:
         for caller in manager.get_hookcallers(loaded) or []
         if not caller.has_spec() and not all(item.optionalhook for item in caller.get_hookimpls())
     ]
-    if misspelt:
-        hint = f"The hooks are {', '.join(sorted(HOOKS))}."
-        plugin.broken(
-            *(
-                Fault("misspelt", f"it implements {name}, which is no hook of dsn-core{nearest(name, HOOKS)}", hint)
-                for name in misspelt
-            )
-        )
+    hint = f"The hooks are {', '.join(sorted(HOOKS))}."
+    faults = [
+        Fault("misspelt", f"it implements {name}, which is no hook of dsn-core{nearest(name, HOOKS)}", hint)
+        for name in misspelt
+    ]
+    if faults:
+        plugin.broken(*faults)
         return False
     plugin.hooks = manager.hook
     return True
@@ -196,12 +181,15 @@ def _call_hooks(plugin: Plugin) -> dict[Kind, list[Any]]:
             if len(results) < len(caller.get_hookimpls()):
                 raise ContractError(f"{kind.hook}() returned None; it returns a list (is its 'return' missing?).")
             offered[kind] = [item for result in results for item in _checked(kind, result)]
-            plugin.faults += [fault for item in offered[kind] for fault in _misspelt_attributes(kind, item)]
-        except KeyboardInterrupt:
-            raise
+            plugin.faults += [
+                Fault("misspelt", f"its {kind.singular} {item.name} has {said}", _OF_ATTRIBUTES)
+                for item in offered[kind]
+                for said in _misspelt_attributes(kind, item)
+            ]
         except BaseException as error:
+            reraise_interrupt(error)
             by_contract = isinstance(error, ContractError)
-            raised = told(error, owner=_Owner(plugin.candidate.module))
+            raised = told(error, plugin.candidate.module)
             said = str(error).rstrip(".") if by_contract else f"{kind.hook}() raised {raised}"
             plugin.broken(Fault("broken", said, _way_out(plugin.candidate), None if by_contract else error))
             return {}
@@ -223,28 +211,19 @@ def _checked(kind: Kind, result: Any) -> list[Any]:
     return items
 
 
-def _misspelt_attributes(kind: Kind, item: Any) -> Iterator[Fault]:
-    """Attributes that nothing would read. The class works, if not as its author meant."""
-    if isinstance(item, type):
-        for said in _near_misses(kind, item):
-            hint = (
-                "Correct the name; one of the plugin's own begins with an underscore, or is used by the class itself."
-            )
-            yield Fault("misspelt", f"its {kind.singular} {item.name} has {said}", hint)  # type: ignore[attr-defined]
-
-
-def _near_misses(kind: Kind, cls: type) -> list[str]:
-    misses = near_misses(cls, kind.base)
-    return [f"{name!r}, which dsn-core does not read (did you mean {meant!r}?)" for name, meant in misses]
-
-
 def _check_contract(kind: Kind, cls: Any) -> None:
     try:
         cls.check_contract()
     except ContractError as error:
-        if said := _near_misses(kind, cls):
+        if said := _misspelt_attributes(kind, cls):
             raise ContractError(f"{error} It has {'; '.join(said)}.") from error
         raise
     except Exception as error:
         # An attribute of an unexpected type. The class's name helps to find it.
         raise ContractError(f"{cls.__module__}.{cls.__qualname__} cannot be checked: {describe(error)}") from error
+
+
+def _misspelt_attributes(kind: Kind, item: Any) -> list[str]:
+    """The attributes of a class that nothing would read. The class may work, if not as its author meant."""
+    misses = near_misses(item, kind.base) if isinstance(item, type) else ()
+    return [f"{name!r}, which dsn-core does not read (did you mean {meant!r}?)" for name, meant in misses]

@@ -19,6 +19,7 @@ from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, ContractError, UnknownName
 from dsn_core.masking import exc_info, masked
 from dsn_core.plugins import discovery, loading, profiles
+from dsn_core.plugins.calls import reraise_interrupt
 from dsn_core.plugins.catalogue import Catalogue, catalogue
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.kinds import (
@@ -48,10 +49,9 @@ class Registry:
         self.signals = signals
         self._loaded: list[Plugin] = []
         self._held: dict[str, dict[str, tuple[Any, Plugin]]] = {kind.plural: {} for kind in KINDS}
-        self._runners: dict[str, BaseRunner] = {}
-        self._codecs: dict[str, BaseCodec] = {}
+        #: The objects of which there is one per process, by kind and name.
+        self._made: dict[tuple[str, str], Any] = {}
         self._codec_by_type: dict[type, BaseCodec | None] = {}
-        self._filters: list[BaseReceiverFilter] | None = None
 
     # Loading
 
@@ -67,22 +67,19 @@ class Registry:
         self._loaded = []
         settings = conf.current()
         found = discovery.candidates()
-        distributed = {
-            item.module for item in found if item.source == "entry_point" and loading.is_allowed(item, settings)
-        }
+        allowed = [item for item in found if loading.is_allowed(item, settings)]
+        distributed = {item.module for item in allowed if item.source == "entry_point"}
         seen: set[tuple[str, str]] = set()
         for candidate in found:
             # A module found by two routes is one plugin, with the metadata of its distribution.
-            if candidate.source == "app" and candidate.module in distributed:
+            what = (candidate.module, candidate.attribute)
+            if what in seen or (candidate.source == "app" and candidate.module in distributed):
                 continue
-            if (what := (candidate.module, candidate.attribute)) in seen:
-                continue
-            if loading.is_allowed(candidate, settings):
+            if candidate in allowed:
                 seen.add(what)
             self._loaded.append(self.add(candidate, settings))
 
     def add(self, candidate: discovery.Candidate, settings: conf.Settings | None = None) -> Plugin:
-        """Load one plugin and register what it offers."""
         plugin, offered = loading.load(candidate, settings or conf.current())
         self.plugins.append(plugin)
         for kind, items in offered.items():
@@ -95,7 +92,6 @@ class Registry:
         return plugin
 
     def remove(self, plugin: Plugin) -> None:
-        """Forget a plugin and all that it registered."""
         self.plugins.remove(plugin)
         for kind in KINDS:
             held = self._held[kind.plural]
@@ -106,9 +102,7 @@ class Registry:
         self._forget_derived()
 
     def _forget_derived(self) -> None:
-        self._filters = None
-        self._runners.clear()
-        self._codecs.clear()
+        self._made.clear()
         self._codec_by_type.clear()
 
     def _take(self, kind: Kind, item: Any, plugin: Plugin) -> None:
@@ -164,8 +158,7 @@ class Registry:
         Raises :class:`~dsn_core.exceptions.ConfigurationError` when it is not installed or its options are wrong,
         :class:`~dsn_core.exceptions.ContractError` when its class cannot be instantiated.
         """
-        cls, options = self.messenger_class(alias), self.messenger_options(alias)
-        path = self.address_path(alias)
+        cls, options, path = self.messenger_class(alias), self.messenger_options(alias), self.address_path(alias)
         try:
             return cls(alias, options, path)
         except Exception as error:
@@ -200,45 +193,43 @@ class Registry:
             messenger = self.messenger(alias)
         except ConfigurationError as error:
             return [str(error).removeprefix(f"DSN['MESSENGERS'][{alias!r}]: ")]
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            reraise_interrupt(error)
             return [str(error) if isinstance(error, Exception) else describe(error)]
         mask = messenger.options.mask
         try:
             return [_masked(item, mask) for item in messenger.check(messenger.options) or ()]
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            reraise_interrupt(error)
             return [f"its check raised {told(error, type(messenger), mask)}"]
 
     def message_template(self, name: str) -> BaseMessageTemplate:
-        """A message template by name."""
-        cls: type[BaseMessageTemplate] = self.find(MESSAGE_TEMPLATES, name)
-        return cls()
+        made: BaseMessageTemplate = self.find(MESSAGE_TEMPLATES, name)()
+        return made
 
     def receiver_resolver(self, name: str) -> BaseReceiverResolver:
-        """A receiver resolver by name."""
-        cls: type[BaseReceiverResolver] = self.find(RECEIVER_RESOLVERS, name)
-        return cls()
+        made: BaseReceiverResolver = self.find(RECEIVER_RESOLVERS, name)()
+        return made
 
     def receiver_filters(self) -> list[BaseReceiverFilter]:
         """All receiver filters, in the order in which their plugins were loaded."""
-        if self._filters is None:
-            self._filters = [cls() for cls, _ in self._held[RECEIVER_FILTERS.plural].values()]
-        return self._filters
+        return [self._one(RECEIVER_FILTERS, name) for name in self._held[RECEIVER_FILTERS.plural]]
 
     def runner(self, name: str) -> BaseRunner:
         """The runner ``name``: one object per process."""
-        if name not in self._runners:
-            self._runners[name] = self.find(RUNNERS, name)()
-        return self._runners[name]
+        found: BaseRunner = self._one(RUNNERS, name)
+        return found
 
     def codec(self, name: str) -> BaseCodec:
         """The codec ``name``: one object per process."""
-        if name not in self._codecs:
-            self._codecs[name] = self.find(CODECS, name)()
-        return self._codecs[name]
+        found: BaseCodec = self._one(CODECS, name)
+        return found
+
+    def _one(self, kind: Kind, name: str) -> Any:
+        key = (kind.plural, name)
+        if key not in self._made:
+            self._made[key] = self.find(kind, name)()
+        return self._made[key]
 
     def codec_for(self, value: object) -> BaseCodec | None:
         """The codec of the nearest class of ``value``, if there is one."""
@@ -260,9 +251,8 @@ class Registry:
                 continue
             try:
                 plugin.hooks.dsn_jinja2_environment(environment=environment)
-            except KeyboardInterrupt:
-                raise
-            except BaseException:
+            except BaseException as error:
+                reraise_interrupt(error)
                 logger.exception("Plugin %s: dsn_jinja2_environment() raised.", plugin.candidate.label)
 
 

@@ -13,9 +13,9 @@ from django.template import engines as django_engines
 from django.template.backends.django import DjangoTemplates, get_installed_libraries
 from django.template.loader_tags import BLOCK_CONTEXT_KEY, BlockContext, BlockNode, ExtendsNode
 
-from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
+from dsn_core.contracts.templates import CompiledTemplate
 from dsn_core.exceptions import RenderingError
 from dsn_core.payload.placeholders import refused
 from dsn_core.rendering.template_files import compiled, not_found, template_dirs, whole_part
@@ -40,15 +40,15 @@ class DjangoEngine:
             builtins=[name for name in project.builtins if name not in Engine.default_builtins] if project else [],
         )
 
-    def from_string(self, source: str, part: str) -> engines.CompiledTemplate:
+    def from_string(self, source: str, part: str) -> CompiledTemplate:
         whole = part or ("html" if looks_like_html(source) else "text")
         with _explained("The template"):
             return _DjangoTemplate(self.engine.from_string(source), whole, blocks=not part)
 
-    def from_file(self, file_name: str) -> engines.CompiledTemplate:
+    def from_file(self, file_name: str) -> CompiledTemplate:
         return compiled(lambda: self._read(file_name))
 
-    def _read(self, file_name: str) -> engines.CompiledTemplate:
+    def _read(self, file_name: str) -> CompiledTemplate:
         with _explained(f"The file {file_name!r}"):
             return _DjangoTemplate(self.engine.get_template(file_name), whole_part(file_name), blocks=True)
 

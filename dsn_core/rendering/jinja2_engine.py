@@ -20,9 +20,9 @@ from django.utils.timezone import template_localtime  # type: ignore[attr-define
 from django.utils.translation import gettext, ngettext, npgettext, pgettext
 from jinja2 import nodes
 
-from dsn_core.contracts import engines
 from dsn_core.contracts.messages import looks_like_html
 from dsn_core.contracts.messengers import PARTS
+from dsn_core.contracts.templates import CompiledTemplate
 from dsn_core.exceptions import RenderingError
 from dsn_core.payload.placeholders import Placeholder, refused
 from dsn_core.plugins.registry import registry
@@ -44,16 +44,16 @@ class Jinja2Engine:
     def text(self) -> jinja2.Environment:
         return _environment(autoescape=False)
 
-    def from_string(self, source: str, part: str) -> engines.CompiledTemplate:
+    def from_string(self, source: str, part: str) -> CompiledTemplate:
         whole = part or ("html" if looks_like_html(source) else "text")
         with _explained("The template"):
             pair = (self.html.from_string(source), self.text.from_string(source))
             return _Jinja2Template(*pair, whole, blocks=not part, tree=self.text.parse(source))
 
-    def from_file(self, file_name: str) -> engines.CompiledTemplate:
+    def from_file(self, file_name: str) -> CompiledTemplate:
         return compiled(lambda: self._read(file_name))
 
-    def _read(self, file_name: str) -> engines.CompiledTemplate:
+    def _read(self, file_name: str) -> CompiledTemplate:
         with _explained(f"The file {file_name!r}"):
             pair = (self.html.get_template(file_name), self.text.get_template(file_name))
             source = Path(str(pair[1].filename)).read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         gettext, ngettext, newstyle=True, pgettext=pgettext, npgettext=npgettext
     )
-    environment.globals["url"] = _url
+    environment.globals["url"] = lambda name, *args, **kwargs: reverse(name, args=args, kwargs=kwargs)
     registry.prepare_jinja2(environment)
     for name in environment.tests.keys() - _NOT_USING_VALUES:
         environment.tests[name] = _refusing_placeholders(environment.tests[name])
@@ -131,19 +131,20 @@ class _Jinja2Template:
 
     def parts(self, variables: dict[str, Any]) -> dict[str, str]:
         with refused():
-            return self._parts(variables)
+            try:
+                if self._has_blocks and (found := self._blocks(variables)):
+                    return found
+                template = self._templates[self._whole]
+                return {self._whole: "".join(template.root_render_func(template.new_context(variables)))}
+            except _OF_SOURCES as error:
+                raise _explanation(error, "A file that the template extends or includes") from error
 
-    def _parts(self, variables: dict[str, Any]) -> dict[str, str]:
-        try:
-            if self._has_blocks:
-                text = self._context("text", variables)
-                if found := [name for name in PARTS if name in text.blocks]:
-                    html = self._context("html", variables) if "html" in found else text
-                    return {name: _block(html if name == "html" else text, name) for name in found}
-            template = self._templates[self._whole]
-            return {self._whole: "".join(template.root_render_func(template.new_context(variables)))}
-        except _OF_SOURCES as error:
-            raise _explanation(error, "A file that the template extends or includes") from error
+    def _blocks(self, variables: dict[str, Any]) -> dict[str, str]:
+        text = self._context("text", variables)
+        found = [name for name in PARTS if name in text.blocks]
+        html = self._context("html", variables) if "html" in found else text
+        contexts = {"subject": text, "text": text, "html": html}
+        return {name: "".join(contexts[name].blocks[name][0](contexts[name])) for name in found}
 
     def _context(self, kind: str, variables: dict[str, Any]) -> jinja2.runtime.Context:
         template = self._templates[kind]
@@ -161,10 +162,6 @@ class _Jinja2Template:
 
 def _nothing(context: jinja2.runtime.Context) -> Iterator[str]:
     return iter(())
-
-
-def _block(context: jinja2.runtime.Context, name: str) -> str:
-    return "".join(context.blocks[name][0](context))
 
 
 @contextlib.contextmanager
@@ -201,7 +198,3 @@ def _present(context: jinja2.runtime.Context, value: Any) -> Any:
     if isinstance(value, _LOCALIZED):
         return localize(template_localtime(value))
     return value
-
-
-def _url(name: str, *args: Any, **kwargs: Any) -> str:
-    return reverse(name, args=args, kwargs=kwargs)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import zoneinfo
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
 from django.conf import settings
@@ -36,9 +35,7 @@ class Locales:
     def __enter__(self) -> Locales:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._held = None
         self._before.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 
-from dsn_core.contracts.engines import CompiledTemplate
+from dsn_core.contracts.templates import CompiledTemplate
 from dsn_core.exceptions import RenderingError
 from dsn_core.plugins.registry import registry
 

@@ -11,8 +11,8 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import F, Q
 
-from dsn_core.contracts.rates import Rate
 from dsn_core.contracts.receipts import Receipt
+from dsn_core.contracts.spans import Rate
 from dsn_core.models import MessengerState
 from dsn_core.models.clock import DatabaseClock, DatabaseNow, now_sql
 from dsn_core.models.delivery import ERROR_LENGTH

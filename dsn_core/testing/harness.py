@@ -16,7 +16,7 @@ from dsn_core.plugins.kinds import KINDS
 from dsn_core.plugins.loading import Plugin
 from dsn_core.plugins.registry import registry
 from dsn_core.runners import driver
-from dsn_core.testing.messengers import MemoryMessenger
+from dsn_core.testing import MemoryMessenger
 
 _numbers = itertools.count(1)
 
@@ -75,19 +75,14 @@ class Harness:
 
 def _candidate(items: tuple[Any, ...]) -> Candidate:
     number = next(_numbers)
-    plugin = type("TestPlugin", (), {kind.hook: _hook(kind.base, items, kind.hook) for kind in KINDS})
+    plugin = type("TestPlugin", (), {kind.hook: _hook(kind.base, items) for kind in KINDS})
     return Candidate(name=f"test-{number}", source="app", module=f"test-{number}", load=plugin)
 
 
-def _hook(base: type, items: tuple[Any, ...], name: str) -> Any:
+def _hook(base: type, items: tuple[Any, ...]) -> Any:
     chosen = [
         item
         for item in items
         if (isinstance(item, base) if base is SignalRegistration else isinstance(item, type) and issubclass(item, base))
     ]
-
-    def hook(self: object) -> list[Any]:
-        return chosen
-
-    hook.__name__ = name
-    return hookimpl(hook)
+    return hookimpl(lambda self: chosen)

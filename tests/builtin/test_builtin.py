@@ -13,10 +13,8 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import AnonymousUser, User
 
 from dsn_core import Message
-from dsn_core.builtin.filters import InactiveUsersFilter
-from dsn_core.builtin.messengers import ConsoleMessenger
+from dsn_core.builtin.plugin import ConsoleMessenger, InactiveUsersFilter, SimpleMessageTemplate
 from dsn_core.builtin.resolvers import PathResolver
-from dsn_core.builtin.templates import SimpleMessageTemplate
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.fanout.receivers import chunks_of

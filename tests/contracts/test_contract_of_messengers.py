@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dsn_core import BaseMessenger, Message, Receipt
-from dsn_core.contracts.texts import clean_text
+from dsn_core.contracts.messages import clean_text
 from dsn_core.testing import MessengerContract
 
 

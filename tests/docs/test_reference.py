@@ -17,7 +17,7 @@ from dsn_core.builtin import django_signals
 from dsn_core.builtin import plugin as builtin
 from dsn_core.conditions.operators import OPERATORS
 from dsn_core.conf import Settings
-from dsn_core.kit import database, http
+from dsn_core.kit import database, http, http_rules
 from dsn_core.plugins.kinds import KINDS
 from tests.docs.literate import DISTRIBUTIONS, ROOT
 
@@ -123,11 +123,15 @@ KIT = [
     *kit.__all__,
     *(
         name
-        for module in (http, database)
+        for module in (http, http_rules, database)
         for name, item in vars(module).items()
         if name[0] != "_" and callable(item) and getattr(item, "__module__", "") == module.__name__
     ),
 ]
+
+
+def test_the_kit_s_rules_for_http_are_imported_from_http() -> None:
+    assert [name for name in KIT if hasattr(http_rules, name) and name not in http.__all__] == []
 
 
 @pytest.mark.parametrize("name", KIT)

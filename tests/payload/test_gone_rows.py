@@ -13,7 +13,7 @@ from django.db import models
 from dsn_core import BaseMessageTemplate, payload
 from dsn_core.contracts.activities import Activity
 from dsn_core.models import Delivery, Trigger
-from dsn_core.payload import rebuilt
+from dsn_core.payload import snapshots
 from tests.testapp.models import Movie, Ticket
 
 pytestmark = pytest.mark.django_db
@@ -90,7 +90,7 @@ def test_a_text_that_shows_a_secret_is_not_kept(ticket: Ticket, monkeypatch: pyt
 
 def test_only_a_delete_keeps_the_text_and_only_a_short_one(ticket: Ticket, monkeypatch: pytest.MonkeyPatch) -> None:
     assert '"text"' not in payload.dump(Activity("post_save", signal_kwargs={"instance": ticket}))
-    monkeypatch.setattr(Ticket, "__str__", lambda self: "x" * (rebuilt.MAX_TEXT + 1))
+    monkeypatch.setattr(Ticket, "__str__", lambda self: "x" * (snapshots.MAX_TEXT + 1))
     assert '"text"' not in payload.dump(Activity("post_delete", signal_kwargs={"instance": ticket}))
 
 

@@ -329,7 +329,7 @@ def test_a_long_column_that_fits_is_stored_whole(settings):
 
 
 @isolate_apps("tests.testapp")
-def test_an_instance_of_a_model_that_nobody_knows_is_named():
+def test_an_instance_of_an_unknown_model_is_named():
     class Stranger(models.Model):  # noqa: DJ008
         class Meta:
             app_label = "testapp"

@@ -383,12 +383,12 @@ def test_a_codec_that_cannot_read_is_named(dsn):
 
 
 def test_a_codecs_data_that_is_no_json_is_a_placeholder(dsn, caplog, monkeypatch):
-    monkeypatch.setattr("dsn_core.payload.unstorable._logged", set())
+    monkeypatch.setattr("dsn_core.payload.pieces._logged", set())
     dsn.add(MoneyCodec)
     for _ in range(3):
         assert "Money: cannot be stored, TypeError" in repr(trip([Money(object()), 1])[0])
     (record,) = [item for item in caplog.records if "Money cannot be stored" in item.getMessage()]
-    assert record.exc_info, "whoever wrote the codec sees where it comes from, once"
+    assert record.exc_info, "the author of the codec sees where it comes from, once"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from django.dispatch import Signal
 
 from dsn_core import BaseMessageTemplate, SignalRegistration
-from dsn_core.contracts import engines
+from dsn_core.contracts.templates import engines
 from dsn_core.intake import storing
 from dsn_core.intake.backlog import backlog
 from tests.pipeline.refusing import Database
@@ -82,13 +82,13 @@ def _workers_runner(settings: Any) -> None:
 @pytest.fixture
 def template_folder(settings: Any, tmp_path: Path) -> Iterator[Path]:
     """A folder of template files of the project."""
-    from dsn_core.rendering.engines import install_engines
+    from dsn_core.rendering import install_engines
 
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
-    before = dict(engines.engines)
+    before = dict(engines)
     install_engines()
     yield tmp_path
-    engines.engines.update(before)
+    engines.update(before)
 
 
 @pytest.fixture

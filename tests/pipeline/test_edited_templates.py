@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dsn_core import BaseMessageTemplate
-from dsn_core.contracts import engines
+from dsn_core.contracts.templates import engines
 from dsn_core.exceptions import RenderingError
 from dsn_core.models import Delivery, Trigger
-from dsn_core.rendering.engines import install_engines
+from dsn_core.rendering import install_engines
 from tests.testapp.models import Movie
 from tests.waiting import PATIENCE, wait_for
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path, settings: Settings) -> Iterator[Path]:
     yield tmp_path
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
     settings.DEBUG = False
-    engines.engines.clear()
+    engines.clear()
     install_engines()
 
 

@@ -13,11 +13,11 @@ import pytest
 from django.utils import timezone, translation
 
 from dsn_core import BaseMessageTemplate, hookimpl
-from dsn_core.contracts import engines
+from dsn_core.contracts.templates import engines
 from dsn_core.exceptions import RenderingError
 from dsn_core.plugins.discovery import Candidate
 from dsn_core.plugins.registry import registry
-from dsn_core.rendering.engines import install_engines
+from dsn_core.rendering import install_engines
 
 ENGINES = ("jinja2", "django")
 NASTY = "<script>alert(1)</script> & \"quotes\" 'n' {{ 7 * 7 }} {% x %}\r\nBcc: eve@example.org"
@@ -298,7 +298,7 @@ def test_a_plugins_templates_folder_needs_no_app(tmp_path: Path, monkeypatch: py
 
     module = "some_plugin_without_app.plugin"
     plugin = registry.add(Candidate(name="some", source="entry_point", module=module, load=Hooks))
-    before = dict(engines.engines)
+    before = dict(engines)
     install_engines()
     try:
         for engine in ENGINES:
@@ -306,7 +306,7 @@ def test_a_plugins_templates_folder_needs_no_app(tmp_path: Path, monkeypatch: py
         assert render(make(text="{{ user|shout }}", html="<p>{{ user|shout }}</p>"), "ann") == "ANN!"
     finally:
         registry.remove(plugin)
-        engines.engines.update(before)
+        engines.update(before)
 
 
 def test_a_template_may_be_a_subclass_with_a_render_of_its_own() -> None:

@@ -40,7 +40,7 @@ def test_the_same_registration_again_changes_nothing() -> None:
     assert len(changes) == 1
 
 
-def test_the_same_signal_can_be_described_anew() -> None:
+def test_the_same_signal_can_be_described_again() -> None:
     signal, verbs = Signal(), Catalogue()
     verbs.add(SignalRegistration("released", signal))
     with counted_changes() as changes:
@@ -131,3 +131,32 @@ def test_register_signal_fills_the_catalogue_of_the_process() -> None:
         assert SignalCall(made, "sender", {}).action_object is None
     finally:
         catalogue.remove("test_catalogue.released")
+
+
+@pytest.mark.parametrize("part", ["action_object", "actor_object", "target", "plain"])
+def test_a_part_that_the_signal_does_not_provide_is_refused(part: str) -> None:
+    def register(name: object, provides: object) -> None:
+        given = {part: [name] if part == "plain" else name}
+        register_signal("released", Signal(), provides=provides, **given)  # type: ignore[arg-type]
+
+    try:
+        with pytest.raises(ContractError, match=rf"{part} of the signal 'released' names 'move'.*mean 'movie'"):
+            register("move", ["movie", "critic"])
+        with pytest.raises(ContractError, match=rf"{part} of the signal 'released' names 'instance', which"):
+            register("instance", ())
+        for name in ("", 7, Signal):
+            with pytest.raises(ContractError, match=rf"{part} of the signal 'released' names .* such as 'movie'"):
+                register(name, None)
+        assert catalogue.find("released") is None
+        register("movie", {"movie": None})
+        # What it provides is not known.
+        catalogue.remove("released")
+        register("anything", None)
+    finally:
+        catalogue.remove("released")
+
+
+@pytest.mark.parametrize("name", ["", None, Signal])
+def test_what_a_signal_provides_are_names(name: object) -> None:
+    with pytest.raises(ContractError, match=r"provides of the signal 'released' names .* such as 'movie'"):
+        SignalRegistration("released", Signal(), provides=["movie", name])  # type: ignore[list-item]

@@ -130,7 +130,7 @@ class Resolver(BaseReceiverResolver):
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dsn: Any, settings: Any) -> ModuleType:
     """A plugin in files of its own, all of whose parts raise by way of a library."""
-    from dsn_core.rendering.engines import install_engines
+    from dsn_core.rendering import install_engines
 
     settings.DSN = {"RUNNER": "worker"}
     (tmp_path / "far_library.py").write_text(LIBRARY)

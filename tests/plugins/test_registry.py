@@ -72,7 +72,7 @@ def test_the_built_in_plugin_wins_over_an_app_and_an_app_over_a_distribution(sit
 
     registry = site.load()
 
-    assert registry.messenger_class("console").__module__ == "dsn_core.builtin.messengers"
+    assert registry.messenger_class("console").__module__ == "dsn_core.builtin.plugin"
     assert registry.messenger_class("pager").__module__ == "zoo.dsn_plugin"
     assert "builtin (dsn-core" in plugin(registry, "zoo").faults[0].message
     assert "because zoo (app) has one" in plugin(registry, "pager").faults[0].message

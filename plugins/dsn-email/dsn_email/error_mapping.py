@@ -12,15 +12,13 @@ from typing import Any, Final, Literal
 from django.core.exceptions import ImproperlyConfigured
 
 from dsn_core import Receipt
-from dsn_core.kit import CONFIGURATION_PAUSE, causes_of
+from dsn_core.kit import CONFIGURATION_PAUSE, causes_of, http
 from dsn_email.quotas import QUOTA_PAUSE, is_quota
 
 #: Seconds of the pause when the server cannot check the password at the moment.
 TEMPORARY_PAUSE: Final = 60.0
 #: Seconds of the pause when a mail service says "too many requests", and not for how long.
 THROTTLE_PAUSE: Final = 30.0
-#: The longest pause in seconds, even if a mail service asks for more.
-LONGEST_PAUSE: Final = 86_400.0
 
 _ENHANCED: Final = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})\b")
 #: Replies that ask for a (better) login or for TLS: RFC 4954, and the codes of the registry of RFC 3463.
@@ -37,11 +35,13 @@ class SendResult:
     ``receipt``          the receipt for the message
     ``connection_lost``  the connection cannot be used any more
     ``not_accepted``     the server cannot have accepted the message: it may be sent again at once
+    ``unexpected``       nothing is known about such an error: its traceback is needed
     """
 
     receipt: Receipt
     connection_lost: bool = False
     not_accepted: bool = False
+    unexpected: bool = False
 
 
 def of_opening(error: Exception, said: str) -> Receipt:
@@ -225,12 +225,10 @@ def of_status(status: Any) -> Receipt | None:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """The seconds that the service asks to wait; None where it does not say."""
+    """The seconds that the service asks to wait, a day at most; None where it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        return min(float(headers["Retry-After"]), LONGEST_PAUSE)
-    except (KeyError, ValueError):
-        return None
+    asked = headers.get("Retry-After")
+    return None if asked is None else http.seconds_of(str(asked))
 
 
 def _of_unknown_backend(error: Exception, said: str) -> SendResult:
@@ -246,4 +244,4 @@ def _of_unknown_backend(error: Exception, said: str) -> SendResult:
         )
     if any("Timeout" in name for name in names) or any(isinstance(item, ConnectionError) for item in chain):
         return SendResult(Receipt.unknown(f"The mail service did not answer: {said}"), connection_lost=True)
-    return SendResult(Receipt.retry(reason=said), connection_lost=True)
+    return SendResult(Receipt.retry(reason=said), connection_lost=True, unexpected=True)

@@ -98,7 +98,7 @@ def extra_headers(given: Mapping[Any, object]) -> dict[str, str]:
 
 
 def mailbox(name: str, value: object) -> Mailbox:
-    """A sender's address, maybe with a display name; :class:`HeaderError` when it is none."""
+    """A sender's address, with or without a display name; :class:`HeaderError` when it is no address."""
     found = _read(one_line(name, value).strip())
     # Django sends as "webmaster" too: a mailbox of the mail server's own domain.
     is_local = name == "From" and found is not None and found.address and "@" not in found.address
@@ -108,7 +108,7 @@ def mailbox(name: str, value: object) -> Mailbox:
 
 
 def mailboxes(name: str, value: object) -> list[Mailbox]:
-    """One or several addresses, given as a text or a list; :class:`HeaderError` when one is none."""
+    """One or several addresses, given as a text or a list; :class:`HeaderError` when one is no address."""
     if isinstance(value, str | Promise):
         items: Iterable[object] = [value] if str(value) else []
     elif isinstance(value, Sequence):

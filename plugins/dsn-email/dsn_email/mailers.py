@@ -13,7 +13,6 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 DEFAULT_MAILER: Final = "default"
 _SECRET_NAME: Final = re.compile(r"pass|secret|token|key|auth", re.IGNORECASE)
-_REASON_LENGTH: Final = 500
 
 
 def connect(mailer: str, timeout: float) -> BaseEmailBackend:
@@ -40,10 +39,10 @@ def connect(mailer: str, timeout: float) -> BaseEmailBackend:
 
 
 def without_secrets(text: str, connection: object) -> str:
-    """``text`` in one line, without the passwords and keys of ``connection``; at most 500 characters."""
+    """``text`` without the passwords and keys of ``connection``."""
     for secret in sorted(set(_secrets(connection)), key=len, reverse=True):
         text = text.replace(secret, "********")
-    return " ".join(text.split())[:_REASON_LENGTH]
+    return text
 
 
 def _secrets(connection: object) -> Iterator[str]:

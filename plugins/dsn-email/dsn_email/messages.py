@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.mail.utils import DNS_NAME
 
 from dsn_core import Message
+from dsn_core.kit import place_to_cut
 from dsn_email.headers import HeaderError, Mailbox, extra_headers, mailbox, mailboxes, one_line, receiver_address
 from dsn_email.mime import Email
 from dsn_email.options import EmailOptions
@@ -124,7 +125,8 @@ def _subject(text: str) -> str:
     """A subject for a message without one: the beginning of its text."""
     words = " ".join(next((line for line in text.splitlines() if line.strip()), "").split())
     if len(words) > SUBJECT_LENGTH:
-        words = words[: SUBJECT_LENGTH - 1].rstrip() + "…"
+        # Not within a grapheme cluster: an emoji or an accented letter would become another one.
+        words = words[: place_to_cut(words, SUBJECT_LENGTH - 1, between=())].rstrip() + "…"
     return words or "(no subject)"
 
 

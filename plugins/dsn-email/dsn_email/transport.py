@@ -23,6 +23,7 @@ logger = logging.getLogger("dsn_email")
 
 #: Connections that are lost in a row, without one answer of the server, before the rest of the batch waits.
 MAX_LOST_CONNECTIONS: Final = 3
+_REASON_LENGTH: Final = 500
 
 
 class Transport:
@@ -78,7 +79,8 @@ class Transport:
             try:
                 connection.close()
             except Exception as error:
-                logger.debug("Closing the mail connection: %s", self._said(error, connection))
+                said, exc_info = self._said(error, connection), self._exc_info(error, connection)
+                logger.debug("Closing the mail connection: %s", said, exc_info=exc_info)
 
     def _open(self) -> Receipt | None:
         """Open a connection, or say why there is none."""
@@ -104,12 +106,13 @@ class Transport:
                 return SendResult(Receipt.sent(message.message_id))
             count = self._connection.send_messages([message.email])
         except Exception as error:
-            return error_mapping.of_sending(
-                error,
-                self._said(error, self._connection),
-                smtp=self._monitor is not None,
-                body_sent=self._monitor is not None and self._monitor.body_sent,
-            )
+            said = self._said(error, self._connection)
+            body_sent = self._monitor is not None and self._monitor.body_sent
+            result = error_mapping.of_sending(error, said, smtp=self._monitor is not None, body_sent=body_sent)
+            if result.unexpected:
+                exc_info = self._exc_info(error, self._connection)
+                logger.error("The mail backend raised an unknown error. %s", said, exc_info=exc_info)
+            return result
         if count == 0:
             return SendResult(Receipt.retry(reason="The mail backend says that it sent nothing, and not why."))
         status = getattr(message.email, "anymail_status", None)
@@ -117,7 +120,11 @@ class Transport:
         return SendResult(refusal or Receipt.sent(error_mapping.provider_id_of(status) or message.message_id))
 
     def _said(self, error: Exception, connection: object) -> str:
-        return without_secrets(error_mapping.said_by(error), connection)
+        """What ``error`` says, in one line of at most 500 characters, without secrets."""
+        return " ".join(without_secrets(error_mapping.said_by(error), connection).split())[:_REASON_LENGTH]
+
+    def _exc_info(self, error: Exception, connection: object) -> Any:
+        return self._options.exc_info(error, also=lambda text: without_secrets(text, connection))
 
 
 def _for_all(waiting: Iterable[OutgoingMessage], receipt: Receipt) -> Iterator[Receipt]:

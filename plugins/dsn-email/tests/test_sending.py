@@ -69,6 +69,9 @@ def test_a_text_alone_has_no_html_part(server: Any, use_smtp: Any, send: Any, me
     [
         ("\n  Solaris   is out \nand more", "Solaris is out"),
         ("long " * 40, "long " * 15 + "lo…"),
+        # An emoji of seven code points, which is not cut into other ones.
+        ("x" * 75 + " \N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}\u200d\N{BOY} and more", "x" * 75 + "…"),
+        ("x" * 76 + "e\u0301" * 3, "x" * 76 + "…"),
         ("a\x0bBcc: eve@example.org", "a"),
         ("", "(no subject)"),
     ],
