@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import nox
@@ -69,12 +70,12 @@ def install_driver(session: nox.Session) -> None:
     session.install(*groups("mariadb"), success_codes=range(256), silent=True)
 
 
-def run_suite(session: nox.Session, database: str) -> None:
-    """Run the core's tests on one database, but for the slow ones.
+def run_suite(session: nox.Session, database: str, arguments: Sequence[str] = ()) -> None:
+    """Run tests on one database: without ``arguments`` the core's, but for the slow ones.
 
     Those and the plugins' are left to `make test`, and the plugins' to `plugins`, which has the wheels.
     """
-    arguments = session.posargs or ["tests", "-m", "not slow"]
+    arguments = arguments or session.posargs or ["tests", "-m", "not slow"]
     session.run("python", "-m", "tests.run", *arguments, env={"DSN_TEST_DATABASE": database})
 
 
@@ -138,8 +139,7 @@ def plugins(session: nox.Session, plugin: str) -> None:
         session.run(
             "python", "-c", f"import sys, {package} as it; assert it.__file__.startswith(sys.prefix), it.__file__"
         )
-    shared = ("-n", os.environ.get("DSN_TEST_PROCESSES", "2"), "--dist=worksteal")
-    session.run("python", "-m", "pytest", *shared, f"plugins/{plugin}/tests", *(session.posargs or ["-m", "not slow"]))
+    run_suite(session, "sqlite", [f"plugins/{plugin}/tests", *(session.posargs or ["-m", "not slow"])])
 
 
 @nox.session(python=NEWEST_PYTHON)

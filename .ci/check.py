@@ -85,8 +85,6 @@ def main(arguments: Sequence[str]) -> int:
     spent, folder, *chosen = arguments
     # As at Ctrl-C: the services and the running step end with this process.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Tests wait more than they compute.
-    os.environ.setdefault("DSN_TEST_PROCESSES", "3")
     run = Run(float(spent), Path(folder))
     nox = (f"{sys.prefix}/bin/nox", "--non-interactive", "--report", os.fspath(run.report), "-s")
     with contextlib.ExitStack() as stack:

@@ -29,13 +29,13 @@ MUTATIONS = {
         "queue/claiming.py",
         "skip_locked=features.has_select_for_update_skip_locked",
         "skip_locked=False",
-        "tests/pipeline/test_claiming.py::test_rows_that_another_worker_is_just_taking_are_passed_over",
+        "tests/queue/test_claiming.py::test_rows_that_another_worker_is_just_taking_are_passed_over",
     ),
     "settling without the token": Mutation(
         "sending/settling.py",
         "update, some, names, using, claimed.owned(using)",
         "update, some, names, using",
-        "tests/pipeline/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
+        "tests/sending/test_sending.py::test_settling_is_refused_when_another_worker_took_over",
     ),
     "handing over without the lease": Mutation(
         "sending/batch.py",
@@ -47,14 +47,14 @@ MUTATIONS = {
         "savepoints.py",
         'cursor.execute(f"{set_}; {sql}; {release}", params)',
         "cursor.execute(sql, params)",
-        "tests/pipeline/test_intake.py::TestTrouble"
+        "tests/intake/test_intake.py::TestTrouble"
         "::test_a_failing_insert_is_logged_once_with_the_trigger_and_the_caller_goes_on",
     ),
     "matching without a savepoint": Mutation(
         "_django.py",
         "if not self._is_set:",
         "if False:",
-        "tests/pipeline/test_savepoints.py::TestGuarded::test_a_query_that_fails_takes_back_what_was_done_and_no_more",
+        "tests/test_savepoints.py::TestGuarded::test_a_query_that_fails_takes_back_what_was_done_and_no_more",
     ),
 }
 

@@ -5,9 +5,9 @@
 
 Tests that follow whole programs (marked ``slow``) run on SQLite only, those marked ``slow_everywhere`` on each.
 
-Environment: ``DSN_TEST_DATABASE`` (only this one: sqlite, postgresql, mariadb), ``DSN_TEST_PROCESSES`` (2; tests wait
-more than they compute, so that one more than there are processors is quicker still), ``CI`` (an absent service is a
-failure), and where services are: see :mod:`tests.services`.
+Environment: ``DSN_TEST_DATABASE`` (only this one: sqlite, postgresql, mariadb), ``DSN_TEST_PROCESSES`` (3, but at most
+one more than there are processors: tests wait as often as they compute), ``CI`` (an absent service is a failure), and
+where services are: see :mod:`tests.services`.
 """
 
 from __future__ import annotations
@@ -89,14 +89,17 @@ def environment(database: str, folder: Path) -> dict[str, str]:
     """The environment of pytest, and of the processes that tests start."""
     made = os.environ | {"DSN_TEST_DATABASE": database}
     if sys.dont_write_bytecode:
-        # Hundreds of processes import Django: without bytecode each of them would compile it, for seconds.
-        made |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": os.fspath(folder / "bytecode")}
+        # Hundreds of processes import Django: without bytecode each of them would compile it, for seconds. None of it
+        # is written beside the sources. In a virtual environment it stays for the next run.
+        place = (Path(sys.prefix) if sys.prefix != sys.base_prefix else folder) / "bytecode"
+        made["PYTHONDONTWRITEBYTECODE"] = ""
+        made.setdefault("PYTHONPYCACHEPREFIX", os.fspath(place))
     return made
 
 
 def processes() -> int:
     """How many processes share the tests."""
-    return min(int(os.environ.get("DSN_TEST_PROCESSES", "2")), (os.cpu_count() or 1) + 1)
+    return min(int(os.environ.get("DSN_TEST_PROCESSES", "3")), (os.cpu_count() or 1) + 1)
 
 
 def read_counts(report: Path) -> tuple[int, int, int] | None:

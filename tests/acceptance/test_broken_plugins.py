@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import several
 from tests.plugins.fakes import Site, messenger_source
 from tests.waiting import PATIENCE
 
@@ -91,8 +92,18 @@ class Project:
         (folder / "broken_settings.py").write_text(SETTINGS.format(name=os.fspath(folder / "db.sqlite3")))
 
     def manage(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
+        done = self._run("-m", "django", *arguments)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    def manage_all(self, *commands: tuple[int, list[str]]) -> list[several.Answer]:
+        """Several commands in one process, each after the exit status that it must have."""
+        statuses, given = zip(*commands, strict=True)
+        return several.answers(self._run(*several.arguments(*given)).stdout, *statuses)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
@@ -100,8 +111,6 @@ class Project:
             timeout=200,
             check=False,
         )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
 
 
 @pytest.fixture
@@ -126,27 +135,30 @@ def test_every_command_works_and_says_what_is_broken(project: Project) -> None:
     assert "dsn.W020" not in checked
 
     project.manage("migrate", "--verbosity", "0")
-    project.manage("makemigrations", "--check", "--dry-run")
     project.manage("shell", "-c", FIRE)
     sent = project.manage("dsn_worker", "--once").stdout
     assert "To: desk" in sent
     assert "Done: 1 events, 1 deliveries." in sent
-    # A stored backend names the messenger now. 'migrate' asks the same, and is not stopped.
-    assert "(acme.E001) no route" in project.manage("check", "--database", "default").stderr
-    project.manage("migrate", "--verbosity", "0")
-    for command in (["dsn_retry", "--help"], ["dsn_purge", "--older-than", "30d"], ["sqlmigrate", "dsn_core", "0001"]):
-        project.manage(*command)
-
-    listed = json.loads(project.manage("dsn_plugins", "--format", "json").stdout)["plugins"]
-    states = {item["name"]: item["state"] for item in listed}
+    stored, listed, shown, deployed, *_ = project.manage_all(
+        (0, ["check", "--database", "default"]),
+        (0, ["dsn_plugins", "--format", "json"]),
+        (1, ["dsn_plugins", "--check"]),
+        (1, ["check", "--deploy"]),
+        # 'migrate' asks the same as 'check --database', and is not stopped.
+        (0, ["migrate", "--verbosity", "0"]),
+        (0, ["makemigrations", "--check", "--dry-run"]),
+        (0, ["dsn_retry", "--help"]),
+        (0, ["dsn_purge", "--older-than", "30d"]),
+        (0, ["sqlmigrate", "dsn_core", "0001"]),
+    )
+    # A stored backend names the messenger now.
+    assert "(acme.E001) no route" in stored.stderr
+    states = {item["name"]: item["state"] for item in json.loads(listed.stdout)["plugins"]}
     assert {name for name in FAULTS if states[name] != "broken"} == {"clashing"}
     assert states["refusing"] == states["builtin"] == "active"
-    shown = project.manage("dsn_plugins", "--check", status=1).stdout
-    assert "no broker" in shown
-
-    deployed = project.manage("check", "--deploy", status=1).stderr
-    assert "(dsn.E015)" in deployed
-    assert "(acme.E001) no route" in deployed
+    assert "no broker" in shown.stdout
+    assert "(dsn.E015)" in deployed.stderr
+    assert "(acme.E001) no route" in deployed.stderr
     if importlib.util.find_spec("dsn_telegram"):
         # As after 'pip install dsn-telegram' and no more.
         assert "it needs 'dsn_telegram' in INSTALLED_APPS" in checked

@@ -16,11 +16,13 @@ import pytest
 from django.contrib.auth.models import User
 
 from dsn_core import find_users, store_address
+from dsn_core.fanout.expander import expand_due
 from dsn_core.models import Address, ConfigurationChange, Delivery, DeliveryPage, Event, Profile, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests import services
-from tests.ledger.books import Book
+from tests.ledger.books import Book, subscribe
 from tests.ledger.books import environment as ledger
+from tests.ledger.messenger import LedgerMessenger
 from tests.testapp.models import Country, Movie, Place
 
 #: The version before, as git knows it: later the tag of the last release.
@@ -58,7 +60,9 @@ def book(tmp_path: Path) -> Book:
 @pytest.fixture
 def old(before: Path, book: Book, child_environment: dict[str, str]) -> Callable[[str], str]:
     """Run Python code in a process of the version before; return what it prints."""
-    return lambda code: _run(code, before, ledger(child_environment, book, RUNNER="worker", REFRESH_SECONDS=0))
+    # With the plugins whose addresses it is asked for.
+    dsn = {"RUNNER": "worker", "REFRESH_SECONDS": 0, "PLUGINS": ["sms", "telegram"]}
+    return lambda code: _run(code, before, ledger(child_environment, book, **dsn))
 
 
 @pytest.fixture
@@ -104,15 +108,21 @@ def _look_at_every_moment(settings: Any) -> None:
 
 
 @pytest.fixture
-def trigger(new: Callable[[str], str]) -> Trigger:
-    """New movies make a delivery each by the ledger."""
-    new("""
-Trigger.objects.define("post_save", action_object=Movie).subscribe(
-    addresses=[("ledger", "a")], backends=[("ledger", "simple")]
-)
-""")
+def ledger_messenger(dsn: Any, _look_at_every_moment: None) -> None:
+    dsn.add(LedgerMessenger)
+
+
+@pytest.fixture
+def trigger(ledger_messenger: None) -> Trigger:
+    """New movies make a delivery each by the ledger. Defined here: this process is one of this version."""
+    subscribe(1)
     trigger_cache.refresh(force=True)
     return Trigger.objects.get()
+
+
+def make_movies(*names: str) -> None:
+    for name in names:
+        Movie.objects.create(name=name)
 
 
 def statuses() -> list[str]:
@@ -121,11 +131,14 @@ def statuses() -> list[str]:
 
 @pytest.mark.parametrize(("records", "works"), [("old", "old"), ("old", "new"), ("new", "old")])
 def test_what_one_version_records_the_other_sends(
-    trigger: Trigger, book: Book, records: str, works: str, request: pytest.FixtureRequest
+    trigger: Trigger, book: Book, records: str, works: str, old: Callable[[str], str], new: Callable[[str], str]
 ) -> None:
-    request.getfixturevalue(records)("for name in 'abc': Movie.objects.create(name=name)")
+    if records == "new":
+        make_movies(*"abc")
+    else:
+        old("for name in 'abc': Movie.objects.create(name=name)")
     assert Event.objects.filter(trigger=trigger, status="pending").count() == 3
-    request.getfixturevalue(works)(WORK)
+    (old if works == "old" else new)(WORK)
     assert statuses() == ["sent"] * 3
     assert (book.lost(), book.doubled()) == (0, 0)
     assert not Event.objects.filter(not_before__isnull=False).exists()
@@ -137,7 +150,7 @@ def test_workers_of_both_versions_share_the_work(
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    new("for number in range(30): Movie.objects.create(name=f'new {number}')")
+    make_movies(*(f"new {number}" for number in range(30)))
     old("for number in range(30): Movie.objects.create(name=f'old {number}')")
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(run, WORK) for run in (old, new)]:
@@ -215,16 +228,11 @@ def test_addresses_while_both_versions_run(old: Callable[[str], str]) -> None:
 
 
 def test_the_version_before_sends_nothing_of_what_waits_in_pages(
-    old: Callable[[str], str], new: Callable[[str], str], book: Book
+    old: Callable[[str], str], new: Callable[[str], str], book: Book, ledger_messenger: None
 ) -> None:
-    new("""
-from dsn_core.fanout.expander import expand_due
-Trigger.objects.define("post_save", action_object=Movie).subscribe(
-    addresses=[("ledger", f"a{number}") for number in range(150)], backends=[("ledger", "simple")]
-)
-Movie.objects.create(name="M")
-expand_due("default")
-""")
+    subscribe(150)
+    make_movies("M")
+    expand_due("default")
     assert DeliveryPage.objects.count() == 1
     old(WORK)
     assert book.lines() == []

@@ -13,9 +13,12 @@ import sys
 import textwrap
 import venv
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
+
+from tests.acceptance import several
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,7 +101,9 @@ class Site:
         self.project = folder / "shop"
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "DJANGO"))}
         self.environment["COLUMNS"] = "80"
-        venv.create(folder / "venv", with_pip=True)
+        self.environment["DJANGO_SETTINGS_MODULE"] = "shop.settings"
+        # pip installs into it from outside: a pip of its own would take longer to install than all else.
+        venv.create(folder / "venv", with_pip=False)
         self.bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
 
     def run(self, *command: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -115,7 +120,8 @@ class Site:
         return done
 
     def pip(self, *arguments: str | Path) -> None:
-        self.run(self.bin / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments)
+        options = ("--python", self.bin / "python", "--disable-pip-version-check", "--quiet")
+        self.run(sys.executable, "-m", "pip", *options, *arguments)
 
     def manage(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         # Every warning is an error: a query in ready() would be one.
@@ -143,19 +149,34 @@ class Site:
             (source / file).write_text(textwrap.dedent(text).lstrip())
         return self.build(source)
 
+    def manage_all(self, *commands: tuple[int, list[str]]) -> list[several.Answer]:
+        """Several commands in one process, each after the exit status that it must have."""
+        statuses, given = zip(*commands, strict=True)
+        done = self.run(self.bin / "python", "-W", "error", *several.arguments(*given))
+        return several.answers(done.stdout, *statuses)
+
     def plugins(self) -> dict[str, dict]:
-        found = json.loads(self.manage("dsn_plugins", "--format", "json").stdout)
-        return {plugin["name"]: plugin for plugin in found["plugins"]}
+        return by_name(self.manage("dsn_plugins", "--format", "json"))
 
     def deliveries(self) -> list[list[str]]:
-        return json.loads(self.shell(STATUSES).strip().splitlines()[-1])
+        return rows_of(self.shell(STATUSES))
+
+
+def by_name(listed: Any) -> dict[str, dict]:
+    """The plugins that ``dsn_plugins`` lists."""
+    return {plugin["name"]: plugin for plugin in json.loads(listed.stdout)["plugins"]}
+
+
+def rows_of(shown: str) -> list[list[str]]:
+    """The deliveries that :data:`STATUSES` prints."""
+    return json.loads(shown.strip().splitlines()[-1])
 
 
 def test_from_pip_install_to_uninstall(tmp_path):
     site = Site(tmp_path)
     core, email = site.build(ROOT), site.build(ROOT / "plugins" / "dsn-email")
     pigeon = site.write_and_build("pigeon", PIGEON)
-    site.pip("install", f"Django=={django.__version__}", core, email, pigeon)
+    site.pip("install", "--no-compile", f"Django=={django.__version__}", core, email, pigeon)
     site.run(site.bin / "django-admin", "startproject", "shop")
     settings = site.project / "shop" / "settings.py"
     settings.write_text(
@@ -189,22 +210,29 @@ def test_from_pip_install_to_uninstall(tmp_path):
 
     # A plugin that raises at import is reported, and every other one works.
     site.pip("install", "--no-deps", site.write_and_build("dodo", BROKEN))
-    dodo = site.plugins()["dodo"]
+    listed, checked, deployed, *_ = site.manage_all(
+        (0, ["dsn_plugins", "--format", "json"]),
+        (0, ["check"]),
+        (1, ["check", "--deploy"]),
+        (0, ["migrate", "--verbosity", "0"]),
+        (1, ["dsn_plugins", "--check"]),
+    )
+    dodo = by_name(listed)["dodo"]
     assert (dodo["state"], "extinct" in dodo["reason"]) == ("broken", True)
-    assert "dsn.W010" in site.manage("check").stderr
-    assert "dsn.E015" in site.manage("check", "--deploy", status=1).stderr
-    site.manage("migrate", "--verbosity", "0")
-    site.manage("dsn_plugins", "--check", status=1)
+    assert "dsn.W010" in checked.stderr
+    assert "dsn.E015" in deployed.stderr
     site.shell(FIRE.format(name="second"))
     assert [delivery[:2] for delivery in site.deliveries()[2:]] == [["email", "sent"], ["pigeon", "sent"]]
     site.pip("uninstall", "--yes", "dsn-dodo")
 
     # What is uninstalled is gone from the list; what rows still name waits, and is said with a way out.
     site.pip("uninstall", "--yes", "dsn-email")
-    assert set(site.plugins()) == {"builtin", "pigeon"}
-    assert "dsn.W030" in site.manage("check", "--database", "default").stderr
+    listed, checked = site.manage_all((0, ["dsn_plugins", "--format", "json"]), (0, ["check", "--database", "default"]))
+    assert set(by_name(listed)) == {"builtin", "pigeon"}
+    assert "dsn.W030" in checked.stderr
     site.shell(FIRE.format(name="third"))
-    assert [delivery[:2] for delivery in site.deliveries()[4:]] == [["email", "pending"], ["pigeon", "sent"]]
-    said = " ".join(site.manage("dsn_plugins", "--check", status=1).stdout.split())
+    shown, ready = site.manage_all((0, ["shell", "-c", textwrap.dedent(STATUSES)]), (1, ["dsn_plugins", "--check"]))
+    assert [delivery[:2] for delivery in rows_of(shown.stdout)[4:]] == [["email", "pending"], ["pigeon", "sent"]]
+    said = " ".join(ready.stdout.split())
     assert "waits for the messenger 'email', which cannot be made here: There is no messenger 'email'" in said
     assert "Install the plugin" in said

@@ -63,7 +63,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = b'{"ok": true}' if what != "long" else b"x" * 2_000
-        self.send_header("Content-Length", str(len(body)))
+        if what == "middle":
+            self.close_connection = True
+        self.send_header("Content-Length", str(len(body) * (2 if what == "middle" else 1)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -144,7 +146,12 @@ def test_threads_have_connections_of_their_own(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("what", "said"),
-    [("hang", "may have taken it: ReadTimeout"), ("cut", "may have taken it"), ("drip", "does not end within 0.3 s")],
+    [
+        ("hang", "may have taken it: ReadTimeout"),
+        ("cut", "may have taken it"),
+        ("middle", "may have taken it"),
+        ("drip", "does not end within 0.3 s"),
+    ],
 )
 def test_what_is_written_and_not_answered_may_have_been_taken(server: Server, what: str, said: str) -> None:
     with pytest.raises(NoAnswer, match=said):
@@ -167,6 +174,24 @@ def test_a_port_that_is_closed_is_no_connection() -> None:
         port = found.getsockname()[1]
     with pytest.raises(NoConnection, match="No connection to the pager: ConnectError"):
         http.exchange(http.Request("GET", f"http://127.0.0.1:{port}/"), timeout=5, name="the pager")
+
+
+def test_a_name_that_is_not_known_is_no_connection() -> None:
+    with pytest.raises(NoConnection):
+        post("http://nobody.localhost:1/")
+
+
+def test_a_server_that_speaks_no_tls_is_no_connection(server: Server) -> None:
+    server.handle_error = lambda *args: None  # type: ignore[method-assign]  # what it hears is no HTTP
+    with pytest.raises(NoConnection):
+        post(server.url("ok").replace("http:", "https:"))
+    assert server.bodies == []
+
+
+def test_no_proxy_comes_between_us_and_this_machine(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert post(server.url("ok")).is_success
 
 
 def test_a_request_that_was_not_written_as_a_whole_is_no_connection() -> None:

@@ -52,13 +52,16 @@ class Book:
 
 
 def environment(base: Mapping[str, str], book: Book, *, seconds: float = 0, **dsn: Any) -> dict[str, str]:
-    """For a process that sends by the ledger, each message taking ``seconds``."""
+    """For a process that sends by the ledger, each message taking ``seconds``.
+
+    It has no plugins but those that ``PLUGINS`` names: each process would import their libraries.
+    """
     return {
         **base,
         "DJANGO_SETTINGS_MODULE": "tests.ledger.settings",
         "DSN_TEST_LEDGER": os.fspath(book.path),
         "DSN_TEST_LEDGER_SECONDS": str(seconds),
-        "DSN_TEST_LEDGER_DSN": json.dumps(dsn),
+        "DSN_TEST_LEDGER_DSN": json.dumps({"PLUGINS": [], **dsn}),
         "PYTHONUNBUFFERED": "1",
     }
 

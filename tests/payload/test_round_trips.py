@@ -84,7 +84,7 @@ values = st.recursive(
 
 
 @given(values)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_plain_values_come_back_as_they_were(value):
     found = trip(value)
     assert found == value

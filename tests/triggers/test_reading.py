@@ -231,15 +231,18 @@ class TestMoments:
         assert Event.objects.filter(trigger_id=trigger.pk).count() == 1
 
 
-#: A process that never asked its database anything, and fires each kind of signal first. Prints the events' verbs.
+#: A process that never asked its database anything. For each line that it reads, a copy of it (or itself, when it is
+#: given the name) fires one kind of signal first, and prints the events' verbs.
 FIRST_ACT = """
-import asyncio, sys, threading
+import asyncio, os, sys, threading, traceback
 import django
 django.setup()
 from django.core import signals as core
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.models import signals
 from django.dispatch import Signal
 import dsn_core
+from dsn_core.models import Event
 from tests.testapp.models import Movie
 
 released = Signal()
@@ -278,37 +281,47 @@ def act(name):
     elif name == "delete_many":
         Movie.objects.filter(pk=77).delete()
 
-act(sys.argv[1])
-from dsn_core.models import Event
-print(" ".join(sorted(Event.objects.values_list("verb", flat=True))))
-from django.db.models import signals
-for signal in (signals.pre_save, signals.pre_delete, signals.m2m_changed, signals.post_save, signals.post_delete):
-    assert not any(key[0][1] == id(None) and "dsn" in str(key[0]) for key in signal.receivers), signal.receivers
+def answer(name):
+    try:
+        act(name)
+        print(" ".join(sorted(Event.objects.values_list("verb", flat=True))), flush=True)
+        for name in ("pre_save", "pre_delete", "m2m_changed", "post_save", "post_delete"):
+            signal = getattr(signals, name)
+            assert not any(key[0][1] == id(None) and "dsn" in str(key[0]) for key in signal.receivers), signal.receivers
+        print("right", flush=True)
+    except BaseException:
+        print(repr(traceback.format_exc()), flush=True)
+    connections.close_all()
+
+for name in sys.argv[1:]:
+    answer(name)
+for line in sys.stdin:
+    copy = os.fork()
+    if not copy:
+        answer(line.strip())
+        os._exit(0)
+    os.waitpid(copy, 0)
 """
 
+ACTS = {
+    "send": "released",
+    "send_robust": "released",
+    "asend": "released",
+    "asend_robust": "released",
+    "emit": "released",
+    "emit_many": "released released",
+    "request": "request_started",
+    "thread": "released",
+    "atomic": "released",
+    "save": "post_save pre_save",
+    "update": "post_save post_save pre_save",
+    "delete": "post_delete pre_delete",
+    "delete_many": "post_delete pre_delete",
+}
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.slow_everywhere
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("act", "verbs"),
-    [
-        ("send", "released"),
-        ("send_robust", "released"),
-        ("asend", "released"),
-        ("asend_robust", "released"),
-        ("emit", "released"),
-        ("emit_many", "released released"),
-        ("request", "request_started"),
-        ("thread", "released"),
-        ("atomic", "released"),
-        ("save", "post_save pre_save"),
-        ("update", "post_save post_save pre_save"),
-        ("delete", "post_delete pre_delete"),
-        ("delete_many", "post_delete pre_delete"),
-    ],
-)
-def test_whatever_a_fresh_process_does_first_is_recorded(child_environment, listen, released, act, verbs):
+
+@pytest.fixture
+def all_listened(listen, released):
     for verb in ("pre_save", "post_save", "pre_delete", "post_delete"):
         listen(verb, action_object=Movie)
     listen("post_save", action_object=Movie, conditions=[("instance.name", "changed to", "Stalker")])
@@ -316,16 +329,54 @@ def test_whatever_a_fresh_process_does_first_is_recorded(child_environment, list
     listen("released")
     with muted():
         Movie.objects.create(pk=77, name="Solaris")
+
+
+@pytest.fixture(scope="module")
+def copied():
+    """The process that copies itself, by its database: all of its tests share it."""
+    running = {}
+    yield running
+    for process in running.values():
+        process.communicate(timeout=60)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow_everywhere
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize(("act", "verbs"), ACTS.items(), ids=ACTS)
+def test_whatever_a_fresh_process_does_first_is_recorded(child_environment, all_listened, copied, act, verbs):
+    name = child_environment["DSN_TEST_DATABASE_NAME"]
+    if name not in copied:
+        copied[name] = subprocess.Popen(
+            [sys.executable, "-c", FIRST_ACT],
+            env=child_environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    process = copied[name]
+    process.stdin.write(f"{act}\n")
+    process.stdin.flush()
+    assert process.stdout.readline().strip() == verbs
+    assert process.stdout.readline().strip() == "right"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("act", ["send", "save"])
+def test_a_process_that_no_other_has_made_is_no_different(child_environment, all_listened, act):
     done = subprocess.run(
         [sys.executable, "-c", FIRST_ACT, act],
         env=child_environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == verbs
+    assert done.stdout.splitlines() == [ACTS[act], "right"]
 
 
 FROM_ZERO = """

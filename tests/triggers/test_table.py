@@ -52,8 +52,8 @@ def cases(world: dict[str, list[Any]]) -> st.SearchStrategy[tuple[list[table.Rul
         table.Sending, st.just("table_released"), st.sampled_from(table.METHODS), about, acting, targets | st.none()
     )
     return st.tuples(
-        st.lists(rules, min_size=20, max_size=120, unique=True),
-        st.lists(st.sampled_from(whole) | custom, min_size=20, max_size=60),
+        st.lists(rules, min_size=40, max_size=160, unique=True),
+        st.lists(st.sampled_from(whole) | custom, min_size=40, max_size=90),
     )
 
 
@@ -61,7 +61,7 @@ def cases(world: dict[str, list[Any]]) -> st.SearchStrategy[tuple[list[table.Rul
 def test_cases_that_hypothesis_chooses(world, child_environment, capsys):
     sizes = []
 
-    @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=False)
+    @settings(max_examples=3, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=False)
     @given(cases(world))
     def check(case):
         rules, sendings = case

@@ -110,7 +110,8 @@ def environment(child_environment: dict[str, str], book: books.Book) -> Callable
     """The environment of workers of ``app``. ``seconds``: what a message takes; capitals go into DSN."""
 
     def make(app: Celery, *, seconds: float = 0, **dsn: Any) -> dict[str, str]:
-        env = books.environment(child_environment, book, seconds=seconds, **{"RUNNER": "celery", **dsn})
+        dsn = {"RUNNER": "celery", "PLUGINS": ["celery"], **dsn}
+        env = books.environment(child_environment, book, seconds=seconds, **dsn)
         names = (
             "broker_url",
             "broker_connection_retry_on_startup",

@@ -1,10 +1,10 @@
-"""What becomes of messages when the Bot API refuses, fails, or is not there."""
+"""What becomes of messages when the Bot API refuses, fails, or is not there.
+
+Connections themselves, TLS and proxies are the kit's: see ``tests/kit/test_http.py``. Here is what its errors mean.
+"""
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,83 +112,12 @@ def test_a_provider_that_is_down_is_tried_again_later(closed_port: int, send: An
     assert "No connection to the Bot API" in receipt.reason
 
 
-def test_a_name_that_nobody_knows_is_tried_again_later(send: Any, to: Any) -> None:
-    assert only(send(to(), API_BASE="http://nobody.localhost:1")).outcome is Outcome.RETRY
-
-
 def test_a_slow_answer_is_unknown_and_not_sent_twice(api: Any, send: Any, to: Any) -> None:
     api.script({"delay": 3, "status": 200, "body": OK, "taken": True}, chat="1")
     receipt = only(send(to("1"), TIMEOUT=0.3))
     assert receipt.outcome is Outcome.UNKNOWN
     assert "may have taken it" in receipt.reason
     assert len(api.calls) == 1
-
-
-@pytest.mark.parametrize("cut", ["before", "middle"])
-def test_a_connection_that_is_cut_after_the_call_is_unknown(api: Any, send: Any, to: Any, cut: str) -> None:
-    api.script({"cut": cut, "taken": True}, chat="1")
-    assert only(send(to("1"))).outcome is Outcome.UNKNOWN
-    # The next call has a connection of its own.
-    assert only(send(to("2"))).outcome is Outcome.SENT
-
-
-@pytest.fixture
-def rude_port() -> Iterator[int]:
-    """A server that hangs up as soon as the head of a request has begun to come."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                # Reset, not closed in order, while the client still writes its large body.
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                connection.recv(10)
-                connection.close()
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join(10)
-
-
-def test_a_connection_that_is_cut_before_the_call_was_written_is_tried_again(
-    rude_port: int, send: Any, to: Any
-) -> None:
-    message = to("1", extra={"telegram": {"attachments": [("big.bin", b"x" * 20_000_000)]}})
-    receipt = only(send(message, API_BASE=f"http://127.0.0.1:{rude_port}"))
-    assert receipt.outcome is Outcome.RETRY
-
-
-def test_an_answer_that_drips_for_ever_ends(send: Any, to: Any) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        over = threading.Event()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                while not over.wait(0.1):
-                    try:
-                        connection.sendall(b" ")
-                    except OSError:
-                        return
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        receipt = only(send(to(), API_BASE=f"http://127.0.0.1:{listener.getsockname()[1]}", TIMEOUT=0.5))
-        over.set()
-        thread.join(10)
-    assert receipt.outcome is Outcome.UNKNOWN
-    assert "does not end" in receipt.reason
 
 
 def test_a_certificate_that_is_not_trusted_pauses_and_nothing_is_written(
@@ -203,60 +132,6 @@ def test_a_certificate_that_is_not_trusted_pauses_and_nothing_is_written(
         api.stop()
     assert receipt.outcome is Outcome.PAUSE
     assert "certificate" in receipt.reason
-
-
-def test_a_trusted_certificate_is_fine(
-    start_api: Any, tmp_path: Path, send: Any, to: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority = trustme.CA()
-    file, trusted = tmp_path / "server.pem", tmp_path / "authority.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
-    authority.cert_pem.write_to_path(trusted)
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    api = start_api("--certificate", str(file), scheme="https", seconds=60)
-    try:
-        assert only(send(to(), API_BASE=api.url)).outcome is Outcome.SENT
-    finally:
-        api.stop()
-
-
-@pytest.mark.slow
-def test_a_server_that_speaks_no_tls_is_tried_again(api: Any, send: Any, to: Any) -> None:
-    receipt = only(send(to(), API_BASE=f"https://127.0.0.1:{api.port}"))
-    assert receipt.outcome is Outcome.RETRY
-
-
-def test_no_proxy_comes_between_us_and_this_machine(
-    api: Any, send: Any, to: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    assert only(send(to())).outcome is Outcome.SENT
-
-
-def test_the_proxy_of_the_environment_is_used(send: Any, to: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that refuses to connect anywhere: it is asked, and told the host, but never the token."""
-    heard: list[bytes] = []
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                heard.append(connection.recv(65_536))
-                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
-        receipt = only(send(to(), API_BASE="https://bot-api.invalid"))
-        thread.join(10)
-    assert receipt.outcome is Outcome.PAUSE
-    assert heard[0].startswith(b"CONNECT bot-api.invalid:443 ")
-    assert b"canary" not in heard[0]
 
 
 # Messages of several calls

@@ -1,12 +1,8 @@
-"""The turns of chats, which all workers share, and the connections, which no process shares with another."""
+"""The turns of chats, which all workers share."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -55,48 +51,3 @@ def test_two_bots_have_turns_of_their_own_and_calls_add_up() -> None:
     waits = pace.book("7", {"1": 1, "-1": 1})
     assert 1 < waits["1"] <= 2
     assert 5 < waits["-1"] <= 6
-
-
-@pytest.mark.django_db
-def test_a_clock_that_was_set_back_silences_no_chat() -> None:
-    pace.moves("7", ["1"])
-    pace.book("7", {"1": 1})
-    Chat.objects.update(free_at=Chat.objects.get().free_at + 3_600)
-    assert pace.book("7", {"1": 1}) == {"1": 0}
-
-
-FORKING = """
-import os, sys
-from dsn_telegram import TelegramOptions
-from dsn_telegram.bot import Bot
-
-options = TelegramOptions(BOT_TOKEN=sys.argv[1], API_BASE=sys.argv[2])
-
-def call_often():
-    ids = []
-    for number in range(20):
-        answer = Bot(options).call("sendMessage", {"chat_id": os.getpid(), "text": str(number)})
-        assert answer.ok and answer.result["text"] == str(number), answer
-
-call_often()
-child = os.fork()
-call_often()
-if child == 0:
-    os._exit(0)
-_, status = os.waitpid(child, 0)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_connection_does_not_cross_a_fork(api: Any, telegram: dict[str, Any]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKING, telegram["BOT_TOKEN"], api.url],
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(api.calls) == 60

@@ -132,9 +132,7 @@ def test_raising_half_way_leaves_the_rendered_ones_unknown_and_the_others_for_la
     fire()
     signals.run()
     assert [row.status for row in rows()] == ["unknown", "unknown", "retry"]
-    assert all(
-        row.last_error.startswith("ConnectionError: gone (tests/pipeline/test_legacy_send.py:") for row in rows()
-    )
+    assert all(row.last_error.startswith("ConnectionError: gone (tests/sending/test_legacy_send.py:") for row in rows())
     signals.run(retries=True)
     assert recorder.calls[1]["users"] == people[2:]
     assert [row.status for row in rows()] == ["unknown", "unknown", "sent"]

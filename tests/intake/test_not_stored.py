@@ -8,7 +8,7 @@ import pytest
 
 from dsn_core import BaseMessageTemplate, BaseMessenger, emit
 from dsn_core.models import Delivery, Event
-from tests.pipeline.conftest import happened
+from tests.conftest import happened
 from tests.testapp.models import Movie
 
 

@@ -1,20 +1,15 @@
-"""What the tests of the pipeline share."""
+"""What the tests of several steps share: a signal, three people, and a subscription that brings them together."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.dispatch import Signal
 
 from dsn_core import BaseMessageTemplate, SignalRegistration
-from dsn_core.contracts.templates import engines
-from dsn_core.intake import storing
-from dsn_core.intake.backlog import backlog
-from tests.pipeline.refusing import Database
 
 #: A signal of the tests' own. It may carry anything.
 happened = Signal()
@@ -73,31 +68,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsn_core.sending.ways.LOOK_SECONDS", 3_600)
 
 
-@pytest.fixture(autouse=True)
-def _workers_runner(settings: Any) -> None:
-    """Nothing is sent until a test says so."""
+@pytest.fixture
+def workers_runner(settings: Any) -> None:
+    """Nothing is sent until a test says so. The folders of the steps have it for all of their tests."""
     settings.DSN = {"RUNNER": "worker"}
-
-
-@pytest.fixture
-def template_folder(settings: Any, tmp_path: Path) -> Iterator[Path]:
-    """A folder of template files of the project."""
-    from dsn_core.rendering import install_engines
-
-    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
-    before = dict(engines)
-    install_engines()
-    yield tmp_path
-    engines.update(before)
-
-
-@pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """The database, which may be told to refuse events."""
-    made = Database(storing.write)
-    monkeypatch.setattr(storing, "write", made.write)
-    yield made
-    made.error = None
-    assert backlog.wait(30)
-    # As a process begins.
-    backlog.__init__()  # type: ignore[misc]

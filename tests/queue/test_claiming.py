@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.db.models.query import ModelIterable
 from django.test import override_settings
 
@@ -20,6 +19,7 @@ from dsn_core.models import Backend, Delivery, Event, MessengerState, Trigger
 from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.queue.claiming import claim
 from dsn_core.runners import driver
+from tests.queue.side_by_side import claimed_meanwhile, claimed_side_by_side
 
 
 def fill(count: int, **values: Any) -> None:
@@ -128,58 +128,23 @@ def test_keeping_a_claim_renews_its_lease_only_while_it_is_ours(settings) -> Non
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_side_by_side_never_take_the_same_row(workers: int) -> None:
     fill(200)
-    taken: list[list[int]] = [[] for _ in range(workers)]
-    errors: list[BaseException] = []
-    start = threading.Barrier(workers)
-
-    def work(mine: list[int]) -> None:
-        try:
-            start.wait()
-            while (found := claim(due(), limit=7, status="sending")) is not None:
-                mine.extend(row.pk for row in found.rows)
-                time.sleep(0.002)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
-    everything = [pk for mine in taken for pk in mine]
+    everything = claimed_side_by_side(workers, lambda: claim(due(), limit=7, status="sending"))
     assert len(everything) == len(set(everything)) == 200
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_rows_that_another_worker_is_just_taking_are_passed_over() -> None:
-    from django.db import transaction
-
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("a single-writer claim: the second one waits")
     fill(300)
     if connection.vendor == "mysql":
         # Without statistics it may sort the table instead of following the index, and lock all that it sorts.
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE TABLE dsn_core_delivery")
             cursor.fetchall()
-    found: list[str] = []
-
-    def work() -> None:
-        try:
-            found.extend(row.address for row in claim(due(), limit=10, status="sending").rows)
-        finally:
-            connections.close_all()
-
-    with transaction.atomic():
-        claim(due(), limit=2, status="sending")
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join(20)
-    assert found == [f"a{n}@b.c" for n in range(2, 12)]
+    _, found = claimed_meanwhile(
+        lambda: claim(due(), limit=2, status="sending"), lambda: claim(due(), limit=10, status="sending")
+    )
+    assert [row.address for row in found] == [f"a{n}@b.c" for n in range(2, 12)]
 
 
 @pytest.mark.django_db(transaction=True)

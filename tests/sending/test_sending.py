@@ -166,7 +166,7 @@ def test_raising_half_way_keeps_what_was_answered(signals, scripted, fire) -> No
     fire()
     signals.run()
     assert statuses() == ["sent", "retry", "retry"]
-    assert rows()[2].last_error.startswith("ConnectionError: gone (tests/pipeline/test_sending.py:")
+    assert rows()[2].last_error.startswith("ConnectionError: gone (tests/sending/test_sending.py:")
 
 
 def test_a_hundred_with_one_bad_address(signals, subscribe, fire) -> None:
@@ -679,7 +679,7 @@ def test_trouble_of_our_own_is_written_down_too(signals, subscribe, fire, people
     fire()
     signals.run()
     assert statuses() == ["retry"] * 3
-    assert rows()[0].last_error.startswith("Its batch broke off: ZeroDivisionError: division by zero (tests/pipeline")
+    assert rows()[0].last_error.startswith("Its batch broke off: ZeroDivisionError: division by zero (tests/sending")
 
 
 # Settling

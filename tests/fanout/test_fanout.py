@@ -210,7 +210,7 @@ def test_a_resolver_that_raises_is_tried_again_until_its_attempts_are_used_up(
     signals.run()
     event = Event.objects.get()
     assert (event.status, event.attempts, event.lease_token) == ("pending", 1, None)
-    assert re.fullmatch(r"OSError: directory down \(tests/pipeline/test_fanout\.py:\d+\)", event.last_error)
+    assert re.fullmatch(r"OSError: directory down \(tests/fanout/test_fanout\.py:\d+\)", event.last_error)
     signals.run()
     assert Event.objects.get().attempts == 1, "not before its time"
     for _ in range(3):

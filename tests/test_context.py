@@ -16,7 +16,7 @@ from dsn_core.plugins.catalogue import catalogue
 from dsn_core.signals import event_recorded
 from tests.testapp.models import Country, Movie
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("workers_runner")]
 
 
 @pytest.fixture

@@ -22,7 +22,11 @@ from dsn_core.runners.worker import Worker
 from dsn_core.signals import delivery_finished
 from dsn_core.testing import MemoryMessenger
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("workers_runner"),
+    pytest.mark.timeout(300),
+]
 
 
 class Misbehaving:

@@ -23,7 +23,7 @@ from dsn_core.runners import driver
 from dsn_core.runners.immediate import ImmediateRunner
 from dsn_core.signals import delivery_finished, event_recorded
 from dsn_core.testing import MemoryMessenger
-from tests.pipeline.refusing import CONFLICTS, PASSING
+from tests.intake.refusing import CONFLICTS, PASSING
 from tests.testapp.models import Country, Movie
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -37,6 +37,7 @@ from tests.ledger.books import Book, process
 from tests.ledger.books import environment as ledger
 from tests.ledger.books import subscribe as subscribe_addresses
 from tests.ledger.messenger import LedgerMessenger
+from tests.queue.side_by_side import claimed_meanwhile, claimed_side_by_side
 from tests.testapp.models import Movie
 from tests.waiting import wait_for
 
@@ -247,54 +248,20 @@ def test_a_page_of_which_rows_still_wait_is_not_deleted(acting, stage) -> None:
 def test_workers_side_by_side_take_no_row_twice(size, limit, acting, stage, monkeypatch) -> None:
     monkeypatch.setattr(pages, "PAGE_SIZE", size)
     stage()
-    taken: list[list[int]] = [[] for _ in range(4)]
-    errors: list[BaseException] = []
-    start = threading.Barrier(4)
-
-    def work(mine: list[int]) -> None:
-        try:
-            start.wait()
-            while (found := pages.claim_page("acting", 1, limit, "default", unread=())) is not None:
-                mine.extend(row.pk for row in found.rows)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
-    everything = [pk for mine in taken for pk in mine]
+    everything = claimed_side_by_side(4, lambda: pages.claim_page("acting", 1, limit, "default", unread=()))
     assert len(everything) == len(set(everything)) == NUMBER
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_page_that_another_worker_is_just_taking_is_passed_over(small_pages, acting, stage) -> None:
-    from django.db import transaction
-
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("a single-writer claim: the second one waits")
     stage()
-    found: list[int] = []
 
-    def work() -> None:
-        try:
-            claimed = pages.claim_page("acting", 1, 1_000, "default", unread=())
-            found.extend(row.pk for row in claimed.rows if claimed)
-        finally:
-            connections.close_all()
+    def take() -> pages.PageClaim | None:
+        return pages.claim_page("acting", 1, 1_000, "default", unread=())
 
-    with transaction.atomic():
-        mine = pages.claim_page("acting", 1, 1_000, "default", unread=())
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join(20)
-        assert mine is not None
-        assert found
-        assert not set(found) & {row.pk for row in mine.rows}
+    mine, found = claimed_meanwhile(take, take)
+    assert found
+    assert not {row.pk for row in found} & {row.pk for row in mine}
 
 
 def test_priority_goes_before_age_and_age_decides_between_pages_and_rows(acting, stage, subscribe, fire) -> None:

@@ -26,7 +26,7 @@ from dsn_core.intake.trouble import errors
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.signals import event_recorded, events_dropped
-from tests.pipeline.refusing import CONFLICTS, PASSING, error_of
+from tests.intake.refusing import CONFLICTS, PASSING, error_of
 from tests.testapp.models import Country, Movie
 from tests.waiting import wait_for
 
@@ -480,7 +480,7 @@ from dsn_core import emit, register_signal
 from dsn_core.intake import backlog as backlogs, storing, waiting
 from dsn_core.models import Event, Trigger
 from django.dispatch import Signal
-from tests.pipeline.refusing import Database, PASSING
+from tests.intake.refusing import Database, PASSING
 waiting.PATIENCE = 0.0
 register_signal("released", Signal())
 database = Database(storing.write)
