@@ -12,6 +12,7 @@ from dsn_core.exceptions import NotStored
 
 #: The reasons why a value is not stored.
 SIZE, ROWS, TYPE, HIDDEN = "size", "rows", "type", "hidden"
+_WHY_HIDDEN: Final = "it counts as a secret"
 
 _WAYS_OUT: Final = {
     SIZE: "Send less of it, such as a queryset or the keys, or raise DSN['MAX_PAYLOAD_BYTES'], which is {limit} now.",
@@ -33,10 +34,10 @@ class Placeholder:
     since a template could mean the value's.
     """
 
-    __slots__ = ("_kind", "_name", "_what")
+    __slots__ = ("_name", "_what")
 
-    def __init__(self, name: str, what: str, kind: str) -> None:
-        self._name, self._what, self._kind = name, what, kind
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
 
     def __repr__(self) -> str:
         if _used.get() is not None:
@@ -50,21 +51,15 @@ class Placeholder:
             raise AttributeError(name)
         _refuse(self)
 
-    def __copy__(self) -> Placeholder:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Placeholder:
-        return self
-
-    def __reduce__(self) -> tuple[type[Placeholder], tuple[str, str, str]]:
-        return Placeholder, (self._name, self._what, self._kind)
+    def __reduce__(self) -> tuple[type[Placeholder], tuple[str, str]]:
+        return Placeholder, (self._name, self._what)
 
     # Needed for items of a set.
     __hash__ = object.__hash__
 
 
 def _refuse(self: Placeholder, *args: object) -> NoReturn:
-    way_out = _WAYS_OUT[self._kind].format(limit=conf.current().MAX_PAYLOAD_BYTES)
+    way_out = _WAYS_OUT[kind_of(self)].format(limit=conf.current().MAX_PAYLOAD_BYTES)
     subject = repr(self._name) if self._name else "A value"
     error = NotStored(f"{subject} was not stored with the event ({self._what}). {way_out}")
     if (used := _used.get()) is not None:
@@ -101,7 +96,7 @@ class refused:  # noqa: N801 - used as a block
 
 def kind_of(value: Placeholder) -> str:
     """The reason why it is not stored: one of the constants of this module."""
-    return value._kind
+    return _kind(value._what)
 
 
 def type_of(value: Placeholder) -> str:
@@ -111,7 +106,7 @@ def type_of(value: Placeholder) -> str:
 
 def hidden_value(name: str) -> Placeholder:
     """The placeholder of a value that is hidden because of its name."""
-    return Placeholder(name, "it counts as a secret", HIDDEN)
+    return Placeholder(name, _WHY_HIDDEN)
 
 
 # As JSON data
@@ -128,13 +123,12 @@ def placeholder(value: object, why: str, name: str = "") -> dict[str, str]:
 
 def data_of(value: Placeholder) -> dict[str, str]:
     """The data of ``value``, from which :func:`from_data` makes it again."""
-    data = {"$": "hidden"} if value._kind == HIDDEN else {"$": "placeholder", "v": value._what}
+    data = {"$": "hidden"} if value._what == _WHY_HIDDEN else {"$": "placeholder", "v": value._what}
     return {**data, "n": value._name} if value._name else data
 
 
 def from_data(data: Mapping[str, Any]) -> Placeholder:
-    name = data.get("n", "")
-    return hidden_value(name) if data["$"] == "hidden" else Placeholder(name, data["v"], _kind(data["v"]))
+    return Placeholder(data.get("n", ""), _WHY_HIDDEN if data["$"] == "hidden" else data["v"])
 
 
 def is_placeholder(data: Any) -> bool:
@@ -147,6 +141,8 @@ def named(data: Any, name: str) -> Any:
 
 
 def _kind(what: str) -> str:
+    if what == _WHY_HIDDEN:
+        return HIDDEN
     return SIZE if ": too large " in what else ROWS if what.endswith("too many to store") else TYPE
 
 
