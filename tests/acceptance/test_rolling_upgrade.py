@@ -29,7 +29,7 @@ from tests.testapp.models import Country, Movie, Place
 BEFORE = "290947c7c68f1bc2f148b36a25cd70a1f8a68484"
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.slow_everywhere]
 
 
 @pytest.fixture(scope="module")

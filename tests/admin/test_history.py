@@ -89,7 +89,8 @@ def test_the_page_of_an_event_with_many_deliveries_is_bounded(client: Client, fi
     page = client.get(url(Event, "change", large.pk))
     content = page.content.decode()
     assert content.count("/delivery/") <= 30
-    assert "sent 38" in text(page)
+    sent = Delivery.objects.filter(event=large, status="sent").count()
+    assert f"sent {sent}" in text(page)
     assert f"{url(Delivery, 'changelist')}?event={large.pk}" in content
     listed = client.get(url(Delivery, "changelist"), {"event": large.pk})
     assert listed.context["cl"].result_count == 300
