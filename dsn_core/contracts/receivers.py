@@ -96,7 +96,7 @@ class BaseReceiverResolver(Named):
     _must_override = ("resolve",)
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        """Return the receivers: users, :class:`Receiver` objects, or a queryset of users.
+        """Return the receivers: users, :class:`Receiver` objects, or a queryset of users; several querysets in a list.
 
         A queryset is read page by page and never held as a whole, so it may have a million users. A receiver that
         comes twice gets one message. May run again for the same event after a crash or an error. An exception is kept
