@@ -24,6 +24,7 @@ from dsn_core.contracts.receivers import (
     BaseReceiverFilter,
     BaseReceiverResolver,
     DeliveryView,
+    Hold,
     Receiver,
 )
 from dsn_core.contracts.registrations import SignalRegistration
@@ -46,6 +47,7 @@ __all__ = [
     "BaseRunner",
     "DeliveryView",
     "EventInfo",
+    "Hold",
     "Message",
     "Options",
     "Outcome",

@@ -21,6 +21,7 @@ PUBLIC = [
     "BaseRunner",
     "DeliveryView",
     "EventInfo",
+    "Hold",
     "Message",
     "Options",
     "Outcome",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from django.conf import settings
+from django.utils.timezone import is_naive
 
 from dsn_core.contracts.activities import ActivityView
 from dsn_core.contracts.naming import Named, not_overridden
@@ -26,6 +30,30 @@ class Receiver:
     def __post_init__(self) -> None:
         if (self.user is None) == (not self.address):
             raise ValueError("A Receiver is either a user or an address: give exactly one of them.")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A receiver filter's answer that a message is to wait: quiet hours, a holiday.
+
+    ``until``   a ``datetime``, with a time zone unless the project has ``USE_TZ = False``. One that is past, or nearer
+                than a minute, means in a minute; one that is more than 31 days away means in 31 days: the filter is
+                asked again then
+    ``reason``  a sentence for operators, kept on the delivery while it waits
+
+    Raises ``TypeError`` for an ``until`` that is no ``datetime``, and ``ValueError`` for one without a time zone.
+    """
+
+    until: datetime.datetime
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.until, datetime.datetime):
+            raise TypeError(f"Hold(until=...) is a datetime, not {type(self.until).__name__}.")
+        if settings.USE_TZ and is_naive(self.until):
+            raise ValueError(
+                "Hold(until=...) has no time zone: make it from django.utils.timezone.now(), or by make_aware()."
+            )
 
 
 class BackendView(Protocol):
@@ -96,7 +124,7 @@ class BaseReceiverResolver(Named):
     _must_override = ("resolve",)
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
-        """Return the receivers: users, :class:`Receiver` objects, or a queryset of users.
+        """Return the receivers: users, :class:`Receiver` objects, or a queryset of users; several querysets in a list.
 
         A queryset is read page by page and never held as a whole, so it may have a million users. A receiver that
         comes twice gets one message. May run again for the same event after a crash or an error. An exception is kept
@@ -114,7 +142,7 @@ class BaseReceiverResolver(Named):
 
 
 class BaseReceiverFilter(Named):
-    """Excludes receivers from messages: opt-outs, suppression lists, inactive accounts.
+    """Excludes receivers from messages, or lets messages wait: opt-outs, suppression lists, quiet hours.
 
     Called once per batch, just before it is rendered, for every messenger::
 
@@ -129,10 +157,11 @@ class BaseReceiverFilter(Named):
 
     _must_override = ("exclude",)
 
-    def exclude(self, deliveries: Sequence[DeliveryView]) -> Mapping[Any, str]:
-        """Return ``{delivery.pk: reason}`` for those that must not be sent.
+    def exclude(self, deliveries: Sequence[DeliveryView]) -> Mapping[Any, str | Hold]:
+        """Return ``{delivery.pk: reason}`` for those that must not be sent, or not now.
 
-        They end as *skipped* with the reason. When a filter raises, its batch is tried again later: no message is sent
-        while it is not known which receivers are excluded.
+        They end as *skipped* with the reason. With a :class:`Hold` instead of a reason they wait, without using up an
+        attempt or the messenger's rate, and are asked about again when they are due. When a filter raises, its batch
+        is tried again later: no message is sent while it is not known which receivers are excluded.
         """
         raise not_overridden(self, "exclude")

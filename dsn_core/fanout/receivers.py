@@ -60,6 +60,9 @@ def chunks_of(resolved: Any, resolver: str) -> Iterator[Chunk]:
         users: list[Any] = []
         addresses: list[Receiver] = []
         for item in some:
+            if isinstance(item, Manager | QuerySet):
+                yield from chunks_of(item, resolver)
+                continue
             if isinstance(item, Receiver) and item.user is None:
                 addresses.append(_with_usable_address(item, resolver))
             else:

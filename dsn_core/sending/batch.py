@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import logging
 import threading
 import time
@@ -10,10 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from django.contrib.auth import get_user_model
 from django.db.models import Model
+from django.utils.timezone import is_aware, is_naive, make_naive
 
 from dsn_core import conf, context
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Receipt
+from dsn_core.contracts.receivers import Hold
 from dsn_core.exceptions import PayloadError
 from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
@@ -24,6 +27,9 @@ from dsn_core.sending.settling import Verdict, end, once, settle, verdict_of
 from dsn_core.sending.users import users_by_key
 
 logger = logging.getLogger("dsn_core.sending")
+
+#: Between these a filter's hold ends: a shorter one would be asked about over and over, a longer one is asked again.
+SHORTEST_HOLD, LONGEST_HOLD = datetime.timedelta(minutes=1), datetime.timedelta(days=31)
 
 
 class Batch:
@@ -192,6 +198,13 @@ class Batch:
     def hold(self, rows: Sequence[Delivery], why: str) -> None:
         """Let ``rows`` wait for something to be installed, or for a setting to be mended."""
         self.verdicts.update({row.pk: Verdict(Status.RETRY, why, counts=False, held=True) for row in rows})
+
+    def postpone(self, row: Delivery, hold: Hold) -> None:
+        """Let it wait as a filter asks. It goes back to pending, as if it had not been claimed."""
+        soonest, latest = (self.clock.now(span.total_seconds()) for span in (SHORTEST_HOLD, LONGEST_HOLD))
+        wanted = make_naive(hold.until) if is_naive(soonest) and is_aware(hold.until) else hold.until
+        until = min(max(wanted, soonest), latest)
+        self.verdicts[row.id] = Verdict(Status.PENDING, hold.reason, not_before=until, counts=False)
 
     def end_open(self, verdict: Verdict) -> None:
         self.verdicts.update({row.pk: verdict for row in self.open})

@@ -13,6 +13,7 @@ from dsn_core import conf
 from dsn_core._thread_state import ThreadState
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
+from dsn_core.contracts.receivers import Hold
 from dsn_core.contracts.templates import BaseMessageTemplate
 from dsn_core.exceptions import ConfigurationError, ContractError, RenderingError
 from dsn_core.masking import exc_info
@@ -31,7 +32,11 @@ logger = logging.getLogger("dsn_core.sending")
 
 
 def apply_filters(batch: Batch) -> None:
-    """End the rows that a receiver filter excludes."""
+    """End the rows that a receiver filter excludes, and let those wait that one holds.
+
+    All filters are asked about a row that is held: one that excludes it goes before, and the longest hold counts.
+    """
+    held: dict[int, Hold] = {}
     for receiver_filter in registry.receiver_filters():
         rows = batch.open
         if not rows:
@@ -52,9 +57,16 @@ def apply_filters(batch: Batch) -> None:
             batch.end_open(Verdict(Status.RETRY, said))
             return
         for row in rows:
-            if row.pk in excluded:
-                reason = excluded[row.pk] or f"Excluded by the receiver filter {receiver_filter.name!r}."
-                batch.end(row, Status.SKIPPED, str(reason))
+            if row.pk not in excluded:
+                continue
+            answer = excluded[row.pk] or f"Excluded by the receiver filter {receiver_filter.name!r}."
+            if not isinstance(answer, Hold):
+                batch.end(row, Status.SKIPPED, str(answer))
+            elif row.pk not in held or held[row.pk].until < answer.until:
+                held[row.pk] = answer
+    for row in batch.open if held else ():
+        if row.pk in held:
+            batch.postpone(row, held[row.pk])
 
 
 def find_addresses(batch: Batch, messenger: BaseMessenger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.core.exceptions import ValidationError
 
 from dsn_core import Message
 from dsn_core.builtin.plugin import ConsoleMessenger, InactiveUsersFilter, SimpleMessageTemplate
@@ -18,6 +20,7 @@ from dsn_core.builtin.resolvers import PathResolver
 from dsn_core.contracts.activities import Activity
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.fanout.receivers import chunks_of
+from dsn_core.models import Trigger
 from dsn_core.plugins.registry import registry
 from tests.testapp.models import Movie, Profile, Ticket
 
@@ -70,6 +73,70 @@ def test_paths(users) -> None:
             keys("path", event, wrong)
     with pytest.raises(ConfigurationError, match="there is no 'film'"):
         keys("path", event, "film.audiences")
+
+
+def test_several_paths(users) -> None:
+    movie = Movie.objects.create(name="Brazil")
+    movie.audiences.set([users.ann, users.staff])
+    given = {"movie": movie, "who": [users.root], "ann": users.ann, "nobody": None}
+    event = Activity("v", signal_kwargs=given)
+    assert keys("path", event, "who, nobody") == [users.root.pk]
+    assert sorted(keys("path", event, "ann,movie.audiences,  who")) == sorted(
+        [users.ann.pk, users.staff.pk, users.ann.pk, users.root.pk]
+    )
+    with pytest.raises(ConfigurationError, match="it gives users"):
+        keys("path", event, "who, movie.name")
+    with pytest.raises(ConfigurationError, match="there is no 'film'"):
+        keys("path", event, "who, film")
+
+
+def test_the_users_of_a_group_by_its_name(users) -> None:
+    support = Group.objects.create(name="Support, 2nd level")
+    users.ann.groups.add(support, Group.objects.create(name="Sales"))
+    assert keys("group", None, "Support, 2nd level") == [users.ann.pk]
+    support.delete()
+    with pytest.raises(ConfigurationError, match=r"There is no group 'Sale' \(did you mean 'Sales'\?\)"):
+        keys("group", None, "Sale")
+
+
+def test_the_holders_of_a_permission(users) -> None:
+    permission = Permission.objects.get(content_type__app_label="testapp", codename="change_movie")
+    users.ann.user_permissions.add(permission)
+    editors = Group.objects.create(name="Editors")
+    editors.permissions.add(permission)
+    users.staff.groups.add(editors)
+    User.objects.create_user("gone", is_active=False).groups.add(editors)
+    assert keys("permission", None, "testapp.change_movie") == [users.root.pk, users.staff.pk, users.ann.pk]
+    assert keys("permission", None, "testapp.delete_movie") == [users.root.pk]
+    # Django finds the superusers for any name.
+    with pytest.raises(ConfigurationError, match=r"did you mean 'testapp\.change_movie'"):
+        keys("permission", None, "testapp.chang_movie")
+
+
+@pytest.mark.parametrize(
+    ("resolver", "argument", "said"),
+    [
+        ("group", "", "There is no group ''"),
+        ("group", "Nobodys", "There is no group 'Nobodys'"),
+        ("permission", "", "There is no permission ''"),
+        ("permission", "change_movie", "Write the app's label, a dot and the codename"),
+        ("permission", "testapp.chang_movie", "did you mean 'testapp.change_movie'"),
+        ("path", "instance.audiences,", "'' is not a path"),
+        ("path", "instance.audiences, instance.nothing", "has no 'nothing'"),
+        ("path", "instance.audiences, movie.audiences", "begins with 'movie'"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(db: None, resolver: str, argument: str, said: str) -> None:
+    trigger = Trigger.objects.define("post_save", action_object=Movie)
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        trigger.subscribe(resolver=resolver, argument=argument, backends=[("console", "simple")])
+
+
+def test_rights_need_a_user_model_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsn_core.builtin.resolvers.get_user_model", lambda: Movie)
+    for name, field in (("group", "groups"), ("permission", "user_permissions")):
+        with pytest.raises(ValueError, match=f"needs the field '{field}', which testapp.Movie lacks"):
+            registry.receiver_resolver(name).check_argument("anything", None)
 
 
 def test_a_path_can_start_at_an_argument_that_is_called_like_a_part(users) -> None:
