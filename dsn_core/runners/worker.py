@@ -12,15 +12,14 @@ from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
+from dsn_core.fanout.expander import Expander
 from dsn_core.plugins.errors import describe
 from dsn_core.queue import environment, schedule
 from dsn_core.runners import driver, notices
-from dsn_core.runners.driver import Done
+from dsn_core.runners.driver import Done, look_after_connections
 from dsn_core.runners.heartbeat import Heartbeat
-from dsn_core.runners.units import Expanding, Sending, Unit
-from dsn_core.runners.worker_threads import Claimed, Pool, look_after_connections, poll_seconds
+from dsn_core.runners.worker_threads import Pool, poll_seconds
 from dsn_core.sending import sender
-from dsn_core.sending.connections import ProviderConnections
 
 logger = logging.getLogger("dsn_core.worker")
 
@@ -69,7 +68,9 @@ class Worker:
         self._filled_at = -1
         self._counting = threading.Lock()
         self._news = threading.Event()
-        self._fan_out = self._pool("fan-out", self._expanding, self._made_work)
+        self._fan_out = self._pool(
+            "fan-out", lambda **given: Expander(using, self.is_stopping, self._tell), self._made_work
+        )
         #: By messenger.
         self._senders: dict[str, Pool] = {}
         #: The messengers that were late at the last look.
@@ -146,19 +147,17 @@ class Worker:
     def _fill_pools(self) -> None:
         """See that all that is to be done has its threads."""
         generation = self._generation
-        self._fill(self._fan_out, 1, 1)
+        wanted = [(self._fan_out, 1, 1)]
         for alias in driver.known_messengers(self.using, self.messengers):
             if alias not in self._senders:
-                self._senders[alias] = self._pool(
-                    f"messenger {alias}", partial(self._sending, alias), self._did_something
-                )
-            self._fill(self._senders[alias], *sender.threads_of(alias))
+                make = partial(sender.Sender, alias, self.using, self.is_stopping, is_stubborn=self._is_patient)
+                self._senders[alias] = self._pool(f"messenger {alias}", make, self._did_something)
+            wanted.append((self._senders[alias], *sender.threads_of(alias)))
+        for pool, threads, connections in wanted:
+            if not pool.fill(threads, connections):
+                self.is_failed = True
+                self.stop()
         self._filled_at = generation
-
-    def _fill(self, pool: Pool, threads: int, connections: int) -> None:
-        if not pool.fill(threads, connections):
-            self.is_failed = True
-            self.stop()
 
     def _care(self) -> None:
         """Show that this worker is there, give up what hangs, and see that every messenger with deliveries is known."""
@@ -203,21 +202,8 @@ class Worker:
     def _pools(self) -> list[Pool]:
         return [self._fan_out, *self._senders.values()]
 
-    def _pool(self, label: str, make: Callable[[Claimed, ProviderConnections], Unit], told: Callable[[], None]) -> Pool:
+    def _pool(self, label: str, make: Callable[..., Expander | sender.Sender], told: Callable[[], None]) -> Pool:
         return Pool(label, make, self.is_stopping, told, lambda: self._generation)
-
-    def _expanding(self, claimed: Claimed, connections: ProviderConnections) -> Unit:
-        return Expanding(self.using, self.is_stopping, self._tell)
-
-    def _sending(self, alias: str, claimed: Claimed, connections: ProviderConnections) -> Unit:
-        return Sending(
-            alias,
-            self.using,
-            self.is_stopping,
-            is_stubborn=self._is_patient,
-            claimed=claimed,
-            connections=connections,
-        )
 
     def _did_something(self) -> None:
         with self._counting:

@@ -1,9 +1,12 @@
-"""Handing over: rendered messages go to their messenger, and its receipts become verdicts."""
+"""Handing over: batches take turns, their messages go to the messenger, and its receipts become verdicts."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,11 +16,57 @@ from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.masking import exc_info, masked
 from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import told
-from dsn_core.sending import pausing
+from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.settling import verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
+
+
+#: Seconds between two signs of life of a batch that waits.
+STEP_SECONDS = 0.1
+
+
+class ProviderConnections:
+    """The connections to a provider that the threads of a process share: a batch has one while it is handed over.
+
+    They are numbers, not sockets: it is the messenger that connects.
+    """
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self._freed = threading.Condition()
+        self._held_by: set[Batch] = set()
+        #: When a batch broke off, by ``time.monotonic()``.
+        self._broken_off_at = -math.inf
+
+    def take(self, batch: Batch) -> bool:
+        """Wait until ``batch`` has one, and return True; False when it is to end instead.
+
+        One that waited while another broke off is given back: that may have been for a pause, which its own claim
+        did not know of.
+        """
+        while True:
+            with self._freed:
+                if self._freed.wait_for(lambda: len(self._held_by) < self.number, STEP_SECONDS):
+                    if batch.begun_at < self._broken_off_at:
+                        break
+                    self._held_by.add(batch)
+                    return True
+            if not batch.go_on():
+                break
+        batch.is_broken_off = True
+        return False
+
+    def free(self, batch: Batch) -> None:
+        """Let the next have what ``batch`` holds, if it does: also in the place of a thread that hangs."""
+        with self._freed:
+            if batch not in self._held_by:
+                return
+            self._held_by.discard(batch)
+            if batch.is_broken_off:
+                self._broken_off_at = time.monotonic()
+            self._freed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -30,9 +79,7 @@ class Raised:
 
 def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
     """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
-    if not messages:
-        return
-    if not batch.hand_over(message.id for message in messages):
+    if not messages or not batch.hand_over(message.id for message in messages):
         return
     batch.paced += len(messages)
     receipts = batch.receipts
@@ -62,9 +109,9 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
         if receipt is None:
             receipt = Receipt.retry(reason=error or "The messenger gave no answer about this message.")
         batch.verdicts[batch.in_hand[message.id].id] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
-    pausing.note_sent(batch, messenger.alias)
+    pacing.note_sent(batch, messenger.alias)
     if causes:
-        pausing.begin(batch, messenger.alias, causes)
+        pacing.begin_pause(batch, messenger.alias, causes)
 
 
 def collect(
@@ -98,7 +145,10 @@ def collect(
                 # The first answer about a message counts: what was sent is not to be sent again.
                 surplus.append(receipt)
             else:
-                receipts[about.id] = _masked(receipt, messenger)
+                receipts[about.id] = receipt
+                if receipt.reason:
+                    masked_reason = messenger.options.mask(receipt.reason)
+                    receipts[about.id] = dataclasses.replace(receipt, reason=masked_reason)
             if len(receipts) < len(messages) and not go_on():
                 if messenger.concurrent:
                     messenger.stop()
@@ -123,9 +173,3 @@ def collect(
                 surplus[0].outcome.value,
             )
     return Raised()
-
-
-def _masked(receipt: Receipt, messenger: BaseMessenger) -> Receipt:
-    if not receipt.reason:
-        return receipt
-    return dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from django.db import Error
 
@@ -21,12 +20,12 @@ from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import schedule
-from dsn_core.queue.claiming import Claim
+from dsn_core.queue.claiming import Claim, Work
 from dsn_core.queue.pages import PageClaim
 from dsn_core.queue.schedule import Due
-from dsn_core.sending import expiry, pacing
+from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
-from dsn_core.sending.connections import ProviderConnections
+from dsn_core.sending.handing_over import ProviderConnections
 from dsn_core.sending.preparing import apply_filters
 from dsn_core.sending.settling import Verdict
 from dsn_core.sending.ways import Way, way_of
@@ -43,17 +42,6 @@ CLAIM_SECONDS = 0.25
 MOST_BATCHES = 10
 
 
-@dataclass(frozen=True)
-class Work:
-    """What came of one claim: how many deliveries were worked on, and when the messenger's rate lets it go on.
-
-    ``rest`` is in seconds; None when there is no rate, or nothing that waits for it.
-    """
-
-    done: int = 0
-    rest: float | None = None
-
-
 class Sender:
     """Sends what is due by one messenger. One for each loop that does: it learns how much to claim at a time.
 
@@ -61,6 +49,10 @@ class Sender:
     query: 0.0 when more may be due, None when nothing more was. ``connections`` are those that threads of one process
     share.
     """
+
+    #: Part of a lease without a sign of life after which a worker gives its thread up. The rows are still its own then,
+    #: so that they can be settled.
+    patience = 0.5
 
     def __init__(
         self,
@@ -114,6 +106,29 @@ class Sender:
         self._batches = _batches_after(self._batches, time.monotonic() - started) if is_full else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
+    # For the thread that watches over this one
+
+    def silent_since(self) -> float | None:
+        """When its work last showed that it goes on, by ``time.monotonic()``; None while it has nothing."""
+        return None if (batch := self.batch) is None else batch.alive_at
+
+    def is_stuck(self) -> bool:
+        """Whether what was done cannot be written down, for now."""
+        return (batch := self.batch) is not None and batch.is_stuck
+
+    def give_up(self, seconds: float) -> None:
+        """Settle what is at hand in the place of a thread that was silent for ``seconds``."""
+        if (batch := self.batch) is not None:
+            try:
+                batch.abandon(
+                    f"The messenger gave no sign of life for {seconds:.0f} s and was given up: its provider may have "
+                    "taken the message. Let it keep its TIMEOUT, and yield its receipts one by one."
+                )
+            finally:
+                self._connections.free(batch)
+
+    # The work
+
     def _claim(
         self, way: type[Way], messenger: BaseMessenger, limit: int, due: Sequence[Due]
     ) -> tuple[Claim[Delivery] | None, float | None]:
@@ -139,7 +154,7 @@ class Sender:
         try:
             try:
                 batch.drop_exhausted()
-                expiry.retire(batch, batch.open)
+                batch.retire(batch.open)
                 batch.retry_unknown = messenger.retry_unknown
                 batch.load_events()
                 # What plugins do from here on, they do because of these events.

@@ -14,8 +14,7 @@ from dsn_core.queue.pages import claim_page
 from dsn_core.queue.schedule import Due
 from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
-from dsn_core.sending.connections import ProviderConnections
-from dsn_core.sending.handing_over import deliver
+from dsn_core.sending.handing_over import ProviderConnections, deliver
 from dsn_core.sending.legacy_send import LegacyWay
 from dsn_core.sending.preparing import find_addresses, keep_to_listed, render
 

@@ -361,7 +361,7 @@ def test_once_ends_when_nothing_is_left_and_not_at_the_next_look(subscribe, peop
 
 def test_the_first_go_out_while_others_are_made(subscribe, signals, people, block, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 600)
-    monkeypatch.setattr("dsn_core.runners.units.TELL_SECONDS", 0)
+    monkeypatch.setattr("dsn_core.fanout.expander.TELL_SECONDS", 0)
     monkeypatch.setattr("dsn_core.fanout.receivers.CHUNK", 1)
 
     class Slowly(BaseReceiverResolver):
