@@ -1,4 +1,4 @@
-"""What waits for somebody to install or mend something, for those who could. Asks the database, and changes nothing."""
+"""What waits for something to be installed or mended, for operators. Asks the database, and changes nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def held_events(using: str) -> Held | None:
 
 
 def problems(using: str) -> Iterator[str]:
-    """A sentence for each messenger of which something waits that somebody has to see to, and for the events."""
+    """A sentence for each messenger of which something waits that an operator has to see to, and for the events."""
     for messenger in MessengerState.objects.using(using).order_by("messenger").values_list("messenger", flat=True):
         if (why := _why_not_made(messenger)) and (count := _count(messenger, using)):
             number = "1 delivery waits" if count == 1 else f"{count} deliveries wait"

@@ -16,7 +16,7 @@ from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.worker")
 
-#: Notices are heard by who listens in the same database.
+#: Notices are heard by all that listen in the same database.
 CHANNEL: Final = "dsn_core"
 #: Seconds between two looks at whether to go on, and before another try when the connection broke.
 STEP_SECONDS: Final = 1.0

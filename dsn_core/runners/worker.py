@@ -25,7 +25,7 @@ logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds after which SIGTERM waits no longer for a messenger. Supervisors kill after 30 (Kubernetes) or more.
 GRACE_SECONDS = 20.0
-#: Seconds for which deliveries are due, and those who should send them do nothing, before the worker calls itself ill.
+#: Seconds for which deliveries are due, and the threads that send them do nothing, before the worker calls itself ill.
 LATE_SECONDS = 30.0
 
 
@@ -178,26 +178,21 @@ class Worker:
         """Whether this worker does its work, as those threads tell that do it, and as the oldest due delivery tells."""
         if self.is_failed or not all(pool.can_work() for pool in self._pools()):
             return False
-        makes_more = self._fan_out.is_active(LATE_SECONDS)
-        active = {alias for alias, pool in self._senders.items() if pool.is_active(LATE_SECONDS)}
-        unmade = sender.unmade()
+        if self._fan_out.is_active(LATE_SECONDS):
+            # A call of the seed's way waits for all of its event's deliveries.
+            self._late = set()
+            return True
+        # Another worker may have what this one cannot make. It was logged, and beginning again does not help.
+        excused = {*sender.unmade(), *(alias for alias, pool in self._senders.items() if pool.is_active(LATE_SECONDS))}
         late = {
             alias
             for alias, seconds in schedule.seconds_overdue(self.using).items()
-            if seconds > LATE_SECONDS
-            and alias not in active
-            # Another worker may have it. It was logged, and beginning again does not help.
-            and alias not in unmade
-            and (self.messengers is None or alias in self.messengers)
-            # A call of the seed's way waits for all of its event's deliveries.
-            and not makes_more
+            if seconds > LATE_SECONDS and alias not in excused and (self.messengers is None or alias in self.messengers)
         }
         for alias in late - self._late:
             logger.error("The messenger %s sends nothing of what is due for more than %d s.", alias, LATE_SECONDS)
         self._late = late
         return not late
-
-    # Its pools
 
     def _pools(self) -> list[Pool]:
         return [self._fan_out, *self._senders.values()]
@@ -214,9 +209,8 @@ class Worker:
         self._tell()
 
     def _tell(self) -> None:
-        """There are new deliveries."""
+        """There are new deliveries, maybe of a new messenger."""
         self._wake()
-        # A messenger may be new.
         self._news.set()
 
     def _wake(self) -> None:

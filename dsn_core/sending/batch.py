@@ -19,7 +19,7 @@ from dsn_core.models.delivery import Status
 from dsn_core.plugins.calls import tidied
 from dsn_core.queue.claiming import Claim
 from dsn_core.sending.addresses import users_by_key, with_addresses
-from dsn_core.sending.settling import Verdict, end, once, settle, verdict_of
+from dsn_core.sending.settling import Verdict, end, settle, verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -119,7 +119,7 @@ class Batch:
             (decided if row.id in self.verdicts else left).append(row)
         if decided:
             with context.working_on(self.depth):
-                insists = self._insists if is_patient else once
+                insists = self._insists if is_patient else None
                 settle(decided, self._claimed, self.verdicts, self.using, insists)
             self._unsettled, self._open, self._decided = left, left, len(self.verdicts)
             if not left:
@@ -159,8 +159,8 @@ class Batch:
         hung = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
         self._decide(rows, verdicts, reason, begun, hung)
         with context.working_on(self.depth):
-            settled = settle(rows, self._claimed, verdicts, self.using, once)
-        end(self._claimed, verdicts, self.using, once)
+            settled = settle(rows, self._claimed, verdicts, self.using)
+        end(self._claimed, verdicts, self.using)
         return settled
 
     def _decide(

@@ -38,7 +38,7 @@ from dsn_core.sending.settling import Verdict
 logger = logging.getLogger("dsn_core.sending")
 
 NOT_LISTED: Final = (
-    "The messenger rendered for a user whom DSN['ONLY_TO'] does not list, and its call ended there. Use a receiver "
+    "The messenger rendered for a user that DSN['ONLY_TO'] does not list, and its call ended there. Use a receiver "
     "resolver, and let the messenger send to the users that it is given: these can be told apart before."
 )
 WITHDRAWN: Final = "Its lease was lost while the messenger rendered: another worker may have it."
@@ -110,7 +110,7 @@ class Refused(BaseException):
 
 
 class RecordingTemplate:
-    """Stands for the message template, and remembers for whom it was rendered.
+    """Stands for the message template, and remembers the users that it was rendered for.
 
     Such a message counts as handed over. None is rendered for a messenger that may not send it any more.
     """
@@ -142,7 +142,7 @@ class RecordingTemplate:
     ) -> Message:
         """As :meth:`BaseMessageTemplate.render`, in the user's language and time zone."""
         key = getattr(user, "pk", None)
-        # Of a user whom it chose itself, the delivery that carries the call.
+        # Of a user that it chose itself, the delivery that carries the call.
         row = self._rows.get(key) or self._rows.get(None)
         if key not in self._rows and not self._is_listed(user):
             self.unlisted.append(key)
@@ -166,7 +166,7 @@ class RecordingTemplate:
         return message
 
     def _is_listed(self, user: Any) -> bool:
-        """Whether ``user``, whom the messenger chose itself, may have the message."""
+        """Whether ``user``, which the messenger chose itself, may have the message."""
         if only_to.patterns() is None:
             return True
         if user is None:

@@ -110,7 +110,7 @@ def _addresses(batch: Batch, messenger: BaseMessenger, rows: Sequence[Delivery])
 
 
 def render(batch: Batch) -> list[Message]:
-    """Render the portion; a row that fails is its own failure. Returns the messages, with who gets them."""
+    """Render the portion; a row that fails is its own failure. Returns the messages, with their receivers."""
     messages = []
     templates: dict[str, BaseMessageTemplate] = {}
     before = None
