@@ -28,7 +28,9 @@ def column_is(model: type[Model], name: str, value: Any, using: str) -> Conditio
     """
     connection = connections[using]
     field: Any = model._meta.get_field(name)
-    return f"COALESCE({_column(field, connection)} = %s, FALSE)", [field.get_db_prep_value(value, connection)]
+    return f"COALESCE({connection.ops.quote_name(field.column)} = %s, FALSE)", [
+        field.get_db_prep_value(value, connection)
+    ]
 
 
 def update(rows: Sequence[Model], names: Sequence[str], using: str, owned: Condition | None = None) -> int:
@@ -37,7 +39,9 @@ def update(rows: Sequence[Model], names: Sequence[str], using: str, owned: Condi
     Returns how many rows were stored.
     """
     connection = connections[using]
-    model = type(rows[0])
+    quote = connection.ops.quote_name
+    model: Any = type(rows[0])
+    key = quote(model._meta.pk.column)
     sets: list[str] = []
     params: list[Any] = []
     differing: dict[str, list[Any]] = {}
@@ -48,17 +52,16 @@ def update(rows: Sequence[Model], names: Sequence[str], using: str, owned: Condi
             differing[name] = [field.get_db_prep_save(value, connection) for value in values]
             continue
         sql, given = literal(field.get_db_prep_save(values[0], connection))
-        sets.append(f"{_column(field, connection)} = {sql}")
+        sets.append(f"{quote(field.column)} = {sql}")
         params += given
     # By key in any case: it is by this that PostgreSQL finds the rows, whatever else they are compared with.
-    source, condition = "", f"{_column(model._meta.pk, connection)} {among(rows, connection)}"
+    source, condition = "", f"{key} {among(rows, connection)}"
     if differing and (table_of := _TABLES.get(connection.vendor)) is not None:
         fields: list[Any] = [model._meta.pk, *(model._meta.get_field(name) for name in differing)]
-        columns = [_column(field, connection) for field in fields]
         table, given = table_of(fields, [[int(row.pk) for row in rows], *differing.values()], connection)
         source = f" FROM {table}"
-        sets += [f"{column} = given.c{number}" for number, column in enumerate(columns) if number]
-        condition += f" AND {columns[0]} = given.c0"
+        sets += [f"{quote(field.column)} = given.c{number}" for number, field in enumerate(fields) if number]
+        condition += f" AND {key} = given.c0"
         params += given
     elif differing:
         # A CASE for each column: MariaDB and MySQL read tables from JSON in their later versions only.
@@ -68,19 +71,14 @@ def update(rows: Sequence[Model], names: Sequence[str], using: str, owned: Condi
                 sql, given = literal(value)
                 cases.append(f"WHEN {int(row.pk)} THEN {sql}")
                 params += given
-            column = _column(model._meta.get_field(name), connection)
-            sets.append(f"{column} = CASE {_column(model._meta.pk, connection)} {' '.join(cases)} END")
+            column = quote(model._meta.get_field(name).column)
+            sets.append(f"{column} = CASE {key} {' '.join(cases)} END")
     if owned is not None:
         condition += f" AND {owned[0]}"
         params += owned[1]
-    name = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {name} SET {', '.join(sets)}{source} WHERE {condition}", params)  # noqa: S608 - values are parameters
+        cursor.execute(f"UPDATE {quote(model._meta.db_table)} SET {', '.join(sets)}{source} WHERE {condition}", params)  # noqa: S608 - values are parameters
         return int(cursor.rowcount)
-
-
-def _column(field: Any, connection: BaseDatabaseWrapper) -> str:
-    return str(connection.ops.quote_name(field.column))
 
 
 def _from_arrays(

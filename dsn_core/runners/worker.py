@@ -120,7 +120,7 @@ class Worker:
         return self._run(is_done)
 
     def _run(self, is_done: Callable[[], bool]) -> Done:
-        notices.Listener(self.using, self._wake, self.is_stopping).start()
+        notices.listen(self.using, self._wake, self.is_stopping)
         trouble = 0
         try:
             while not self._stopping:

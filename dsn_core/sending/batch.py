@@ -194,25 +194,21 @@ class Batch:
     def end_open(self, verdict: Verdict) -> None:
         self.verdicts.update({row.pk: verdict for row in self.open})
 
-    def drop_exhausted(self) -> None:
-        """End the rows whose attempts are used up, and whose last attempt was never settled: its worker died."""
-        limit = conf.current().MAX_ATTEMPTS
-        for row in self.open:
+    def retire(self, rows: Iterable[Delivery]) -> None:
+        """End those of ``rows`` that have expired by now, and those whose last attempt was never settled."""
+        now, limit = self.clock.now(), conf.current().MAX_ATTEMPTS
+        for row in rows:
+            if row.attempts <= limit and (row.expires_at is None or row.expires_at > now):
+                continue
+            before = f" Before that: {row.last_error}" if row.last_error else ""
             if row.attempts > limit:
-                before = f" Before that: {row.last_error}" if row.last_error else ""
                 self.end(
                     row,
                     Status.FAILED,
                     f"Given up after {limit} attempts. The worker of the last one ended, or lost its lease, before it "
                     f"said what became of the message: it may have been sent, or it may be what ends workers.{before}",
                 )
-
-    def retire(self, rows: Iterable[Delivery]) -> None:
-        """End those of ``rows`` that have expired by now: they are never sent late."""
-        now = self.clock.now()
-        for row in rows:
-            if row.expires_at is not None and row.expires_at <= now:
-                before = f" Before that: {row.last_error}" if row.last_error else ""
+            else:
                 moment = f"{row.expires_at:%Y-%m-%d %H:%M:%S %Z}".strip()
                 said = f"It expired at {moment}, before it was sent; it is not sent late.{before}"
                 self.end(row, Status.SKIPPED, said)

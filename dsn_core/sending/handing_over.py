@@ -109,7 +109,8 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
         if receipt is None:
             receipt = Receipt.retry(reason=error or "The messenger gave no answer about this message.")
         batch.verdicts[batch.in_hand[message.id].id] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
-    pacing.note_sent(batch, messenger.alias)
+    if batch.is_doubted:
+        pacing.note_sent(batch, messenger.alias)
     if causes:
         pacing.begin_pause(batch, messenger.alias, causes)
 

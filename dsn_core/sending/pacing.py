@@ -54,7 +54,7 @@ def pause(alias: str, receipt: Receipt, clock: DatabaseClock, using: str) -> tup
 
 def note_sent(batch: Batch, alias: str) -> None:
     """Note that something was sent since the messenger last asked for a pause. A statement for the first that is."""
-    if batch.is_doubted and batch.has_sent():
+    if batch.has_sent():
         batch.is_doubted = False
         MessengerState.objects.using(batch.using).filter(messenger=alias).update(sent_at=batch.clock.now())
 

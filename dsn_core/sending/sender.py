@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -81,8 +82,7 @@ class Sender:
         look = schedule.look(self.alias, self.using)
         if not look.due:
             return Work()
-        messenger = made(self.alias)
-        if messenger is None:
+        if (messenger := made(self.alias)) is None:
             # Another worker may have it.
             return Work()
         way = way_of(type(messenger))
@@ -100,20 +100,27 @@ class Sender:
             self._send(batch, way, messenger)
         finally:
             self.batch = None
-        _report(self.alias, claimed.rows)
+        failures = (Status.RETRY, Status.FAILED, Status.UNKNOWN)
+        if troubled := [row for row in claimed.rows if row.last_error and row.status in failures]:
+            counts = Counter(str(row.status) for row in claimed.rows)
+            said = ", ".join(f"{number} {status}" for status, number in counts.items())
+            logger.warning("%s: %s. The first that was not sent: %s", self.alias, said, troubled[0].last_error)
         if rest is not None:
-            rest = self._spare(messenger, batch)
+            # What was taken of the rate for messages that never left is for others.
+            rate = messenger.options.rate
+            if spared := len(batch.rows) - batch.paced:
+                pacing.put_back(self.alias, rate, spared, self.using)
+            rest = batch.paced * rate.interval
         self._batches = _batches_after(self._batches, time.monotonic() - started) if is_full else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
 
     # For the thread that watches over this one
 
     def silent_since(self) -> float | None:
-        """When its work last showed that it goes on, by ``time.monotonic()``; None while it has nothing."""
+        """See :class:`~dsn_core.fanout.expander.Expander`."""
         return None if (batch := self.batch) is None else batch.alive_at
 
     def is_stuck(self) -> bool:
-        """Whether what was done cannot be written down, for now."""
         return (batch := self.batch) is not None and batch.is_stuck
 
     def give_up(self, seconds: float) -> None:
@@ -143,17 +150,10 @@ class Sender:
             turn.taken = len(claimed.rows) if claimed else 0
         return claimed, turn.taken * rate.interval if claimed else None
 
-    def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
-        """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
-        if spared := len(batch.rows) - batch.paced:
-            pacing.put_back(self.alias, messenger.options.rate, spared, self.using)
-        return float(batch.paced * messenger.options.rate.interval)
-
     def _send(self, batch: Batch, way: type[Way], messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
-                batch.drop_exhausted()
                 batch.retire(batch.open)
                 batch.retry_unknown = messenger.retry_unknown
                 batch.load_events()
@@ -205,34 +205,19 @@ def made(alias: str) -> BaseMessenger | None:
         if _unmade.get(alias) != why:
             _unmade[alias] = why
             said = "Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s"
-            logger.error(said, alias, why, exc_info=exc_info(error, _mask_of(alias)))
+            mask: Mask = unmasked
+            # Where the options cannot be read, nothing has read a secret from them.
+            with contextlib.suppress(ConfigurationError):
+                mask = registry.messenger_options(alias).mask
+            logger.error(said, alias, why, exc_info=exc_info(error, mask))
         return None
     _unmade.pop(alias, None)
     return messenger
 
 
-def _mask_of(alias: str) -> Mask:
-    """The mask of the messenger's options. Where these cannot be read, nothing has read a secret from them."""
-    try:
-        options = registry.messenger_options(alias)
-    except ConfigurationError:
-        return unmasked
-    mask: Mask = options.mask
-    return mask
-
-
 def unmade() -> Collection[str]:
     """The messengers with work that this process could not make when it last tried."""
     return list(_unmade)
-
-
-def _report(alias: str, rows: Sequence[Delivery]) -> None:
-    """One line of the log for a claim of which something was not sent."""
-    troubled = [row for row in rows if row.status in (Status.RETRY, Status.FAILED, Status.UNKNOWN) and row.last_error]
-    if troubled:
-        counts = Counter(str(row.status) for row in rows)
-        said = ", ".join(f"{number} {status}" for status, number in counts.items())
-        logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
 def threads_of(alias: str) -> tuple[int, int]:

@@ -217,7 +217,7 @@ def test_notices_are_heard_again_after_their_connection_was_lost(transactional_d
     monkeypatch.setattr(notices, "STEP_SECONDS", 0.1)
     heard: list[int] = []
     over = threading.Event()
-    notices.Listener("default", lambda: heard.append(1), over.is_set).start()
+    notices.listen("default", lambda: heard.append(1), over.is_set)
     try:
         wait_for(lambda: heard)
         with connection.cursor() as cursor:
