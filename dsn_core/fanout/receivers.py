@@ -79,28 +79,20 @@ def chunks_of(resolved: Any, resolver: str) -> Iterator[Chunk]:
         users: list[Any] = []
         addresses: list[Receiver] = []
         for item in some:
-            if isinstance(item, Receiver) and item.user is None:
-                addresses.append(_with_usable_address(item, resolver))
-            else:
-                users += _key_of(item.user if isinstance(item, Receiver) else item, resolver)
+            user = item.user if isinstance(item, Receiver) else item
+            if isinstance(item, Receiver) and user is None:
+                if storable(item.address, ADDRESS_LENGTH) != item.address:
+                    said = f"an address longer than {ADDRESS_LENGTH} characters, or with ones no row can hold"
+                    raise _nonsense(resolver, said)
+                addresses.append(item)
+            # An anonymous one, such as the ``request.user`` of a visitor, is left out.
+            elif not getattr(user, "is_anonymous", False):
+                if not isinstance(user, get_user_model()):
+                    raise _nonsense(resolver, _kind_of(user))
+                if user.pk is None:
+                    raise _nonsense(resolver, "a user that is not saved")
+                users.append(user.pk)
         yield Chunk(users, addresses)
-
-
-def _key_of(user: Any, resolver: str) -> list[Any]:
-    """The key of ``user``; nothing for an anonymous one, such as the ``request.user`` of a visitor."""
-    if getattr(user, "is_anonymous", False):
-        return []
-    if not isinstance(user, get_user_model()):
-        raise _nonsense(resolver, _kind_of(user))
-    if user.pk is None:
-        raise _nonsense(resolver, "a user that is not saved")
-    return [user.pk]
-
-
-def _with_usable_address(receiver: Receiver, resolver: str) -> Receiver:
-    if storable(receiver.address, ADDRESS_LENGTH) != receiver.address:
-        raise _nonsense(resolver, f"an address longer than {ADDRESS_LENGTH} characters, or with ones no row can hold")
-    return receiver
 
 
 def _kind_of(value: object) -> str:

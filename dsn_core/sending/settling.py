@@ -157,15 +157,8 @@ def _tell(
         announce(delivery_finished, Delivery, delivery=row)
         if row.pk in refused:
             user = row.user if row.user_id is not None and Delivery.user.is_cached(row) else None
-            announce(
-                address_refused,
-                Delivery,
-                delivery=row,
-                messenger=row.messenger,
-                address=row.address,
-                user=user,
-                reason=row.last_error,
-            )
+            said = {"messenger": row.messenger, "address": row.address, "user": user, "reason": row.last_error}
+            announce(address_refused, Delivery, delivery=row, **said)
 
 
 def _settled(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> dict[str, Any]:
@@ -205,8 +198,8 @@ def _settled(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> dict
         # It has left its page: what waits from here on waits by itself.
         "page_key": None,
         "address": storable(row.address, ADDRESS_LENGTH),
-        "last_error": storable(error, ERROR_LENGTH),
-        "provider_id": storable(verdict.provider_id, PROVIDER_ID_LENGTH),
+        "last_error": error and storable(error, ERROR_LENGTH),
+        "provider_id": verdict.provider_id and storable(verdict.provider_id, PROVIDER_ID_LENGTH),
         "finished_at": moment if is_final else None,
         **rare,
     }
