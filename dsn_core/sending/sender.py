@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
 from django.db import Error
 
@@ -26,10 +27,10 @@ from dsn_core.queue.pages import PageClaim
 from dsn_core.queue.schedule import Due
 from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
-from dsn_core.sending.handing_over import ProviderConnections
+from dsn_core.sending.handing_over import ProviderConnections, UsualWay
+from dsn_core.sending.legacy_send import LegacyWay
 from dsn_core.sending.preparing import apply_filters
 from dsn_core.sending.settling import Verdict
-from dsn_core.sending.ways import Way, way_of
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -41,6 +42,14 @@ QUICK_SECONDS = 0.5
 CLAIM_SECONDS = 0.25
 #: Batches of one claim at most: what the next worker has to wait for.
 MOST_BATCHES = 10
+
+
+Way: TypeAlias = UsualWay | LegacyWay
+
+
+def way_of(messenger: type[BaseMessenger]) -> type[Way]:
+    """The one place where it is decided which way a messenger is used: is it given messages, or is ``send`` called?"""
+    return LegacyWay if messenger.sends_itself else UsualWay
 
 
 class Sender:
