@@ -25,6 +25,7 @@ POLL_SECONDS = 1.0
 LONGEST_POLL = 30.0
 #: Threads of a pool that hang, for each unit it does at the same time, after which it gets no other.
 MOST_HANGING = 4
+TROUBLE = "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate."
 
 
 def poll_seconds(trouble: int) -> float:
@@ -256,26 +257,26 @@ class WorkerThread(threading.Thread):
         return self._is_given_up or self._pool.stop()
 
     def run(self) -> None:
-        trouble = 0
+        trouble, goes_on = 0, True
         try:
             with draining():
-                while (generation := self._pool.begin_look(self)) is not None:
+                while goes_on:
                     try:
-                        self._step(generation, trouble)
+                        goes_on = self._step(trouble)
                         trouble = 0
                     except BaseException as error:
-                        # A plugin's SystemExit or CancelledError, too, would end the thread, and nothing would be sent
-                        # any more.
+                        # A plugin's SystemExit, too, would end the thread, and nothing would be sent any more.
                         trouble, self.error = trouble + 1, error
-                        said = (
-                            "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate."
-                        )
-                        logger.error(said, self._pool.label, describe(error))
+                        logger.error(TROUBLE, self._pool.label, describe(error))
                         self._pool.failed(self, poll_seconds(trouble))
         finally:
             connections.close_all()
 
-    def _step(self, generation: int, trouble: int) -> None:
+    def _step(self, trouble: int) -> bool:
+        """Wait until there is something to do, and do it; return False when the thread is to end instead."""
+        generation = self._pool.begin_look(self)
+        if generation is None:
+            return False
         self._claimed_at = None
         look_after_connections(trouble)
         # Plugins fire signals while they send: what triggers say may have changed since the last step.
@@ -291,6 +292,7 @@ class WorkerThread(threading.Thread):
             self._pool.worked(self, 0.0 if self._claimed_at is None else now - self._claimed_at)
         else:
             self._pool.found_nothing(generation, work.rest)
+        return True
 
     def _claimed(self, next_look: float | None) -> None:
         self._claimed_at = time.monotonic()

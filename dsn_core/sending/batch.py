@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import threading
 import time
@@ -134,14 +135,15 @@ class Batch:
     def break_off(self, reason: str) -> None:
         """Decide about the open rows when their process, request or green thread is interrupted."""
         if self.handed_over:
-            at_hand = []
+            at_hand = set()
         elif self.portion:
             # The row that is being rendered.
             rendered = {row.id for row in self.in_hand.values()}
-            at_hand = [row.id for row in self.portion if row.id not in self.verdicts and row.id not in rendered][:1]
+            waiting = (row.id for row in self.portion if row.id not in self.verdicts and row.id not in rendered)
+            at_hand = set(itertools.islice(waiting, 1))
         else:
             # In a filter or a call of the seed's way, it may be any.
-            at_hand = [row.id for row in self.open]
+            at_hand = {row.id for row in self.open}
         # Due at once, but the attempt counts: it may be what took so long.
         self._decide(self.open, self.verdicts, reason, at_hand, Verdict(Status.RETRY, reason, after=0.0))
 
@@ -154,7 +156,7 @@ class Batch:
             self._is_abandoned = self.is_broken_off = True
         # Copies: the thread that hangs has the rows, too.
         rows, verdicts = [copy.copy(row) for row in self._unsettled], dict(self.verdicts)
-        begun = [row.id for row in self.portion or self._unsettled]
+        begun = {row.id for row in self.portion or self._unsettled}
         # If it hangs in a filter, a template or the database, nothing was sent.
         hung = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
         self._decide(rows, verdicts, reason, begun, hung)

@@ -201,10 +201,10 @@ def collect(
                 # The first answer about a message counts: what was sent is not to be sent again.
                 surplus.append(receipt)
             else:
-                receipts[about.id] = receipt
+                answer = receipt
                 if receipt.reason:
-                    masked_reason = messenger.options.mask(receipt.reason)
-                    receipts[about.id] = dataclasses.replace(receipt, reason=masked_reason)
+                    answer = dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))
+                receipts[about.id] = answer
             if len(receipts) < len(messages) and not go_on():
                 if messenger.concurrent:
                     messenger.stop()
