@@ -7,9 +7,11 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import Model
 
 from dsn_core import conf, context
 from dsn_core.contracts.messengers import BaseMessenger
@@ -230,43 +232,36 @@ class Batch:
             except MemoryError:
                 text = "There was no memory left to read what the signal said (MemoryError)."
                 unreadable[event.pk] = (Status.RETRY, text)
-        for row in self.open:
-            event_id = row.event_id
-            if event_id not in events:
-                self.end(row, Status.FAILED, "Its event was purged before it was sent: nothing is left to send.")
-                continue
-            # What ``row.event = ...`` does with a value that the row's own key has found, for thousands of rows.
-            row._state.fields_cache["event"] = events[event_id]
-            if event_id in unreadable:
-                self.end(row, *unreadable[event_id])
+        self._attach(
+            "event", events, Status.FAILED, "Its event was purged before it was sent: nothing is left to send."
+        )
+        if unreadable:
+            for row in self.open:
+                if row.event_id in unreadable:
+                    self.end(row, *unreadable[row.event_id])
 
     def load_backends(self) -> None:
         """Attach each row's backend."""
         backends = Backend.objects.using(self.using).order_by().in_bulk({row.backend_id for row in self.open})
-        for row in self.open:
-            if (backend := backends.get(row.backend_id)) is not None:
-                row._state.fields_cache["backend"] = backend
-            else:
-                self.end(
-                    row,
-                    Status.FAILED,
-                    "Its backend was deleted before it was sent. Subscribe another, for what happens from then on.",
-                )
+        missing = "Its backend was deleted before it was sent. Subscribe another, for what happens from then on."
+        self._attach("backend", backends, Status.FAILED, missing)
 
     def load_users(self, messenger: BaseMessenger) -> None:
         """Attach each row's user, all with one query, which also gets what the paths from the user lead through."""
         paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, messenger.path_to_address)
         keys = {row.user_id for row in self.open if row.user_id is not None}
         users = with_addresses(get_user_model()._base_manager.using(self.using), messenger)
-        found = users_by_key(users, keys, paths)
+        self._attach("user", users_by_key(users, keys, paths), Status.SKIPPED, "The user was deleted.")
+
+    def _attach(self, name: str, found: Mapping[Any, Model], status: Status, missing: str) -> None:
+        attribute = f"{name}_id"
         for row in self.open:
-            user_id = row.user_id
-            if user_id is None:
-                continue
-            if (user := found.get(user_id)) is not None:
-                row._state.fields_cache["user"] = user
-            else:
-                self.end(row, Status.SKIPPED, "The user was deleted.")
+            key = getattr(row, attribute)
+            if key in found:
+                # What ``row.event = ...`` does with a value that the row's own key has found, for thousands of rows.
+                row._state.fields_cache[name] = found[key]
+            elif key is not None:
+                self.end(row, status, missing)
 
 
 def _given_back(row: Delivery) -> Verdict:

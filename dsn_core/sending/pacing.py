@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import connections, transaction
@@ -15,11 +13,12 @@ from django.db.models import F, Q
 
 from dsn_core.contracts.rates import Rate
 from dsn_core.contracts.receipts import Receipt
-from dsn_core.models import MessengerState
+from dsn_core.models import Delivery, MessengerState
 from dsn_core.models.clock import DatabaseClock, DatabaseNow, now_sql
 from dsn_core.models.delivery import ERROR_LENGTH, Status
 from dsn_core.models.sql import storable
 from dsn_core.plugins.calls import announce
+from dsn_core.queue.claiming import Claim
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.settling import Verdict
 from dsn_core.signals import messenger_paused
@@ -87,22 +86,15 @@ def begin_pause(batch: Batch, alias: str, causes: Mapping[str, Receipt]) -> None
     batch.is_broken_off = True
 
 
-@dataclass
-class Turn:
-    """A worker's turn at the rate: ``limit`` messages may leave now, or none before ``rest`` seconds are over."""
+def claim_in_turn(
+    alias: str, rate: Rate, using: str, claim: Callable[[int], Claim[Delivery] | None]
+) -> tuple[Claim[Delivery] | None, float | None]:
+    """Claim in this worker's turn at the rate, which puts off the next turn of all workers.
 
-    limit: int
-    rest: float = 0.0
-    #: How many did leave.
-    taken: int = 0
-
-
-@contextlib.contextmanager
-def turn(alias: str, rate: Rate, using: str) -> Iterator[Turn]:
-    """One worker's turn: what it sets as ``taken`` puts off the next turn of all workers.
-
-    A transaction, in which the messenger's row is locked: two workers never take the same turn. Unused time is not
-    made up for, but for half a step, by which a worker may come late.
+    ``claim`` is called with how many messages may leave now. Returns what it claimed, and the seconds until the rate
+    lets more go; None when there is no more to claim. A transaction, in which the messenger's row is locked: two
+    workers never take the same turn. Unused time is not made up for, but for half a step, by which a worker may come
+    late.
     """
     states = MessengerState.objects.using(using).filter(messenger=alias)
     features = connections[using].features
@@ -115,18 +107,17 @@ def turn(alias: str, rate: Rate, using: str) -> Iterator[Turn]:
         wait = rate.step * rate.interval
         if state is None:
             # Another worker has the turn.
-            yield Turn(0, rest=wait)
-            return
+            return None, wait
         now: datetime.datetime = state.database_now
         following = state.rate_next_at or now
         if following > now:
-            yield Turn(0, rest=(following - now).total_seconds())
-            return
-        mine = Turn(rate.step)
-        yield mine
-        if mine.taken:
-            begin = max(following, now - datetime.timedelta(seconds=wait / 2))
-            states.update(rate_next_at=begin + datetime.timedelta(seconds=mine.taken * rate.interval))
+            return None, (following - now).total_seconds()
+        if (claimed := claim(rate.step)) is None:
+            return None, None
+        taken = len(claimed.rows) * rate.interval
+        begin = max(following, now - datetime.timedelta(seconds=wait / 2))
+        states.update(rate_next_at=begin + datetime.timedelta(seconds=taken))
+    return claimed, taken
 
 
 def put_back(alias: str, rate: Rate, count: int, using: str) -> None:

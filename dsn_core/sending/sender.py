@@ -152,12 +152,9 @@ class Sender:
         rate = messenger.options.rate
         if rate is None:
             return way.claim(messenger, self.using, limit, due), None
-        with pacing.turn(self.alias, rate, self.using) as turn:
-            if not turn.limit:
-                return None, turn.rest
-            claimed = way.claim(messenger, self.using, min(limit, turn.limit), due)
-            turn.taken = len(claimed.rows) if claimed else 0
-        return claimed, turn.taken * rate.interval if claimed else None
+        return pacing.claim_in_turn(
+            self.alias, rate, self.using, lambda most: way.claim(messenger, self.using, min(limit, most), due)
+        )
 
     def _send(self, batch: Batch, way: type[Way], messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
