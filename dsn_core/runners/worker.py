@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -147,17 +147,19 @@ class Worker:
     def _fill_pools(self) -> None:
         """See that all that is to be done has its threads."""
         generation = self._generation
-        wanted = [(self._fan_out, 1, 1)]
-        for alias in driver.known_messengers(self.using, self.messengers):
-            if alias not in self._senders:
-                make = partial(sender.Sender, alias, self.using, self.is_stopping, is_stubborn=self._is_patient)
-                self._senders[alias] = self._pool(f"messenger {alias}", make, self._did_something)
-            wanted.append((self._senders[alias], *sender.threads_of(alias)))
-        for pool, threads, connections in wanted:
+        for pool, threads, connections in self._wanted():
             if not pool.fill(threads, connections):
                 self.is_failed = True
                 self.stop()
         self._filled_at = generation
+
+    def _wanted(self) -> Iterator[tuple[Pool, int, int]]:
+        yield self._fan_out, 1, 1
+        for alias in driver.known_messengers(self.using, self.messengers):
+            if alias not in self._senders:
+                make = partial(sender.Sender, alias, self.using, self.is_stopping, is_stubborn=self._is_patient)
+                self._senders[alias] = self._pool(f"messenger {alias}", make, self._did_something)
+            yield self._senders[alias], *sender.threads_of(alias)
 
     def _care(self) -> None:
         """Show that this worker is there, give up what hangs, and see that every messenger with deliveries is known."""
