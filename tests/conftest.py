@@ -65,7 +65,7 @@ def fire(monkeypatch: pytest.MonkeyPatch) -> Callable[..., uuid.UUID | None]:
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what counts queries: without those that come once in a while, which a busy machine has more of."""
     monkeypatch.setattr("dsn_core.fanout.expander.NOTE_SECONDS", 3_600)
-    monkeypatch.setattr("dsn_core.sending.ways.LOOK_SECONDS", 3_600)
+    monkeypatch.setattr("dsn_core.sending.handing_over.LOOK_SECONDS", 3_600)
 
 
 @pytest.fixture

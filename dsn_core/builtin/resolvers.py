@@ -170,7 +170,9 @@ class PermissionResolver(BaseReceiverResolver):
         _check_permission(argument)
         from django.contrib.auth.backends import ModelBackend
 
-        return ModelBackend().with_perm(argument, is_active=True if _has_field("is_active") else None)
+        # None leaves the column out, which not every user model has.
+        is_active: Any = True if _has_field("is_active") else None
+        return ModelBackend().with_perm(argument, is_active=is_active)
 
     def check_argument(self, argument: str, trigger: Any) -> None:
         _require_field(self.name, "user_permissions")

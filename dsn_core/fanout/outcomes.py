@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error as DatabaseTrouble
+from django.db.models import F
 
 from dsn_core import conf
 from dsn_core.exceptions import ConfigurationError, DSNError, PayloadError, UnknownName
 from dsn_core.models import Event, Subscription
-from dsn_core.models.clock import DatabaseClock
+from dsn_core.models.clock import DatabaseClock, DatabaseNow
 from dsn_core.models.delivery import ERROR_LENGTH
 from dsn_core.models.sql import storable
 from dsn_core.plugins.errors import describe, told
@@ -19,7 +21,8 @@ from dsn_core.plugins.kinds import RECEIVER_RESOLVERS
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import waits
 from dsn_core.queue.claiming import Claim
-from dsn_core.queue.waits import backoff
+
+logger = logging.getLogger("dsn_core.fanout")
 
 
 @dataclass(frozen=True)
@@ -60,4 +63,20 @@ def _after(errors: Sequence[BaseException], event: Event, clock: DatabaseClock) 
     lasting = all(isinstance(error, ConfigurationError | PayloadError) for error in errors)
     if lasting or event.attempts >= conf.current().MAX_ATTEMPTS:
         return {"status": Event.Status.FAILED}
-    return {"status": Event.Status.PENDING, "not_before": clock.now(backoff(event.attempts))}
+    return {"status": Event.Status.PENDING, "not_before": clock.now(waits.backoff(event.attempts))}
+
+
+def give_back(claimed: Claim[Event], events: Sequence[Event], using: str) -> None:
+    """Leave ``events`` to the next worker, as if they had not been claimed."""
+    rows = Event.objects.using(using).filter(pk__in=[event.pk for event in events], lease_token=claimed.token)
+    rows.update(status=Event.Status.PENDING, not_before=DatabaseNow(), lease_token=None, attempts=F("attempts") - 1)
+
+
+def give_back_at_once(claimed: Claim[Event], events: Sequence[Event], using: str) -> None:
+    """The same while an interrupt is on its way. The attempt of the first counts: it may be what took so long."""
+    try:
+        first = Event.objects.using(using).filter(pk=events[0].pk, lease_token=claimed.token)
+        first.update(status=Event.Status.PENDING, not_before=DatabaseNow(), lease_token=None)
+        give_back(claimed, events[1:], using)
+    except DatabaseTrouble as error:
+        logger.error("%d events are left to the end of their lease: %s", len(events), describe(error))

@@ -1,4 +1,4 @@
-"""What a receiver resolver returned, in chunks that rows can be made of."""
+"""The receivers of an event: what its subscriptions name, and what resolvers return, in chunks for INSERTs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import Exists, Manager, Model, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 
 from dsn_core.contracts.receivers import Receiver
 from dsn_core.exceptions import ConfigurationError
-from dsn_core.models import Backend
+from dsn_core.models import Backend, MessengerState, Subscription, SubscriptionAddress
 from dsn_core.models.delivery import ADDRESS_LENGTH
 from dsn_core.models.sql import storable
 from dsn_core.models.subscription import users_have_groups
@@ -22,6 +22,25 @@ CHUNK = 1_000
 #: Users that the first INSERT ... SELECT of many makes deliveries for, so that these go out soon, and each of the last,
 #: which is short enough to renew the lease in between. Every statement looks through the whole group.
 FIRST_USERS, USERS_PER_STATEMENT = 2_500, 20_000
+
+
+def subscriptions_of(trigger_id: int, using: str) -> list[Any]:
+    """The enabled ones of a trigger, with ``has_addresses`` and ``has_groups``: what one has not is not asked for."""
+    known = MessengerState.objects.using(using).filter(messenger=OuterRef("messenger"))
+    addresses = SubscriptionAddress.objects.using(using).filter(subscription=OuterRef("pk"))
+    groups = Subscription.groups.through._base_manager.using(using).filter(subscription=OuterRef("pk"))
+    found: list[Any] = list(
+        Subscription.objects.using(using)
+        .filter(trigger=trigger_id, trigger__enabled=True, enabled=True)
+        .annotate(has_addresses=Exists(addresses), has_groups=Exists(groups))
+        .prefetch_related(Prefetch("backends", Backend.objects.annotate(is_known=Exists(known))))
+    )
+    prefetch_related_objects([item for item in found if item.has_addresses], "addresses")
+    prefetch_related_objects([item for item in found if item.has_groups], "groups")
+    MessengerState.objects.using(using).make_known(
+        backend.messenger for item in found for backend in item.backends.all() if not backend.is_known
+    )
+    return found
 
 
 class Chunk(NamedTuple):
@@ -63,28 +82,20 @@ def chunks_of(resolved: Any, resolver: str) -> Iterator[Chunk]:
             if isinstance(item, Manager | QuerySet):
                 yield from chunks_of(item, resolver)
                 continue
-            if isinstance(item, Receiver) and item.user is None:
-                addresses.append(_with_usable_address(item, resolver))
-            else:
-                users += _key_of(item.user if isinstance(item, Receiver) else item, resolver)
+            user = item.user if isinstance(item, Receiver) else item
+            if isinstance(item, Receiver) and user is None:
+                if storable(item.address, ADDRESS_LENGTH) != item.address:
+                    said = f"an address longer than {ADDRESS_LENGTH} characters, or with ones no row can hold"
+                    raise _nonsense(resolver, said)
+                addresses.append(item)
+            # An anonymous one, such as the ``request.user`` of a visitor, is left out.
+            elif not getattr(user, "is_anonymous", False):
+                if not isinstance(user, get_user_model()):
+                    raise _nonsense(resolver, _kind_of(user))
+                if user.pk is None:
+                    raise _nonsense(resolver, "a user that is not saved")
+                users.append(user.pk)
         yield Chunk(users, addresses)
-
-
-def _key_of(user: Any, resolver: str) -> list[Any]:
-    """The key of ``user``; nothing for an anonymous one, such as the ``request.user`` of a visitor."""
-    if getattr(user, "is_anonymous", False):
-        return []
-    if not isinstance(user, get_user_model()):
-        raise _nonsense(resolver, _kind_of(user))
-    if user.pk is None:
-        raise _nonsense(resolver, "a user that is not saved")
-    return [user.pk]
-
-
-def _with_usable_address(receiver: Receiver, resolver: str) -> Receiver:
-    if storable(receiver.address, ADDRESS_LENGTH) != receiver.address:
-        raise _nonsense(resolver, f"an address longer than {ADDRESS_LENGTH} characters, or with ones no row can hold")
-    return receiver
 
 
 def _kind_of(value: object) -> str:
@@ -101,14 +112,14 @@ def _nonsense(resolver: str, what: str) -> ConfigurationError:
 
 
 def members_of(groups: Sequence[int], using: str) -> QuerySet[Any]:
-    """The users who are in any of ``groups``."""
+    """The users in any of ``groups``."""
     users = get_user_model()._default_manager.using(using)
     if not users_have_groups():
         raise ConfigurationError(
             f"The subscription names groups, but the user model {get_user_model()._meta.label} has no groups. "
             "Name users, or use a receiver resolver."
         )
-    # By a sub-select: who is in two of the groups is one receiver.
+    # By a sub-select: a user in two of the groups is one receiver.
     members = users.model._default_manager.using(using).filter(groups__in=groups).order_by().values("pk")
     return users.filter(pk__in=members)
 
@@ -136,7 +147,7 @@ def pages_of_keys(queryset: QuerySet[Any], size: int) -> Iterator[list[Any]]:
     """
     query = queryset.query
     if query.is_sliced or query.combinator or query.distinct_fields:
-        # Cannot be filtered or sorted any more, and is bounded by whoever sliced it.
+        # Cannot be filtered or sorted any more, and is as long as its slice.
         keys = iter(queryset.values_list("pk", flat=True))
         while page := list(islice(keys, size)):
             yield page

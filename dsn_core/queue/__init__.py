@@ -1,1 +1,1 @@
-"""The tables as a queue: what is due, who holds it, what waits, and what is old."""
+"""The tables as a queue: what is due, which worker holds it, what waits, and what is old."""

@@ -1,4 +1,4 @@
-"""Claiming: a worker takes due rows for the time of a lease, and nobody else can."""
+"""Claiming: a worker takes due rows for the time of a lease, and no other worker can."""
 
 from __future__ import annotations
 
@@ -23,9 +23,20 @@ RowT = TypeVar("RowT", bound=Claimable)
 ROWS_PER_STATEMENT = 500
 
 
+@dataclass(frozen=True)
+class Work:
+    """What came of one claim: how many rows were worked on, and when the messenger's rate lets it go on.
+
+    ``rest`` is in seconds; None when there is no rate, or nothing that waits for it.
+    """
+
+    done: int = 0
+    rest: float | None = None
+
+
 @dataclass
 class Claim(Generic[RowT]):
-    """Rows that belong to whoever knows the token, until the lease ends."""
+    """Rows that belong to the worker that knows the token, until the lease ends."""
 
     rows: list[RowT]
     token: uuid.UUID
@@ -41,7 +52,7 @@ class Claim(Generic[RowT]):
     ends_with_rest: ClassVar[bool] = False
 
     def is_ours(self, part: float = 1.0) -> bool:
-        """Whether this ``part`` of the lease is not over: nobody else has taken the rows."""
+        """Whether this ``part`` of the lease is not over: no other worker has taken the rows."""
         return time.monotonic() - self.renewed < conf.current().LEASE_SECONDS * part
 
     def keep(self, rows: Sequence[RowT], using: str) -> bool:
@@ -124,26 +135,18 @@ def claim(candidates: QuerySet[RowT], *, limit: int | None, status: str) -> Clai
         # After the answer: a clock ahead of the database's would make rows that are not due yet.
         clock = DatabaseClock(rows[0].database_now)
         if limit is not None:
-            rows = _apart(rows)
+            # A row that was abandoned again and again goes alone: if it kills its workers, then no others with it.
+            harmless = [row for row in rows if row.lease_token is None or row.attempts < 2]
+            rows = rows[:1] if rows[0] not in harmless else harmless
         token = uuid.uuid4()
         lease_end = clock.read + datetime.timedelta(seconds=conf.current().LEASE_SECONDS)
         for row in rows:
-            _take(row, status, token, lease_end)
+            row.due_at, row.not_before = row.not_before, lease_end
+            row.status, row.lease_token = status, token
+            row.attempts += 1
         for some in chunks(rows):
             update(some, ("status", "lease_token", "not_before", "attempts"), using)
     return Claim(rows, token, clock, asked_at)
-
-
-def _take(row: Any, status: str, token: uuid.UUID, lease_end: datetime.datetime) -> None:
-    row.due_at, row.not_before = row.not_before, lease_end
-    row.status, row.lease_token = status, token
-    row.attempts += 1
-
-
-def _apart(rows: list[RowT]) -> list[RowT]:
-    """Let a row that was abandoned again and again go alone: if it kills its workers, then no others with it."""
-    harmless = [row for row in rows if row.lease_token is None or row.attempts < 2]
-    return rows[:1] if rows[0] not in harmless else harmless
 
 
 def wait_for_write_lock(rows: QuerySet[Any]) -> None:

@@ -1,6 +1,6 @@
 """Whose database this is: a copy of one that belongs to another environment sends nothing.
 
-The database remembers ``DSN["ENVIRONMENT"]``, and whoever looks for work reads that name in the same statement.
+The database remembers ``DSN["ENVIRONMENT"]``, and each look for work reads that name in the same statement.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def may_work(remembered: str | None, using: str) -> bool:
         if _said:
             _said.clear()
         return True
-    found = _found(remembered, using)
+    found = _mismatch(remembered, using)
     if found is None:
         remember(conf.current().ENVIRONMENT, using, only_if_none=True)
         return True
@@ -77,8 +77,7 @@ def may_work(remembered: str | None, using: str) -> bool:
 
 def find(using: str) -> Mismatch | None:
     """What keeps this database from sending here; None when nothing does. At most two queries, and changes nothing."""
-    remembered = remembered_in(using)
-    return _found(remembered, using) if holds(remembered) else None
+    return _mismatch(remembered_in(using), using)
 
 
 def remembered_in(using: str) -> str | None:
@@ -97,9 +96,9 @@ def remember(name: str, using: str, *, only_if_none: bool = False) -> None:
         Environment.objects.using(using).update_or_create(pk=Environment.ONLY, defaults=values)
 
 
-def _found(remembered: str | None, using: str) -> Mismatch | None:
+def _mismatch(remembered: str | None, using: str) -> Mismatch | None:
     # Messenger states are made with the first deliveries, and no purge takes them.
-    if remembered is None and not MessengerState.objects.using(using).exists():
+    if not holds(remembered) or (remembered is None and not MessengerState.objects.using(using).exists()):
         return None
     return Mismatch(conf.current().ENVIRONMENT, remembered or "")
 

@@ -1,4 +1,4 @@
-"""What waits for somebody to install or mend something, for those who could. Asks the database, and changes nothing."""
+"""What waits for something to be installed or mended, for operators. Asks the database, and changes nothing."""
 
 from __future__ import annotations
 
@@ -30,21 +30,18 @@ def held_deliveries(messenger: str, using: str) -> Held | None:
     return _held(_open(messenger, using))
 
 
-def held_events(using: str) -> Held | None:
-    """The same of events, whose fan-out lacks a receiver resolver."""
-    return _held(Event.objects.using(using).filter(not_before__isnull=False))
-
-
 def problems(using: str) -> Iterator[str]:
-    """A sentence for each messenger of which something waits that somebody has to see to, and for the events."""
+    """A sentence for each messenger of which something waits that an operator has to see to, and for the events."""
     for messenger in MessengerState.objects.using(using).order_by("messenger").values_list("messenger", flat=True):
-        if (why := _why_not_made(messenger)) and (count := _count(messenger, using)):
-            number = "1 delivery waits" if count == 1 else f"{count} deliveries wait"
-            yield f"{number} for the messenger {messenger!r}, which cannot be made here: {why}"
+        if why := _why_not_made(messenger):
+            in_pages = pages.count_waiting(DeliveryPage.objects.using(using).filter(messenger=messenger))
+            if count := _open(messenger, using).count() + in_pages:
+                number = "1 delivery waits" if count == 1 else f"{count} deliveries wait"
+                yield f"{number} for the messenger {messenger!r}, which cannot be made here: {why}"
         if held := held_deliveries(messenger, using):
             number = "1 delivery" if held.count == 1 else f"{held.count} deliveries"
             yield f"{number} by {messenger!r} could not be sent, and will be looked at again: {held.reason}"
-    if held := held_events(using):
+    if held := _held(Event.objects.using(using).filter(not_before__isnull=False)):
         number = "1 event" if held.count == 1 else f"{held.count} events"
         yield f"The receivers of {number} could not be found, and will be looked for again: {held.reason}"
 
@@ -55,11 +52,6 @@ def _open(messenger: str, using: str) -> QuerySet[Delivery]:
     return Delivery.objects.using(using).filter(
         messenger=messenger, priority__in=Priority.values, not_before__isnull=False
     )
-
-
-def _count(messenger: str, using: str) -> int:
-    in_pages = pages.count_waiting(DeliveryPage.objects.using(using).filter(messenger=messenger))
-    return _open(messenger, using).count() + in_pages
 
 
 def _held(rows: QuerySet[Any]) -> Held | None:

@@ -21,11 +21,12 @@ from dsn_core.models.sql import literal
 def insert(deliveries: Sequence[Delivery], using: str) -> None:
     """Insert those of ``deliveries`` that are not there yet."""
     connection = connections[using]
-    size = max(connection.ops.bulk_batch_size(_fields(), list(deliveries)), 1)
+    fields = _fields()
+    size = max(connection.ops.bulk_batch_size(fields, list(deliveries)), 1)
     for start in range(0, len(deliveries), size):
         rows, params = [], []
         for delivery in deliveries[start : start + size]:
-            values = [literal(value) for value in _values(delivery, connection)]
+            values = [literal(field.get_db_prep_save(getattr(delivery, field.attname), connection)) for field in fields]
             rows.append(f"({', '.join(sql for sql, _ in values)})")
             params += [param for _, given in values for param in given]
         _execute(connection, f"VALUES {', '.join(rows)}", params)
@@ -40,11 +41,11 @@ def insert_for_users(pattern: Delivery, users: QuerySet[Any], using: str) -> Non
     except EmptyResultSet:
         return
     columns, params = [], []
-    for field, value in zip(_fields(), _values(pattern, connection), strict=True):
+    for field in _fields():
         if field.attname == "user_id":
             columns.append("receivers.dsn_receiver")
             continue
-        sql, given = literal(value)
+        sql, given = literal(field.get_db_prep_save(getattr(pattern, field.attname), connection))
         columns.append(sql)
         params += given
     # The WHERE tells SQLite that what follows is no join condition. In the order of the keys, so that two
@@ -55,10 +56,6 @@ def insert_for_users(pattern: Delivery, users: QuerySet[Any], using: str) -> Non
 
 def _fields() -> list[Any]:
     return [field for field in Delivery._meta.concrete_fields if not field.primary_key]
-
-
-def _values(delivery: Delivery, connection: BaseDatabaseWrapper) -> list[Any]:
-    return [field.get_db_prep_save(getattr(delivery, field.attname), connection) for field in _fields()]
 
 
 def _execute(connection: BaseDatabaseWrapper, source: str, params: Sequence[Any]) -> None:

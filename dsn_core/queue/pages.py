@@ -44,22 +44,18 @@ def paged(pattern: Delivery, using: str) -> Iterator[Delivery]:
         rows = Delivery.objects.using(using).filter(pk__gt=newest, page_key=key)
         found = rows.aggregate(first=Min("pk"), last=Max("pk"))
         if found["first"] is not None:
-            DeliveryPage.objects.using(using).bulk_create(_pages(pattern, key, **found))
-
-
-def _pages(pattern: Delivery, key: int, first: int, last: int) -> list[DeliveryPage]:
-    return [
-        DeliveryPage(
-            event_id=pattern.event_id,
-            messenger=pattern.messenger,
-            priority=pattern.priority,
-            key=key,
-            first_id=begin,
-            last_id=min(begin + PAGE_SIZE - 1, last),
-            not_before=pattern.created_at,
-        )
-        for begin in range(first, last + 1, PAGE_SIZE)
-    ]
+            DeliveryPage.objects.using(using).bulk_create(
+                DeliveryPage(
+                    event_id=pattern.event_id,
+                    messenger=pattern.messenger,
+                    priority=pattern.priority,
+                    key=key,
+                    first_id=begin,
+                    last_id=min(begin + PAGE_SIZE - 1, found["last"]),
+                    not_before=pattern.created_at,
+                )
+                for begin in range(found["first"], found["last"] + 1, PAGE_SIZE)
+            )
 
 
 @dataclass
@@ -182,16 +178,7 @@ def _take(page: Any, limit: int, asked_at: float, using: str, unread: tuple[str,
     else:
         # The rest keeps its row: another worker may be waiting for it.
         pages.filter(pk=page.pk).update(first_id=last + 1)
-        page = DeliveryPage(
-            event_id=page.event_id,
-            messenger=page.messenger,
-            priority=page.priority,
-            key=page.key,
-            first_id=page.first_id,
-            last_id=last,
-            lease_token=token,
-            not_before=lease_end,
-        )
+        page.pk, page.last_id, page.lease_token, page.not_before = None, last, token, lease_end
         page.save(using=using, force_insert=True)
     page.due_at = due_at
     for row in rows:

@@ -33,7 +33,8 @@ class Purged:
 
 def finished(using: str, before: datetime.datetime) -> QuerySet[Event]:
     """The events from before that moment that nothing is left to be done about. For counting: see :func:`_finished`."""
-    return _ended(using, before).filter(~Exists(_open(using).filter(event=OuterRef("pk"))))
+    open_ones = Delivery.objects.using(using).unfinished()
+    return _ended(using, before).filter(~Exists(open_ones.filter(event=OuterRef("pk"))))
 
 
 def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
@@ -44,7 +45,7 @@ def purge(using: str, before: datetime.datetime, size: int) -> Iterator[Purged]:
     for keys in _finished(_ended(using, before), size):
         for some in _deliveries_of(keys, using, size):
             # Asked again: an operator may have sent one of them once more.
-            number, _by_model = _closed(using).filter(OneOf("pk", some)).delete()
+            number, _by_model = Delivery.objects.using(using).finished().filter(OneOf("pk", some)).delete()
             yield Purged(deliveries=number)
         kept = _events_of(Delivery.objects.using(using).filter(OneOf("event_id", keys)))
         if done := [key for key in keys if key not in kept]:
@@ -82,14 +83,6 @@ def empty_payloads(using: str, before: datetime.datetime, size: int) -> Iterator
         yield Purged(payloads=rows.update(payload=""))
 
 
-def _open(using: str) -> QuerySet[Delivery]:
-    return Delivery.objects.using(using).unfinished()
-
-
-def _closed(using: str) -> QuerySet[Delivery]:
-    return Delivery.objects.using(using).finished()
-
-
 def _ended(using: str, before: datetime.datetime) -> QuerySet[Event]:
     return Event.objects.using(using).filter(created_at__lt=before, not_before__isnull=True)
 
@@ -110,7 +103,7 @@ def _finished(ended: QuerySet[Event], size: int) -> Iterator[list[int]]:
                 break
             keys.append(key)
         last = keys[-1]
-        waiting = _events_of(_open(ended.db).filter(OneOf("event_id", keys)))
+        waiting = _events_of(Delivery.objects.using(ended.db).unfinished().filter(OneOf("event_id", keys)))
         if rest := [key for key in keys if key not in waiting]:
             yield rest
 
@@ -122,7 +115,7 @@ def _events_of(deliveries: QuerySet[Delivery]) -> set[int]:
 def _deliveries_of(events: Sequence[int], using: str, size: int) -> Iterator[list[int]]:
     """Keys of what has ended of the deliveries of ``events``, which are sorted, page by page."""
     # In the order of the index by which they are found, so that no other is taken.
-    closed = _closed(using).order_by("event_id").values_list("event_id", "pk")
+    closed = Delivery.objects.using(using).finished().order_by("event_id").values_list("event_id", "pk")
     while rows := list(closed.filter(OneOf("event_id", events))[:KEYS_AT_ONCE]):
         for start in range(0, len(rows), size):
             yield [key for _, key in rows[start : start + size]]
@@ -145,7 +138,7 @@ def purge_waiting(using: str, size: int) -> Iterator[Purged]:
 
     What has ended stays. Yields what each step deleted.
     """
-    deliveries = _open(using)
+    deliveries = Delivery.objects.using(using).unfinished()
     for keys in _pages(deliveries, size):
         number, _by_model = deliveries.filter(pk__in=keys).delete()
         yield Purged(deliveries=number)

@@ -1,15 +1,14 @@
-"""Looking ahead: who has work that is due, and when the next falls due. Nothing is claimed."""
+"""Looking ahead: which messengers have work that is due, and when the next falls due. Nothing is claimed."""
 
 from __future__ import annotations
 
-import datetime
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from django.db import connections
-from django.db.models import BooleanField, Exists, ExpressionWrapper, Model, OuterRef, Q, Subquery
+from django.db.models import Model, OuterRef, Subquery
 
 from dsn_core.models import Delivery, DeliveryPage, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow, now_sql
@@ -23,21 +22,20 @@ _CLAIMED: Final[tuple[type[Model], ...]] = (Delivery, DeliveryPage)
 def due_messengers(using: str) -> list[str]:
     """The messengers (or accounts) with deliveries that are due, but for those that pause. Two queries.
 
-    One that waits for its rate is among them: whoever sends by it waits that long.
+    One that waits for its rate is among them: the caller that sends by it waits that long.
     """
-    now = DatabaseNow()
-    due = {"messenger": OuterRef("messenger"), "priority__in": Priority.values, "not_before__lte": now}
-    has_due = Q(*(Exists(model._base_manager.using(using).filter(**due)) for model in _CLAIMED), _connector=Q.OR)
-    is_due = ExpressionWrapper(Q(Q(paused_until=None) | Q(paused_until__lte=now), has_due), BooleanField())
-    states = MessengerState.objects.using(using).order_by("messenger")
-    rows: Any = states.annotate(is_due=is_due, remembered=environment.remembered_query(using))
-    rows = rows.values_list("messenger", "is_due", "remembered")
-    found = list(rows)
-    if _unknown_messenger([name for name, *_ in found], using) is not None:
+    states = _states(using)
+    if _unknown_messenger([state.messenger for state in states], using) is not None:
         make_missing_known(using)
-        found = list(rows.all())
-    due_now = [name for name, is_due_now, _ in found if is_due_now]
-    return due_now if due_now and environment.may_work(found[0][2], using) else []
+        states = _states(using)
+    due = [
+        state.messenger
+        for state in states
+        if state.first is not None
+        and state.first <= state.database_now
+        and (state.paused_until is None or state.paused_until <= state.database_now)
+    ]
+    return due if due and environment.may_work(states[0].remembered, using) else []
 
 
 class Due(NamedTuple):
@@ -153,36 +151,37 @@ def seconds_overdue(using: str) -> dict[str, float]:
 
     Without those that pause or wait for their rate; none where another environment's database sends nothing.
     """
-    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **_firsts(using))
-    states = states.annotate(remembered=environment.remembered_query(using))
-    overdue: dict[str, float] = {}
-    state: Any
-    for state in states:
-        moments = _moments_of(state)
-        rests = [moment for moment in (state.paused_until, state.rate_next_at) if moment is not None]
-        if moments and not environment.holds(state.remembered) and all(rest <= state.database_now for rest in rests):
-            late = (state.database_now - min(moments)).total_seconds()
-            if late > 0:
-                overdue[state.messenger] = late
-    return overdue
+    return {
+        state.messenger: (state.database_now - state.first).total_seconds()
+        for state in _states(using)
+        if state.first is not None
+        and state.first < state.database_now
+        and (state.rests_until is None or state.rests_until <= state.database_now)
+        and not environment.holds(state.remembered)
+    }
 
 
 def seconds_until_due(using: str, without: Collection[str] = ()) -> float | None:
     """Seconds until the next event or delivery is due, 0.0 when one is now, None when none is open. Two queries.
 
-    Deliveries of the messengers ``without`` are not looked at.
-    Counts by the database's clock. What a worker holds is due at the end of its lease; what waits for
-    a messenger's pause or rate, at the end of that.
+    Deliveries of the messengers ``without`` are not looked at. Counts by the database's clock. What a worker holds is
+    due at the end of its lease; what waits for a messenger's pause or rate, at the end of that.
     """
-    # Each of these is the first entry of its part of the claim index, however many rows are open.
-    states = MessengerState.objects.using(using).annotate(database_now=DatabaseNow(), **_firsts(using))
-    states = states.exclude(messenger__in=without)
-    waits = [wait for state in states if (wait := _wait_of(state)) is not None]
-    events = Event.objects.using(using).filter(not_before__isnull=False).annotate(database_now=DatabaseNow())
-    first: Any = events.order_by("not_before", "id").values_list("not_before", "database_now").first()
-    if first is not None:
-        waits.append(_seconds(*first))
-    return min(waits, default=None)
+    waits = [
+        (max(state.first, state.rests_until or state.first) - state.database_now).total_seconds()
+        for state in _states(using)
+        if state.first is not None and state.messenger not in without
+    ]
+    if (late := seconds_since_first_event(using)) is not None:
+        waits.append(-late)
+    return max(min(waits), 0.0) if waits else None
+
+
+def seconds_since_first_event(using: str) -> float | None:
+    """Seconds since the oldest open event fell due, negative while it is not; None when none is open. One query."""
+    events = Event.objects.using(using).filter(not_before__isnull=False).order_by("not_before", "id")
+    first: Any = events.values_list("not_before", DatabaseNow()).first()
+    return None if first is None else (first[1] - first[0]).total_seconds()
 
 
 def now(using: str) -> float:
@@ -191,30 +190,28 @@ def now(using: str) -> float:
     return moment.timestamp() if moment else 0.0
 
 
-def _firsts(using: str) -> dict[str, Subquery]:
-    """When the first of each priority is due, by itself or as a page, for a messenger's state."""
-    found = {}
+def _states(using: str) -> list[Any]:
+    """The messengers' states, with ``database_now`` and the environment's name that is ``remembered``. One query.
+
+    ``first``: when the first of its open deliveries is due; ``rests_until``: the end of its pause, or of the wait for
+    its rate, whichever is later. Both may be None.
+    """
+    # Each of these is the first entry of its part of the claim index, however many rows are open.
+    firsts = {}
     for number, (model, priority) in enumerate(itertools.product(_CLAIMED, Priority.values)):
         rows = model._base_manager.using(using).filter(
             messenger=OuterRef("messenger"), priority=priority, not_before__isnull=False
         )
-        found[f"first_{number}"] = Subquery(rows.order_by("not_before", "id").values("not_before")[:1])
-    return found
-
-
-def _wait_of(state: Any) -> float | None:
-    moments = _moments_of(state)
-    if not moments:
-        return None
-    rests = [moment for moment in (state.paused_until, state.rate_next_at) if moment is not None]
-    return _seconds(max(min(moments), *rests) if rests else min(moments), state.database_now)
-
-
-def _moments_of(state: Any) -> list[datetime.datetime]:
-    numbers = range(len(_CLAIMED) * len(Priority.values))
-    firsts: Iterable[datetime.datetime | None] = [getattr(state, f"first_{number}") for number in numbers]
-    return [moment for moment in firsts if moment is not None]
-
-
-def _seconds(moment: datetime.datetime, now: datetime.datetime) -> float:
-    return max((moment - now).total_seconds(), 0.0)
+        firsts[f"first_{number}"] = Subquery(rows.order_by("not_before", "id").values("not_before")[:1])
+    remembered = environment.remembered_query(using)
+    states: list[Any] = list(
+        MessengerState.objects.using(using)
+        .order_by("messenger")
+        .annotate(database_now=DatabaseNow(), remembered=remembered, **firsts)
+    )
+    for state in states:
+        moments = (getattr(state, name) for name in firsts)
+        state.first = min((moment for moment in moments if moment is not None), default=None)
+        rests = (state.paused_until, state.rate_next_at)
+        state.rests_until = max((moment for moment in rests if moment is not None), default=None)
+    return states

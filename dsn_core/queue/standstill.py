@@ -1,4 +1,4 @@
-"""That something is due, and nobody is there who does it."""
+"""That something is due, and no worker is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db.models import Max
 
-from dsn_core.models import Event, WorkerHeartbeat
+from dsn_core.models import WorkerHeartbeat
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.queue import schedule
 
@@ -34,14 +34,7 @@ def find(using: str) -> Standstill | None:
     unseen = None if seen["at"] is None else seen["now"] - seen["at"]
     if unseen is not None and unseen.total_seconds() < PATIENCE:
         return None
-    late = max([*schedule.seconds_overdue(using).values(), _oldest_event(using)])
+    late = max([*schedule.seconds_overdue(using).values(), schedule.seconds_since_first_event(using) or 0.0])
     if late < PATIENCE:
         return None
     return Standstill(datetime.timedelta(seconds=late), unseen)
-
-
-def _oldest_event(using: str) -> float:
-    """Seconds since the oldest event fell due; 0.0 when none is."""
-    events = Event.objects.using(using).filter(not_before__isnull=False).order_by("not_before", "id")
-    first: Any = events.values_list("not_before", DatabaseNow()).first()
-    return 0.0 if first is None else max((first[1] - first[0]).total_seconds(), 0.0)

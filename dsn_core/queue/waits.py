@@ -1,6 +1,6 @@
 """How long a row waits: after an attempt that failed, and while it is held.
 
-What lacks a template or a setting is held until somebody installs or mends it, and no attempt counts. A deploy
+What lacks a template or a setting is held until it is installed or mended, and no attempt counts. A deploy
 brings code and rows to different machines at different moments, and a setting can be mended: neither is the fault of a
 message.
 """
@@ -17,9 +17,9 @@ LONGEST_RETRY: Final = 3_600.0
 #: Seconds before the first look after something was held. It waits as long again as it has waited, up to the longest.
 FIRST_WAIT: Final = 60.0
 LONGEST_WAIT: Final = 3_600.0
-#: Seconds after which nobody is expected to mend it.
+#: Seconds after which it is not expected to be mended any more.
 PATIENCE: Final = 86_400.0
-#: The way out of a failure that somebody can mend, at the end of its message.
+#: The way out of a failure that can be mended, at the end of its message.
 SEND_AGAIN: Final = "Then send the delivery again: in the admin, or by Delivery.objects.retry()."
 
 

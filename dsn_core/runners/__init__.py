@@ -1,1 +1,1 @@
-"""What makes deliveries run. All runners run :class:`dsn_core.runners.driver.Loop`."""
+"""What makes deliveries run: the loop in :mod:`dsn_core.runners.driver`, in this thread or a worker's."""

@@ -1,4 +1,4 @@
-"""The loop that every runner runs: in the calling thread, or in a worker's threads."""
+"""The loop that every runner runs: in the calling thread here, in a worker's threads in :mod:`worker_threads`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import logging
 import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
+
+from django.db import close_old_connections, connections
 
 from dsn_core.fanout.expander import Expander
 from dsn_core.intake.record import outbox
@@ -42,32 +42,17 @@ def draining() -> Iterator[None]:
         _draining.reset(token)
 
 
-class Loop(ABC):
-    """One step after the other, in the thread that calls :meth:`run`."""
+def look_after_connections(trouble: int = 0) -> None:
+    """Close this thread's connections that broke. A healthy one stays open, however short a request's may live.
 
-    @abstractmethod
-    def is_next(self) -> bool:
-        """Wait until there is a step to do, and return True; False when the loop is to end."""
-
-    @abstractmethod
-    def step(self) -> None:
-        """Do one step."""
-
-    def failed(self, error: BaseException) -> None:
-        """Note that a step, or waiting for it, raised ``error``; or raise it."""
-        raise error
-
-    def run(self) -> None:
-        with draining():
-            while True:
-                try:
-                    if not self.is_next():
-                        return
-                    # Plugins fire signals while they send: what triggers say may have changed since the last step.
-                    trigger_cache.refresh(patient=True)
-                    self.step()
-                except BaseException as error:
-                    self.failed(error)
+    After two failures in a row (``trouble``) all are closed: one that answers, but refuses to write, may lead to a
+    server that is a replica by now.
+    """
+    if trouble >= 2:
+        connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        connection.close_at = None
+    close_old_connections()
 
 
 @dataclass
@@ -81,82 +66,69 @@ class Done:
         return bool(self.events or self.deliveries)
 
 
-class Drain(Loop):
-    """Works in the calling thread until nothing is due, ``seconds`` have passed or ``stop()`` says so.
-
-    ``messengers()`` is asked in each step by which to send; where it also expands events, the trouble of one of them is
-    its own. Waits for rates, not for pauses.
-    """
-
-    def __init__(
-        self,
-        using: str,
-        messengers: Callable[[], Iterable[str]] = tuple,
-        *,
-        expands: bool = True,
-        seconds: float | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.done = Done()
-        self._using = using
-        self._expander = Expander(using, self.is_over) if expands else None
-        self._messengers = messengers
-        self._senders: dict[str, Sender] = {}
-        self._stop = stop
-        self._end = math.inf if seconds is None else time.monotonic() + seconds
-        #: Seconds after which a rate lets more go, 0.0 while more may be due, None when nothing is.
-        self._rest: float | None = 0.0
-
-    def is_over(self) -> bool:
-        return self._stop() or time.monotonic() >= self._end
-
-    def is_next(self) -> bool:
-        if self._rest is None or (self._rest and time.monotonic() + self._rest >= self._end):
-            return False
-        nap_until = time.monotonic() + self._rest
-        while not (is_over := self.is_over()) and (left := nap_until - time.monotonic()) > 0:
-            # In short steps, so that it is soon seen that it is over.
-            time.sleep(min(left, 0.1))
-        return not is_over
-
-    def step(self) -> None:
-        found = self._expander.work() if self._expander is not None else 0
-        self.done.events += found
-        rests: list[float] = []
-        for alias in self._messengers():
-            if self.is_over():
-                break
-            if alias not in self._senders:
-                self._senders[alias] = Sender(alias, self._using, self.is_over)
-            try:
-                work = self._senders[alias].work()
-            except BaseException as error:
-                reraise_interrupt(error)
-                if self._expander is None:
-                    raise
-                # The batch stays claimed, and is due again when its lease ends.
-                logger.exception("A batch of the messenger %s was given up: %s", alias, describe(error))
-                continue
-            self.done.deliveries += work.done
-            found += work.done
-            if work.rest is not None:
-                rests.append(work.rest)
-        self._rest = 0.0 if found else min(rests, default=None)
-
-
 def known_messengers(using: str, chosen: Collection[str] | None = None) -> list[str]:
     """Those of the messengers (of ``chosen``, or all) that deliveries were ever made for."""
     known = MessengerState.objects.using(using).order_by("messenger").values_list("messenger", flat=True)
     return [alias for alias in known if chosen is None or alias in chosen]
 
 
-def drain(using: str, *, seconds: float | None = None, stop: Callable[[], bool] = lambda: False) -> Done:
-    """Expand and send all that is due in the database ``using``. See :class:`Drain`."""
-    drain = Drain(using, partial(known_messengers, using), seconds=seconds, stop=stop)
-    if not drain.is_over():
+def drain(
+    using: str,
+    messengers: Collection[str] | None = None,
+    *,
+    expands: bool = True,
+    seconds: float | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Done:
+    """Expand and send in the calling thread until nothing is due, ``seconds`` have passed or ``stop()`` says so.
+
+    Sends by ``messengers``, or by all that are known at each step. The trouble of one messenger is its own, except
+    where nothing is expanded: then it is raised. Waits for rates, not for pauses.
+    """
+    end = math.inf if seconds is None else time.monotonic() + seconds
+
+    def is_over() -> bool:
+        return time.monotonic() >= end or (stop is not None and stop())
+
+    if messengers is None and not is_over():
         schedule.make_missing_known(using)
-    drain.run()
-    return drain.done
+    done = Done()
+    expander = Expander(using, is_over)
+    senders: dict[str, Sender] = {}
+    with draining():
+        while not is_over():
+            # Plugins fire signals while they send: what triggers say may have changed since the last step.
+            trigger_cache.refresh(patient=True)
+            found = expander.work().done if expands else 0
+            done.events += found
+            rests: list[float] = []
+            for alias in known_messengers(using) if messengers is None else messengers:
+                if is_over():
+                    break
+                if alias not in senders:
+                    senders[alias] = Sender(alias, using, is_over)
+                try:
+                    work = senders[alias].work()
+                except BaseException as error:
+                    reraise_interrupt(error)
+                    if not expands:
+                        raise
+                    # The batch stays claimed, and is due again when its lease ends.
+                    logger.exception("A batch of the messenger %s was given up: %s", alias, describe(error))
+                    continue
+                done.deliveries += work.done
+                found += work.done
+                if work.rest is not None:
+                    rests.append(work.rest)
+            if found:
+                continue
+            go_on_at = time.monotonic() + min(rests, default=math.inf)
+            if go_on_at >= end:
+                break
+            while not is_over() and (left := go_on_at - time.monotonic()) > 0:
+                # In short steps, so that it is soon seen that it is over.
+                time.sleep(min(left, 0.1))
+    return done
 
 
 # The steps that runners of plugins take. See the functions of ``dsn_core`` of the same names.
@@ -165,17 +137,13 @@ def drain(using: str, *, seconds: float | None = None, stop: Callable[[], bool] 
 def expand_due(using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.expand_due`."""
     heartbeat.beat(alias := using or outbox())
-    drain = Drain(alias, seconds=seconds)
-    drain.run()
-    return drain.done.events
+    return drain(alias, (), seconds=seconds).events
 
 
 def send_due(messenger: str, using: str | None = None, *, seconds: float | None = None) -> int:
     """See :func:`dsn_core.send_due`."""
     heartbeat.beat(alias := using or outbox())
-    drain = Drain(alias, lambda: (messenger,), expands=False, seconds=seconds)
-    drain.run()
-    return drain.done.deliveries
+    return drain(alias, (messenger,), expands=False, seconds=seconds).deliveries
 
 
 def due_messengers(using: str | None = None) -> list[str]:

@@ -45,7 +45,7 @@ class Heartbeat:
         self._next = now + SECONDS
         rows = WorkerHeartbeat.objects.using(self._using)
         try:
-            # The row may be gone: somebody restored the database from another moment.
+            # The row may be gone, after the database was restored from another moment.
             if self._key is None or not rows.filter(pk=self._key).update(seen_at=DatabaseNow()):
                 self._key = self._begin()
         except Error as error:
@@ -63,12 +63,12 @@ class Heartbeat:
         return int(made.pk)
 
 
-#: Of the runners whose processes belong to somebody else's queue, by process and database.
+#: Of the runners whose processes belong to another queue, by process and database.
 _by_process: dict[tuple[int, str], Heartbeat] = {}
 
 
 def beat(using: str) -> None:
-    """The same for a task of somebody else's worker."""
+    """The same for a task in a worker of another queue."""
     _by_process.setdefault((os.getpid(), using), Heartbeat(using)).beat()
 
 

@@ -16,7 +16,7 @@ from dsn_core.plugins.errors import describe
 
 logger = logging.getLogger("dsn_core.worker")
 
-#: Notices are heard by who listens in the same database.
+#: Notices are heard by all that listen in the same database.
 CHANNEL: Final = "dsn_core"
 #: Seconds between two looks at whether to go on, and before another try when the connection broke.
 STEP_SECONDS: Final = 1.0
@@ -30,39 +30,31 @@ def send(using: str) -> None:
             cursor.execute(f"NOTIFY {CHANNEL}")
 
 
-class Listener:
-    """Calls ``heard`` for what others sent. A daemon thread with a connection of its own.
+def listen(using: str, heard: Callable[[], None], stop: Callable[[], bool]) -> None:
+    """Call ``heard`` for what others sent, where the database can tell. A daemon thread with its own connection.
 
     What it misses (the connection broke, a pooler hands transactions round) the worker finds by itself.
     """
+    if connections[using].vendor == "postgresql":
+        threading.Thread(target=_listen, args=(using, heard, stop), name="dsn notices", daemon=True).start()
 
-    def __init__(self, using: str, heard: Callable[[], None], stop: Callable[[], bool]) -> None:
-        self._using = using
-        self._heard = heard
-        self._stop = stop
-        self._thread = threading.Thread(target=self._run, name="dsn notices", daemon=True)
 
-    def start(self) -> None:
-        """Listen, where the database can tell."""
-        if connections[self._using].vendor == "postgresql":
-            self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop():
-            connection = connections[self._using].copy()
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(f"LISTEN {CHANNEL}")
-                # Whatever came before we listened.
-                self._heard()
-                while not self._stop():
-                    if _has_come(connection):
-                        self._heard()
-            except Exception as error:
-                logger.debug("Notices cannot be heard, for now: %s", describe(error))
-                time.sleep(STEP_SECONDS)
-            finally:
-                connection.close()
+def _listen(using: str, heard: Callable[[], None], stop: Callable[[], bool]) -> None:
+    while not stop():
+        connection = connections[using].copy()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+            # Whatever came before we listened.
+            heard()
+            while not stop():
+                if _has_come(connection):
+                    heard()
+        except Exception as error:
+            logger.debug("Notices cannot be heard, for now: %s", describe(error))
+            time.sleep(STEP_SECONDS)
+        finally:
+            connection.close()
 
 
 def _has_come(connection: BaseDatabaseWrapper) -> bool:
@@ -76,7 +68,5 @@ def _has_come(connection: BaseDatabaseWrapper) -> bool:
         raw.notifies.clear()
         return came
     raw.pgconn.consume_input()
-    came = False
-    while raw.pgconn.notifies() is not None:
-        came = True
-    return came
+    # All of them, of which one is enough.
+    return bool([*iter(raw.pgconn.notifies, None)])

@@ -57,7 +57,7 @@ class ProcessSupervisor:
             if self._stopping:
                 status = status or code
                 continue
-            # Whatever it ended with: nobody asked all of them to end.
+            # Whatever it ended with: it was not asked to end.
             logger.error("A worker process (%d) ended with %d; another one takes its place.", pid, code)
             time.sleep(PAUSE_SECONDS)
             if not self._stopping:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from django.core import checks
 from django.db import connections, transaction
 
@@ -22,22 +20,21 @@ class TasksRunner(BaseRunner):
             return
         # The commit that woke us is done, but backends that keep their tasks in a database may do so in another
         # one, where the caller has a transaction open: a task in there could break it, or vanish with it.
-        open_elsewhere = next(_in_transaction(using), None)
-        if open_elsewhere is None:
-            _enqueue(using)
-        else:
-
-            def again() -> None:
+        for connection in connections.all(initialized_only=True):
+            if connection.alias != using and connection.in_atomic_block:
                 # A function, not a partial: where one raises, Django asks for its name.
-                self.wake(using)
+                transaction.on_commit(lambda: self.wake(using), using=connection.alias, robust=True)
+                return
+        # Making the task reads the setting TASKS, which may be wrong: that is this wake-up's error, not the import's.
+        from dsn_core.runners.wakeups import work_off
 
-            transaction.on_commit(again, using=open_elsewhere, robust=True)
+        work_off.enqueue(using)
 
     @classmethod
     def check(cls) -> list[checks.CheckMessage]:
         """W006 when there is no Django Tasks or its setting does not do, W043 when nothing would run apart."""
         try:
-            from dsn_core.runners import task_queue, wakeups
+            from dsn_core.runners import wakeups
 
             backend = wakeups.work_off.get_backend()
         except ModuleNotFoundError as error:
@@ -45,8 +42,8 @@ class TasksRunner(BaseRunner):
         except Exception as error:
             hint = "Mend TASKS['default'] in the settings. Until then messages wait for 'manage.py dsn_worker'."
             return [_cannot_work(describe(error), hint)]
-        said = {task_queue.ImmediateBackend: "sends in the process that fired the signal, before it goes on"}
-        said[task_queue.DummyBackend] = "runs no task: no message is sent"
+        said = {wakeups.ImmediateBackend: "sends in the process that fired the signal, before it goes on"}
+        said[wakeups.DummyBackend] = "runs no task: no message is sent"
         return [
             checks.Warning(
                 f"DSN['RUNNER'] is 'tasks', and TASKS['default'] is Django's {kind.__name__}, which {what}.",
@@ -62,16 +59,3 @@ def _cannot_work(why: str, hint: str) -> checks.CheckMessage:
     return checks.Warning(
         f"DSN['RUNNER'] is 'tasks', but Django Tasks cannot be used: {why}.", hint=hint, id="dsn.W006"
     )
-
-
-def _in_transaction(using: str) -> Iterator[str]:
-    for connection in connections.all(initialized_only=True):
-        if connection.alias != using and connection.in_atomic_block:
-            yield connection.alias
-
-
-def _enqueue(using: str) -> None:
-    # Making the task reads the setting TASKS, which may be wrong: that is this wake-up's error, not the import's.
-    from dsn_core.runners.wakeups import work_off
-
-    work_off.enqueue(using)

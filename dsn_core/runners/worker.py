@@ -6,27 +6,26 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
 from dsn_core import conf
 from dsn_core.contracts.runners import BaseRunner
+from dsn_core.fanout.expander import Expander
 from dsn_core.plugins.errors import describe
 from dsn_core.queue import environment, schedule
 from dsn_core.runners import driver, notices
-from dsn_core.runners.driver import Done
+from dsn_core.runners.driver import Done, look_after_connections
 from dsn_core.runners.heartbeat import Heartbeat
-from dsn_core.runners.units import Expanding, Sending, Unit
-from dsn_core.runners.worker_threads import Claimed, Pool, look_after_connections, poll_seconds
+from dsn_core.runners.worker_threads import Pool, poll_seconds
 from dsn_core.sending import sender
-from dsn_core.sending.connections import ProviderConnections
 
 logger = logging.getLogger("dsn_core.worker")
 
 #: Seconds after which SIGTERM waits no longer for a messenger. Supervisors kill after 30 (Kubernetes) or more.
 GRACE_SECONDS = 20.0
-#: Seconds for which deliveries are due, and those who should send them do nothing, before the worker calls itself ill.
+#: Seconds for which deliveries are due, and the threads that send them do nothing, before the worker calls itself ill.
 LATE_SECONDS = 30.0
 
 
@@ -69,7 +68,9 @@ class Worker:
         self._filled_at = -1
         self._counting = threading.Lock()
         self._news = threading.Event()
-        self._fan_out = self._pool("fan-out", self._expanding, self._made_work)
+        self._fan_out = self._pool(
+            "fan-out", lambda **given: Expander(using, self.is_stopping, self._tell), self._made_work
+        )
         #: By messenger.
         self._senders: dict[str, Pool] = {}
         #: The messengers that were late at the last look.
@@ -119,7 +120,7 @@ class Worker:
         return self._run(is_done)
 
     def _run(self, is_done: Callable[[], bool]) -> Done:
-        notices.Listener(self.using, self._wake, self.is_stopping).start()
+        notices.listen(self.using, self._wake, self.is_stopping)
         trouble = 0
         try:
             while not self._stopping:
@@ -146,19 +147,19 @@ class Worker:
     def _fill_pools(self) -> None:
         """See that all that is to be done has its threads."""
         generation = self._generation
-        self._fill(self._fan_out, 1, 1)
-        for alias in driver.known_messengers(self.using, self.messengers):
-            if alias not in self._senders:
-                self._senders[alias] = self._pool(
-                    f"messenger {alias}", partial(self._sending, alias), self._did_something
-                )
-            self._fill(self._senders[alias], *sender.threads_of(alias))
+        for pool, threads, connections in self._wanted():
+            if not pool.fill(threads, connections):
+                self.is_failed = True
+                self.stop()
         self._filled_at = generation
 
-    def _fill(self, pool: Pool, threads: int, connections: int) -> None:
-        if not pool.fill(threads, connections):
-            self.is_failed = True
-            self.stop()
+    def _wanted(self) -> Iterator[tuple[Pool, int, int]]:
+        yield self._fan_out, 1, 1
+        for alias in driver.known_messengers(self.using, self.messengers):
+            if alias not in self._senders:
+                make = partial(sender.Sender, alias, self.using, self.is_stopping, is_stubborn=self._is_patient)
+                self._senders[alias] = self._pool(f"messenger {alias}", make, self._did_something)
+            yield self._senders[alias], *sender.threads_of(alias)
 
     def _care(self) -> None:
         """Show that this worker is there, give up what hangs, and see that every messenger with deliveries is known."""
@@ -179,45 +180,27 @@ class Worker:
         """Whether this worker does its work, as those threads tell that do it, and as the oldest due delivery tells."""
         if self.is_failed or not all(pool.can_work() for pool in self._pools()):
             return False
-        makes_more = self._fan_out.is_active(LATE_SECONDS)
-        active = {alias for alias, pool in self._senders.items() if pool.is_active(LATE_SECONDS)}
-        unmade = sender.unmade()
+        if self._fan_out.is_active(LATE_SECONDS):
+            # A call of the seed's way waits for all of its event's deliveries.
+            self._late = set()
+            return True
+        # Another worker may have what this one cannot make. It was logged, and beginning again does not help.
+        excused = {*sender.unmade(), *(alias for alias, pool in self._senders.items() if pool.is_active(LATE_SECONDS))}
         late = {
             alias
             for alias, seconds in schedule.seconds_overdue(self.using).items()
-            if seconds > LATE_SECONDS
-            and alias not in active
-            # Another worker may have it. It was logged, and beginning again does not help.
-            and alias not in unmade
-            and (self.messengers is None or alias in self.messengers)
-            # A call of the seed's way waits for all of its event's deliveries.
-            and not makes_more
+            if seconds > LATE_SECONDS and alias not in excused and (self.messengers is None or alias in self.messengers)
         }
         for alias in late - self._late:
             logger.error("The messenger %s sends nothing of what is due for more than %d s.", alias, LATE_SECONDS)
         self._late = late
         return not late
 
-    # Its pools
-
     def _pools(self) -> list[Pool]:
         return [self._fan_out, *self._senders.values()]
 
-    def _pool(self, label: str, make: Callable[[Claimed, ProviderConnections], Unit], told: Callable[[], None]) -> Pool:
+    def _pool(self, label: str, make: Callable[..., Expander | sender.Sender], told: Callable[[], None]) -> Pool:
         return Pool(label, make, self.is_stopping, told, lambda: self._generation)
-
-    def _expanding(self, claimed: Claimed, connections: ProviderConnections) -> Unit:
-        return Expanding(self.using, self.is_stopping, self._tell)
-
-    def _sending(self, alias: str, claimed: Claimed, connections: ProviderConnections) -> Unit:
-        return Sending(
-            alias,
-            self.using,
-            self.is_stopping,
-            is_stubborn=self._is_patient,
-            claimed=claimed,
-            connections=connections,
-        )
 
     def _did_something(self) -> None:
         with self._counting:
@@ -228,9 +211,8 @@ class Worker:
         self._tell()
 
     def _tell(self) -> None:
-        """There are new deliveries."""
+        """There are new deliveries, maybe of a new messenger."""
         self._wake()
-        # A messenger may be new.
         self._news.set()
 
     def _wake(self) -> None:

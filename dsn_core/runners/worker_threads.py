@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from django.db import close_old_connections, connections
+from django.db import connections
 
+from dsn_core.fanout.expander import Expander
 from dsn_core.plugins.errors import describe
-from dsn_core.runners.driver import Loop
-from dsn_core.runners.units import Unit
-from dsn_core.sending.connections import ProviderConnections
-from dsn_core.sending.sender import QUICK_SECONDS
+from dsn_core.runners.driver import draining, look_after_connections
+from dsn_core.sending.handing_over import ProviderConnections
+from dsn_core.sending.sender import QUICK_SECONDS, Sender
+from dsn_core.triggers.dispatch import trigger_cache
 
 logger = logging.getLogger("dsn_core.worker")
 
@@ -24,10 +25,7 @@ POLL_SECONDS = 1.0
 LONGEST_POLL = 30.0
 #: Threads of a pool that hang, for each unit it does at the same time, after which it gets no other.
 MOST_HANGING = 4
-
-
-#: What a unit of work calls between claiming and sending: see :class:`~dsn_core.sending.sender.Sender`.
-Claimed = Callable[[float | None], None]
+TROUBLE = "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate."
 
 
 def poll_seconds(trouble: int) -> float:
@@ -36,32 +34,19 @@ def poll_seconds(trouble: int) -> float:
     return min(POLL_SECONDS * float(2 ** min(trouble, 10)), LONGEST_POLL)
 
 
-def look_after_connections(trouble: int = 0) -> None:
-    """Close this thread's connections that broke. A healthy one stays open, however short a request's may live.
-
-    After two failures in a row (``trouble``) all are closed: one that answers, but refuses to write, may lead to a
-    server that is a replica by now.
-    """
-    if trouble >= 2:
-        connections.close_all()
-    for connection in connections.all(initialized_only=True):
-        connection.close_at = None
-    close_old_connections()
-
-
 class Pool:
     """Threads that do the same kind of work. One of them at a time looks for it, so that many ask no more than one.
 
     The one that found some lets the next look. As many work at the same time as there are connections to the provider;
     more join in only while the work is done quickly: what takes long is better left to another worker. ``make`` makes a
-    unit. ``told`` is called in a thread after each step that did something, and ``generation()`` says how often any
-    pool did.
+    unit, with ``claimed`` and ``connections`` of :class:`~dsn_core.sending.sender.Sender`. ``told`` is called in a
+    thread after each step that did something, and ``generation()`` says how often any pool did.
     """
 
     def __init__(
         self,
         label: str,
-        make: Callable[[Claimed, ProviderConnections], Unit],
+        make: Callable[..., Expander | Sender],
         stop: Callable[[], bool],
         told: Callable[[], None],
         generation: Callable[[], int],
@@ -69,13 +54,13 @@ class Pool:
         #: For logs.
         self.label = label
         self.connections = ProviderConnections()
-        self._threads: list[WorkerThread] = []
-        self._given_up: list[WorkerThread] = []
-        self._idle_at: int | None = None
+        self.make = make
         self.stop = stop
         self.told = told
         self.generation = generation
-        self._make = make
+        self._threads: list[WorkerThread] = []
+        self._given_up: list[WorkerThread] = []
+        self._idle_at: int | None = None
         #: Whether the last step of any of its threads failed.
         self._is_failing = False
         self._lock = threading.Lock()
@@ -97,14 +82,13 @@ class Pool:
             self._remove(thread)
         while len(self._threads) < threads:
             hanging = sum(thread.is_alive() for thread in self._given_up)
-            if hanging >= MOST_HANGING * self.connections.number:
+            if hanging >= MOST_HANGING * connections:
                 logger.error(
                     "%d threads of the %s hang: this worker ends, so that it can be started again.", hanging, self.label
                 )
                 return False
-            thread = WorkerThread(self, self._make)
-            self._threads.append(thread)
-            thread.start()
+            self._threads.append(WorkerThread(self))
+            self._threads[-1].start()
         return True
 
     def give_up_silent(self, lease: float) -> bool:
@@ -157,7 +141,11 @@ class Pool:
 
     def is_active(self, seconds: float) -> bool:
         """Whether one is at work, waits for its messenger's rate, or did something within so many seconds."""
-        return any(thread.is_active(seconds) for thread in self._threads)
+        since = time.monotonic() - seconds
+        return any(
+            thread.rests or thread.active_at > since or thread.unit.silent_since() is not None
+            for thread in self._threads
+        )
 
     def raise_error(self) -> None:
         """Raise what went wrong in one of its threads, if anything ever did."""
@@ -180,26 +168,23 @@ class Pool:
                     self._looking = thread
                 if self._looking is not thread:
                     self._is_free.wait()
-                elif (seconds := self._seconds_to_look()) > 0:
-                    self._is_time.wait(seconds)
-                else:
+                    continue
+                # While all connections have work that takes long, the end of that work wakes it.
+                is_busy = len(self._at_work) >= self.connections.number and not self._is_quick
+                seconds = POLL_SECONDS if is_busy else self._look_at - time.monotonic()
+                if seconds <= 0:
                     # A wake-up while it looks is for the look after that.
                     self._look_at, self._idle_at = math.inf, None
                     return self.generation()
+                self._is_time.wait(seconds)
             self._pass_on(thread)
             return None
-
-    def _seconds_to_look(self) -> float:
-        if len(self._at_work) >= self.connections.number and not self._is_quick:
-            # The end of that work wakes it.
-            return POLL_SECONDS
-        return self._look_at - time.monotonic()
 
     def claimed(self, thread: WorkerThread, next_look: float | None) -> None:
         """``thread`` found work: let the next look, after so many seconds."""
         with self._lock:
             self._at_work.add(thread)
-            self._look_again(POLL_SECONDS if next_look is None else next_look)
+            self._look_again(next_look)
             self._pass_on(thread)
 
     def found_nothing(self, generation: int, rest: float | None) -> None:
@@ -207,7 +192,7 @@ class Pool:
         with self._lock:
             self._is_failing = False
             self._idle_at = generation if rest is None else None
-            self._look_again(POLL_SECONDS if rest is None else rest)
+            self._look_again(rest)
 
     def worked(self, thread: WorkerThread, seconds: float) -> None:
         """``thread`` has done what it claimed, in so many seconds: it is looked whether there is more."""
@@ -225,8 +210,8 @@ class Pool:
             self._is_failing = True
             self._look_again(seconds)
 
-    def _look_again(self, seconds: float) -> None:
-        self._look_at = min(self._look_at, time.monotonic() + seconds)
+    def _look_again(self, seconds: float | None) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + (POLL_SECONDS if seconds is None else seconds))
 
     def _pass_on(self, thread: WorkerThread) -> None:
         if self._looking is thread:
@@ -234,23 +219,21 @@ class Pool:
             self._is_free.notify()
 
 
-class WorkerThread(Loop, threading.Thread):
+class WorkerThread(threading.Thread):
     """A thread that takes steps of one unit. A daemon: one that hangs does not keep its process from ending."""
 
-    def __init__(self, pool: Pool, make: Callable[[Claimed, ProviderConnections], Unit]) -> None:
+    def __init__(self, pool: Pool) -> None:
         super().__init__(name=f"dsn {pool.label}", daemon=True)
-        self.unit = make(self._claimed, pool.connections)
+        self.unit = pool.make(claimed=self._claimed, connections=pool.connections)
         self.done = 0
         #: What last went wrong.
         self.error: BaseException | None = None
         #: When it began, or last did something, by ``time.monotonic()``.
         self.active_at = time.monotonic()
+        #: Whether it waits for its messenger's rate.
+        self.rests = False
         self._pool = pool
         self._is_given_up = False
-        #: Whether it waits for its messenger's rate.
-        self._rests = False
-        self._trouble = 0
-        self._generation = 0
         self._claimed_at: float | None = None
 
     # For the thread that watches
@@ -259,11 +242,6 @@ class WorkerThread(Loop, threading.Thread):
         """Seconds since the work at hand last showed that it goes on; 0 while there is none."""
         since = self.unit.silent_since()
         return 0.0 if since is None else time.monotonic() - since
-
-    def is_active(self, seconds: float) -> bool:
-        """Whether it is at work, waits for its messenger's rate, or did something within so many seconds."""
-        is_at_work = self.unit.silent_since() is not None
-        return is_at_work or self._rests or time.monotonic() - self.active_at < seconds
 
     def give_up(self) -> None:
         """Leave the thread to itself, and settle what it was at."""
@@ -275,30 +253,36 @@ class WorkerThread(Loop, threading.Thread):
 
     # The thread itself
 
-    def run(self) -> None:
-        try:
-            super().run()
-        finally:
-            connections.close_all()
-
     def is_over(self) -> bool:
         return self._is_given_up or self._pool.stop()
 
-    def is_next(self) -> bool:
+    def run(self) -> None:
+        trouble, goes_on = 0, True
+        try:
+            with draining():
+                while goes_on:
+                    try:
+                        goes_on = self._step(trouble)
+                        trouble = 0
+                    except BaseException as error:
+                        # A plugin's SystemExit, too, would end the thread, and nothing would be sent any more.
+                        trouble, self.error = trouble + 1, error
+                        logger.error(TROUBLE, self._pool.label, describe(error))
+                        self._pool.failed(self, poll_seconds(trouble))
+        finally:
+            connections.close_all()
+
+    def _step(self, trouble: int) -> bool:
+        """Wait until there is something to do, and do it; return False when the thread is to end instead."""
         generation = self._pool.begin_look(self)
         if generation is None:
             return False
-        self._generation, self._claimed_at = generation, None
-        look_after_connections(self._trouble)
-        return True
-
-    def _claimed(self, next_look: float | None) -> None:
-        self._claimed_at = time.monotonic()
-        self._pool.claimed(self, next_look)
-
-    def step(self) -> None:
-        work = self.unit.step()
-        self._trouble, self._rests = 0, work.rest is not None
+        self._claimed_at = None
+        look_after_connections(trouble)
+        # Plugins fire signals while they send: what triggers say may have changed since the last step.
+        trigger_cache.refresh(patient=True)
+        work = self.unit.work()
+        self.rests = work.rest is not None
         now = time.monotonic()
         if work.done:
             self.active_at = now
@@ -307,14 +291,9 @@ class WorkerThread(Loop, threading.Thread):
         if work.done or self._claimed_at is not None:
             self._pool.worked(self, 0.0 if self._claimed_at is None else now - self._claimed_at)
         else:
-            self._pool.found_nothing(self._generation, work.rest)
+            self._pool.found_nothing(generation, work.rest)
+        return True
 
-    def failed(self, error: BaseException) -> None:
-        # A plugin's SystemExit or CancelledError, too, would end the thread, and nothing would be sent any more.
-        self._trouble, self.error = self._trouble + 1, error
-        logger.error(
-            "The %s could not go on, and tries again: %s. If a table or column is missing, run migrate.",
-            self._pool.label,
-            describe(error),
-        )
-        self._pool.failed(self, poll_seconds(self._trouble))
+    def _claimed(self, next_look: float | None) -> None:
+        self._claimed_at = time.monotonic()
+        self._pool.claimed(self, next_look)

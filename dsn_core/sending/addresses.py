@@ -1,22 +1,24 @@
-"""Users' addresses: read for a batch, found by what they are, and stored."""
+"""Users and their addresses: read for a batch, found by an address, and stored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, FieldError, ObjectDoesNotExist, ValidationError
-from django.db import router
-from django.db.models import Exists, F, Field, FilteredRelation, Model, OneToOneRel, OuterRef, Q, QuerySet
+from django.db import connections, router
+from django.db.models import Exists, F, Field, FilteredRelation, Manager, Model, OneToOneRel, OuterRef, Q, QuerySet
+from django.db.models.base import ModelState
 from django.db.models.functions import Coalesce
 
+from dsn_core._django import is_made_by_storing
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.exceptions import ConfigurationError
 from dsn_core.models import Address
 from dsn_core.models.delivery import ADDRESS_LENGTH
-from dsn_core.models.sql import storable
+from dsn_core.models.sql import OneOf, storable
 from dsn_core.plugins.profiles import STORED_ADDRESS
 from dsn_core.plugins.registry import registry
 
@@ -50,6 +52,60 @@ def of_users(users: Sequence[Any], messenger: BaseMessenger, using: str) -> Mapp
         for key, user in lacking.items():
             setattr(user, STORED_ADDRESS, found.get(key))
     return messenger.addresses(users)
+
+
+def users_by_key(users: QuerySet[Any], keys: Iterable[Any], paths: Iterable[str]) -> dict[Any, Any]:
+    """Those of ``users`` that ``keys`` are of, with what ``paths`` from a user lead through, by key.
+
+    One query. Where the keys are no whole numbers, and the database limits the parameters, as few as it allows.
+    """
+    model = users.model
+    users = users.order_by()
+    if related := {name for path in paths if (name := relations_of(model, path))}:
+        users = users.select_related(*related)
+    is_plain = not related and type(model._base_manager) is Manager and is_made_by_storing(model)
+    found = (_stored(some) if is_plain else some for some in _with_keys(users, list(keys)))
+    return {user.pk: user for some in found for user in some}
+
+
+def _with_keys(users: QuerySet[Any], keys: list[Any]) -> Iterator[QuerySet[Any]]:
+    connection = connections[users.db]
+    key: Any = users.model._meta.pk
+    prepared = [key.get_db_prep_value(value, connection) for value in keys]
+    if prepared and all(type(value) is int for value in prepared):
+        # Django's own takes as long to make the parameters as the database takes for the answer.
+        yield users.filter(OneOf("pk", prepared))
+        return
+    size = connection.features.max_query_params or len(keys) or 1
+    for start in range(0, len(keys), size):
+        yield users.filter(pk__in=keys[start : start + size])
+
+
+def _stored(users: QuerySet[Any]) -> Iterator[Model]:
+    """The same instances as ``users`` has, of a model that Django makes by storing values."""
+    model: Any = users.model
+    names = [*(field.attname for field in model._meta.concrete_fields), *users.query.annotation_select]
+    for values in users.values_list(*names):
+        user = model.__new__(model)
+        state = user._state = ModelState()
+        state.adding, state.db = False, users.db
+        user.__dict__.update(zip(names, values, strict=True))
+        yield user
+
+
+def relations_of(model: type[Model], path: str) -> str:
+    """The relations to one object each with which ``path`` from a ``model`` instance begins, for ``select_related``."""
+    names: list[str] = []
+    for name in path.split("."):
+        try:
+            field = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            break
+        if not (field.many_to_one or field.one_to_one) or not isinstance(field.related_model, type):
+            break
+        names.append(name)
+        model = field.related_model
+    return "__".join(names)
 
 
 def users_with(messenger: str, address: str) -> QuerySet[Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import datetime
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import Model
@@ -22,9 +24,8 @@ from dsn_core.models import Backend, Delivery, Event
 from dsn_core.models.delivery import Status
 from dsn_core.plugins.calls import tidied
 from dsn_core.queue.claiming import Claim
-from dsn_core.sending.addresses import with_addresses
-from dsn_core.sending.settling import Verdict, end, once, settle, verdict_of
-from dsn_core.sending.users import users_by_key
+from dsn_core.sending.addresses import users_by_key, with_addresses
+from dsn_core.sending.settling import Verdict, end, settle, verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -49,7 +50,7 @@ class Batch:
         self._claimed = claimed
         self._unsettled = list(claimed.rows)
         self._stop = stop
-        #: Whether settling is tried until ``stop()``, also when the lease is over and nobody could take the rows.
+        #: Whether settling is tried until ``stop()``, also when the lease is over: no other worker could take the rows.
         self._is_stubborn = is_stubborn
         #: Whether it ends early: the worker is to stop, its time is over, or another one took rows over.
         self.is_broken_off = False
@@ -117,8 +118,7 @@ class Batch:
     def give_back(self) -> None:
         """Leave the open rows to the next worker, as if they had not been claimed."""
         self.given_back = len(self.open)
-        for row in self.open:
-            self.verdicts[row.id] = _given_back(row)
+        self.verdicts.update({row.id: _given_back(row) for row in self.open})
 
     def settle(self, *, is_patient: bool = True) -> None:
         """Write down what was decided."""
@@ -128,7 +128,7 @@ class Batch:
             (decided if row.id in self.verdicts else left).append(row)
         if decided:
             with context.working_on(self.depth):
-                insists = self._insists if is_patient else once
+                insists = self._insists if is_patient else None
                 settle(decided, self._claimed, self.verdicts, self.using, insists)
             self._unsettled, self._open, self._decided = left, left, len(self.verdicts)
             if not left:
@@ -142,22 +142,18 @@ class Batch:
 
     def break_off(self, reason: str) -> None:
         """Decide about the open rows when their process, request or green thread is interrupted."""
-        at_hand = self._at_hand()
-        for row in self.open:
-            if (verdict := self._verdict_in_hand(row, reason)) is not None:
-                self.verdicts[row.id] = verdict
-            elif row.id in at_hand:
-                # Due at once, but the attempt counts: it may be what took so long.
-                self.verdicts[row.id] = Verdict(Status.RETRY, reason, after=0.0)
-            else:
-                self.verdicts[row.id] = _given_back(row)
-
-    def _at_hand(self) -> set[int]:
-        """The row that is being rendered; all of them while none is, in a filter or a call of the seed's way."""
-        if self.handed_over or not self.portion:
-            return set() if self.handed_over else {row.id for row in self.open}
-        rendered = {row.id for row in self.in_hand.values()}
-        return set([row.id for row in self.portion if row.id not in self.verdicts and row.id not in rendered][:1])
+        if self.handed_over:
+            at_hand = set()
+        elif self.portion:
+            # The row that is being rendered.
+            rendered = {row.id for row in self.in_hand.values()}
+            waiting = (row.id for row in self.portion if row.id not in self.verdicts and row.id not in rendered)
+            at_hand = set(itertools.islice(waiting, 1))
+        else:
+            # In a filter or a call of the seed's way, it may be any.
+            at_hand = {row.id for row in self.open}
+        # Due at once, but the attempt counts: it may be what took so long.
+        self._decide(self.open, self.verdicts, reason, at_hand, Verdict(Status.RETRY, reason, after=0.0))
 
     def abandon(self, reason: str) -> int:
         """Settle it in the place of a messenger that hangs, from another thread; return how many rows were still ours.
@@ -166,31 +162,37 @@ class Batch:
         """
         with self._deciding:
             self._is_abandoned = self.is_broken_off = True
-        begun = {row.id for row in self.portion or self._unsettled}
         # Copies: the thread that hangs has the rows, too.
-        rows = [copy.copy(row) for row in self._unsettled]
-        verdicts = dict(self.verdicts)
+        rows, verdicts = [copy.copy(row) for row in self._unsettled], dict(self.verdicts)
+        begun = {row.id for row in self.portion or self._unsettled}
+        # If it hangs in a filter, a template or the database, nothing was sent.
+        hung = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
+        self._decide(rows, verdicts, reason, begun, hung)
+        with context.working_on(self.depth):
+            settled = settle(rows, self._claimed, verdicts, self.using)
+        end(self._claimed, verdicts, self.using)
+        return settled
+
+    def _decide(
+        self,
+        rows: Iterable[Delivery],
+        verdicts: dict[int, Verdict],
+        reason: str,
+        begun: Collection[int],
+        of_begun: Verdict,
+    ) -> None:
+        """Complete ``verdicts`` where the messenger says no more: those that were not ``begun`` are given back."""
         for row in rows:
             if row.id in verdicts:
                 continue
-            if (verdict := self._verdict_in_hand(row, reason)) is not None:
-                verdicts[row.id] = verdict
-            elif row.id in begun:
-                # A filter, a template or the database hangs: nothing was sent.
-                verdicts[row.id] = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
+            if row.message_id in self.handed_over:
+                receipt = self.receipts.get(row.message_id) or Receipt.unknown(reason)
+                verdicts[row.id] = verdict_of(receipt, retry_unknown=self.retry_unknown)
             else:
-                verdicts[row.id] = _given_back(row)
-        with context.working_on(self.depth):
-            settled = settle(rows, self._claimed, verdicts, self.using, once)
-        end(self._claimed, verdicts, self.using, once)
-        return settled
+                verdicts[row.id] = of_begun if row.id in begun else _given_back(row)
 
-    def _verdict_in_hand(self, row: Delivery, reason: str) -> Verdict | None:
-        """What becomes of ``row`` if its messenger says no more; None when it was not given to it."""
-        if row.message_id not in self.handed_over:
-            return None
-        receipt = self.receipts.get(row.message_id) or Receipt.unknown(reason)
-        return verdict_of(receipt, retry_unknown=self.retry_unknown)
+    def has_sent(self) -> bool:
+        return any(verdict.status is Status.SENT for verdict in self.verdicts.values())
 
     def end(self, row: Delivery, status: Status, error: str) -> None:
         self.verdicts[row.pk] = Verdict(status, error)
@@ -209,18 +211,24 @@ class Batch:
     def end_open(self, verdict: Verdict) -> None:
         self.verdicts.update({row.pk: verdict for row in self.open})
 
-    def drop_exhausted(self) -> None:
-        """End the rows whose attempts are used up, and whose last attempt was never settled: its worker died."""
-        limit = conf.current().MAX_ATTEMPTS
-        for row in self.open:
+    def retire(self, rows: Iterable[Delivery]) -> None:
+        """End those of ``rows`` that have expired by now, and those whose last attempt was never settled."""
+        now, limit = self.clock.now(), conf.current().MAX_ATTEMPTS
+        for row in rows:
+            if row.attempts <= limit and (row.expires_at is None or row.expires_at > now):
+                continue
+            before = f" Before that: {row.last_error}" if row.last_error else ""
             if row.attempts > limit:
-                before = f" Before that: {row.last_error}" if row.last_error else ""
                 self.end(
                     row,
                     Status.FAILED,
                     f"Given up after {limit} attempts. The worker of the last one ended, or lost its lease, before it "
                     f"said what became of the message: it may have been sent, or it may be what ends workers.{before}",
                 )
+            else:
+                moment = f"{row.expires_at:%Y-%m-%d %H:%M:%S %Z}".strip()
+                said = f"It expired at {moment}, before it was sent; it is not sent late.{before}"
+                self.end(row, Status.SKIPPED, said)
 
     def load_events(self) -> None:
         """Attach each row's event with its payload decoded, once per event."""
@@ -237,47 +245,36 @@ class Batch:
             except MemoryError:
                 text = "There was no memory left to read what the signal said (MemoryError)."
                 unreadable[event.pk] = (Status.RETRY, text)
-        for row in self.open:
-            event_id = row.event_id
-            if event_id not in events:
-                self.end(row, Status.FAILED, "Its event was purged before it was sent: nothing is left to send.")
-                continue
-            _attach(row, "event", events[event_id])
-            if event_id in unreadable:
-                self.end(row, *unreadable[event_id])
+        self._attach(
+            "event", events, Status.FAILED, "Its event was purged before it was sent: nothing is left to send."
+        )
+        if unreadable:
+            for row in self.open:
+                if row.event_id in unreadable:
+                    self.end(row, *unreadable[row.event_id])
 
     def load_backends(self) -> None:
         """Attach each row's backend."""
         backends = Backend.objects.using(self.using).order_by().in_bulk({row.backend_id for row in self.open})
-        for row in self.open:
-            if (backend := backends.get(row.backend_id)) is not None:
-                _attach(row, "backend", backend)
-            else:
-                self.end(
-                    row,
-                    Status.FAILED,
-                    "Its backend was deleted before it was sent. Subscribe another, for what happens from then on.",
-                )
+        missing = "Its backend was deleted before it was sent. Subscribe another, for what happens from then on."
+        self._attach("backend", backends, Status.FAILED, missing)
 
     def load_users(self, messenger: BaseMessenger) -> None:
         """Attach each row's user, all with one query, which also gets what the paths from the user lead through."""
         paths = (conf.current().LANGUAGE_PATH, conf.current().TIME_ZONE_PATH, messenger.path_to_address)
         keys = {row.user_id for row in self.open if row.user_id is not None}
         users = with_addresses(get_user_model()._base_manager.using(self.using), messenger)
-        found = users_by_key(users, keys, paths)
+        self._attach("user", users_by_key(users, keys, paths), Status.SKIPPED, "The user was deleted.")
+
+    def _attach(self, name: str, found: Mapping[Any, Model], status: Status, missing: str) -> None:
+        attribute = f"{name}_id"
         for row in self.open:
-            user_id = row.user_id
-            if user_id is None:
-                continue
-            if (user := found.get(user_id)) is not None:
-                _attach(row, "user", user)
-            else:
-                self.end(row, Status.SKIPPED, "The user was deleted.")
-
-
-def _attach(row: Delivery, name: str, value: Model) -> None:
-    """What ``row.name = value`` does with a value that the row's own key has found, for thousands of rows."""
-    row._state.fields_cache[name] = value
+            key = getattr(row, attribute)
+            if key in found:
+                # What ``row.event = ...`` does with a value that the row's own key has found, for thousands of rows.
+                row._state.fields_cache[name] = found[key]
+            elif key is not None:
+                self.end(row, status, missing)
 
 
 def _given_back(row: Delivery) -> Verdict:

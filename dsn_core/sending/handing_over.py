@@ -1,23 +1,127 @@
-"""Handing over: rendered messages go to their messenger, and its receipts become verdicts."""
+"""The usual way of a messenger: its batches take turns, it is given messages, and its receipts become verdicts."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsn_core.contracts.messages import Message
 from dsn_core.contracts.messengers import BaseMessenger
 from dsn_core.contracts.receipts import Outcome, Receipt
 from dsn_core.masking import exc_info, masked
+from dsn_core.models import Delivery
+from dsn_core.models.delivery import Status
 from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import told
-from dsn_core.sending import pausing
+from dsn_core.queue.claiming import Claim, claim
+from dsn_core.queue.pages import claim_page
+from dsn_core.queue.schedule import Due
+from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
+from dsn_core.sending.preparing import find_addresses, keep_to_listed, render
 from dsn_core.sending.settling import verdict_of
 
 logger = logging.getLogger("dsn_core.sending")
+
+
+#: Seconds of sending after which it is looked whether another worker was told to pause. A quick messenger's batch takes
+#: less than asking does.
+LOOK_SECONDS = 0.05
+#: Columns that nothing reads on the way to the receiver. A listener that does gets them, by a query.
+UNREAD = ("created_at", "finished_at", "report", "report_reason", "reported_at")
+#: Seconds between two signs of life of a batch that waits.
+STEP_SECONDS = 0.1
+
+
+class ProviderConnections:
+    """The connections to a provider that the threads of a process share: a batch has one while it is handed over.
+
+    They are numbers, not sockets: it is the messenger that connects.
+    """
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self._freed = threading.Condition()
+        self._held_by: set[Batch] = set()
+        #: When a batch broke off, by ``time.monotonic()``.
+        self._broken_off_at = -math.inf
+
+    def take(self, batch: Batch) -> bool:
+        """Wait until ``batch`` has one, and return True; False when it is to end instead.
+
+        One that waited while another broke off is given back: that may have been for a pause, which its own claim
+        did not know of.
+        """
+        while True:
+            with self._freed:
+                if self._freed.wait_for(lambda: len(self._held_by) < self.number, STEP_SECONDS):
+                    if batch.begun_at < self._broken_off_at:
+                        break
+                    self._held_by.add(batch)
+                    return True
+            if not batch.go_on():
+                break
+        batch.is_broken_off = True
+        return False
+
+    def free(self, batch: Batch) -> None:
+        """Let the next have what ``batch`` holds, if it does: also in the place of a thread that hangs."""
+        with self._freed:
+            if batch not in self._held_by:
+                return
+            self._held_by.discard(batch)
+            if batch.is_broken_off:
+                self._broken_off_at = time.monotonic()
+            self._freed.notify_all()
+
+
+class UsualWay:
+    """Addresses are found, messages rendered and handed over, and receipts settled: batch by batch."""
+
+    #: Whether it is given messages that were rendered before, to addresses.
+    takes_messages: ClassVar[bool] = True
+
+    @staticmethod
+    def claim(messenger: BaseMessenger, using: str, limit: int, due: Sequence[Due]) -> Claim[Delivery] | None:
+        """Claim at most ``limit`` of the first of what is ``due`` that no other worker claims first."""
+        rows = Delivery.objects.using(using).filter(messenger=messenger.alias).defer(*UNREAD)
+        for priority, is_page in due:
+            if is_page and (page := claim_page(messenger.alias, priority, limit, using, unread=UNREAD)) is not None:
+                return page
+            # Those of a page that was broken up, too.
+            if (found := claim(rows.filter(priority=priority), limit=limit, status=Status.SENDING)) is not None:
+                return found
+        return None
+
+    @staticmethod
+    def send(messenger: BaseMessenger, batch: Batch, in_hand: ProviderConnections) -> None:
+        """Send ``batch``, whose rows have their events, backends and users, and passed the filters."""
+        find_addresses(batch, messenger)
+        keep_to_listed(batch, messenger)
+        looked_at = time.monotonic()
+        while batch.next_portion(messenger.batch_size):
+            messages = render(batch)
+            if in_hand.take(batch):
+                try:
+                    deliver(batch, messenger, messages)
+                finally:
+                    in_hand.free(batch)
+            if batch.is_broken_off:
+                return
+            batch.settle()
+            if time.monotonic() - looked_at < LOOK_SECONDS:
+                continue
+            looked_at = time.monotonic()
+            if pacing.is_paused(messenger.alias, batch.using):
+                # Another worker was told so: what is left would only hear the same.
+                batch.is_broken_off = True
+                return
 
 
 @dataclass(frozen=True)
@@ -30,9 +134,7 @@ class Raised:
 
 def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message]) -> None:
     """Hand ``messages`` to the messenger, and note the verdicts that its receipts mean."""
-    if not messages:
-        return
-    if not batch.hand_over(message.id for message in messages):
+    if not messages or not batch.hand_over(message.id for message in messages):
         return
     batch.paced += len(messages)
     receipts = batch.receipts
@@ -62,9 +164,10 @@ def deliver(batch: Batch, messenger: BaseMessenger, messages: Sequence[Message])
         if receipt is None:
             receipt = Receipt.retry(reason=error or "The messenger gave no answer about this message.")
         batch.verdicts[batch.in_hand[message.id].id] = verdict_of(receipt, retry_unknown=messenger.retry_unknown)
-    pausing.note_sent(batch, messenger.alias)
+    if batch.is_doubted:
+        pacing.note_sent(batch, messenger.alias)
     if causes:
-        pausing.begin(batch, messenger.alias, causes)
+        pacing.begin_pause(batch, messenger.alias, causes)
 
 
 def collect(
@@ -98,7 +201,10 @@ def collect(
                 # The first answer about a message counts: what was sent is not to be sent again.
                 surplus.append(receipt)
             else:
-                receipts[about.id] = _masked(receipt, messenger)
+                answer = receipt
+                if receipt.reason:
+                    answer = dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))
+                receipts[about.id] = answer
             if len(receipts) < len(messages) and not go_on():
                 if messenger.concurrent:
                     messenger.stop()
@@ -123,9 +229,3 @@ def collect(
                 surplus[0].outcome.value,
             )
     return Raised()
-
-
-def _masked(receipt: Receipt, messenger: BaseMessenger) -> Receipt:
-    if not receipt.reason:
-        return receipt
-    return dataclasses.replace(receipt, reason=messenger.options.mask(receipt.reason))

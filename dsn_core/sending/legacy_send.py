@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from django.db import connections, transaction
@@ -32,15 +31,14 @@ from dsn_core.queue.waits import backoff
 from dsn_core.rendering.locales import Locales
 from dsn_core.sending import addresses, only_to
 from dsn_core.sending.batch import Batch
-from dsn_core.sending.connections import ProviderConnections
-from dsn_core.sending.expiry import has_expired
-from dsn_core.sending.preparing import describe_origin, keep_to_listed, refuse_oversized
+from dsn_core.sending.handing_over import ProviderConnections
+from dsn_core.sending.preparing import addressed, keep_to_listed
 from dsn_core.sending.settling import Verdict
 
 logger = logging.getLogger("dsn_core.sending")
 
 NOT_LISTED: Final = (
-    "The messenger rendered for somebody whom DSN['ONLY_TO'] does not list, and its call ended there. Use a receiver "
+    "The messenger rendered for a user that DSN['ONLY_TO'] does not list, and its call ended there. Use a receiver "
     "resolver, and let the messenger send to the users that it is given: these can be told apart before."
 )
 WITHDRAWN: Final = "Its lease was lost while the messenger rendered: another worker may have it."
@@ -104,42 +102,30 @@ def _is_alone_with(event_id: int, using: str) -> bool:
     return bool(list(locked.values_list("pk"))) or not event.exists()
 
 
-class Withdrawn(BaseException):
-    """Raised into a messenger whose lease was lost while it rendered: it is to send no more.
+class Refused(BaseException):
+    """Raised into a messenger that rendered what it may not send: its lease was lost, or ``ONLY_TO`` forbids it.
 
     No ``Exception``: a messenger that forgives each user's trouble must not go on to send.
     """
 
 
-class NotListed(BaseException):
-    """Raised into a messenger that rendered for somebody whom ``DSN["ONLY_TO"]`` does not list.
-
-    No ``Exception``, as :class:`Withdrawn`: what it would send instead must not be sent either.
-    """
-
-
 class RecordingTemplate:
-    """Stands for the message template, and remembers for whom it was rendered.
+    """Stands for the message template, and remembers the users that it was rendered for.
 
     Such a message counts as handed over. None is rendered for a messenger that may not send it any more.
     """
 
     def __init__(
-        self,
-        template: BaseMessageTemplate,
-        rows: Mapping[Any, Delivery],
-        batch: Batch,
-        is_listed: Callable[[Any], bool] = lambda user: True,
+        self, template: BaseMessageTemplate, messenger: BaseMessenger, rows: Mapping[Any, Delivery], batch: Batch
     ) -> None:
-        self._is_listed = is_listed
-        #: The users that it was not rendered for, since they may not have the message.
-        self.unlisted: list[Any] = []
         self._template = template
+        self._messenger = messenger
         self._batch = batch
         self._rows = rows
-        self._first = batch.rows[0]
         self._locales = Locales()
         self.rendered: dict[Any, Any] = {}
+        #: The users that it was not rendered for, since they may not have the message.
+        self.unlisted: list[Any] = []
         #: Why the message of a user is never to be sent.
         self.failed: dict[Any, str] = {}
         #: Whether a message was refused.
@@ -156,38 +142,39 @@ class RecordingTemplate:
     ) -> Message:
         """As :meth:`BaseMessageTemplate.render`, in the user's language and time zone."""
         key = getattr(user, "pk", None)
-        # Of a user whom it chose itself, the delivery that carries the call.
+        # Of a user that it chose itself, the delivery that carries the call.
         row = self._rows.get(key) or self._rows.get(None)
         if key not in self._rows and not self._is_listed(user):
             self.unlisted.append(key)
-            raise NotListed(NOT_LISTED)
+            raise Refused(NOT_LISTED)
         self._batch.go_on()
         with self._locales.of(user), tidied(f"message template {self._template.name!r}"):
             message = self._template.render(user, trigger_context, signal_kwargs)
-        self._refuse_oversized(message, key)
-        if not self._batch.hand_over([row.message_id] if row is not None else []):
-            self.is_withdrawn = True
-            raise Withdrawn(WITHDRAWN)
-        self.rendered[key] = user
         if isinstance(message, Message):
-            message.user = user
-            message.id = self._message_id(key)
-            origin = row or self._first
-            describe_origin(message, origin, origin.event, self._template)
-        return message
-
-    def _refuse_oversized(self, message: Any, key: Any) -> None:
-        if isinstance(message, Message):
+            origin = row or self._batch.rows[0]
             try:
-                refuse_oversized(message, conf.current().MAX_MESSAGE_BYTES)
+                addressed(message, origin, origin.event, user, self._template, conf.current().MAX_MESSAGE_BYTES)
             except RenderingError as error:
                 self.failed[key] = describe(error)
                 raise
+            if key not in self._rows:
+                message.id = f"{origin.occurrence.hex}.{origin.backend_id}-{key}"
+        if not self._batch.hand_over([row.message_id] if row is not None else []):
+            self.is_withdrawn = True
+            raise Refused(WITHDRAWN)
+        self.rendered[key] = user
+        return message
 
-    def _message_id(self, key: Any) -> str:
-        if (row := self._rows.get(key)) is not None:
-            return row.message_id
-        return f"{self._first.occurrence.hex}.{self._first.backend_id}-{key}"
+    def _is_listed(self, user: Any) -> bool:
+        """Whether ``user``, which the messenger chose itself, may have the message."""
+        if only_to.patterns() is None:
+            return True
+        if user is None:
+            return False
+        address = ""
+        if self._messenger.needs_address:
+            address = str(addresses.of_users([user], self._messenger, self._batch.using).get(user.pk) or "")
+        return only_to.is_listed(address or only_to.email_of(user))
 
 
 def call(batch: Batch, messenger: BaseMessenger) -> None:
@@ -211,7 +198,7 @@ def call(batch: Batch, messenger: BaseMessenger) -> None:
     if not batch.go_on():
         return
     by_user = {row.user_id: row for row in rows}
-    recorder = RecordingTemplate(template, by_user, batch, partial(_is_listed, messenger, using=batch.using))
+    recorder = RecordingTemplate(template, messenger, by_user, batch)
     error_text, is_lasting = _send(messenger, recorder, [row.user for row in rows if row.user_id is not None], rows[0])
     done = Verdict(Status.SENT)
     left: Verdict | None = Verdict(Status.SKIPPED, "The messenger rendered no message for this receiver.")
@@ -268,23 +255,14 @@ def _send(
     return NOT_LISTED if template.unlisted else WITHDRAWN if template.is_withdrawn else "", False
 
 
-def _is_listed(messenger: BaseMessenger, user: Any, using: str) -> bool:
-    """Whether ``user``, whom the messenger chose itself, may have the message."""
-    if only_to.patterns() is None:
-        return True
-    if user is None:
-        return False
-    address = addresses.of_users([user], messenger, using).get(user.pk, "") if messenger.needs_address else ""
-    return only_to.is_listed(str(address or only_to.email_of(user)))
-
-
 def _carry_on(batch: Batch) -> None:
-    """Nobody of the receivers is left: the call is made all the same, carried by a delivery to nobody in particular.
+    """None of the receivers is left: the call is made all the same, carried by a delivery without a receiver.
 
-    Not after a call that reached somebody: a messenger that chooses its users itself would reach them again.
+    Not after a call that reached a user: a messenger that chooses its users itself would reach them again.
     """
     row = batch.rows[0]
-    if has_expired(row, batch.clock.now()) or only_to.patterns() is not None:
+    has_expired = row.expires_at is not None and row.expires_at <= batch.clock.now()
+    if has_expired or only_to.patterns() is not None:
         return
     others = Delivery.objects.using(batch.using).filter(event=row.event_id, backend=row.backend_id)
     others = others.exclude(pk__in=[row.pk for row in batch.rows]).exclude(status=Status.SKIPPED)

@@ -24,7 +24,7 @@ from dsn_core.plugins.calls import put_back, reraise_interrupt, tidied
 from dsn_core.plugins.errors import told
 from dsn_core.plugins.registry import registry
 from dsn_core.rendering.locales import Locales
-from dsn_core.sending import addresses, expiry, only_to
+from dsn_core.sending import addresses, only_to
 from dsn_core.sending.batch import Batch
 from dsn_core.sending.settling import Verdict
 
@@ -90,50 +90,45 @@ def keep_to_listed(batch: Batch, messenger: BaseMessenger) -> None:
     found = _addresses(batch, messenger, users) or {}
     for row in batch.open:
         address = row.address or found.get(row.user_id, "")
-        if not address and row.user_id is not None:
-            address = only_to.email_of(row.user)
+        why = ""
+        if not address and row.user_id is None:
+            why = ": it names no receiver"
+        elif not (address := address or only_to.email_of(row.user)):
+            why = ", who has no address to compare"
         if not only_to.is_listed(address):
-            batch.end(row, Status.SKIPPED, f"{only_to.UNLISTED}{_why_unlisted(row, address)}.")
-
-
-def _why_unlisted(row: Delivery, address: str) -> str:
-    if address:
-        return ""
-    return ", who has no address to compare" if row.user_id is not None else ": it is nobody in particular"
+            batch.end(row, Status.SKIPPED, f"{only_to.UNLISTED}{why}.")
 
 
 def _addresses(batch: Batch, messenger: BaseMessenger, rows: Sequence[Delivery]) -> dict[Any, str] | None:
     """The addresses of the users of ``rows``, by key; None where none are needed, or they end the rows by an error."""
     if not rows or not messenger.needs_address:
         return None
+    said, mask = "The addresses of the users could not be found", messenger.options.mask
     try:
         refuse_sensitive(messenger.path_to_address, get_user_model())
         with tidied(f"messenger {messenger.alias!r}"):
             users = list({row.user_id: row.user for row in rows}.values())
             given = addresses.of_users(users, messenger, batch.using)
             return {key: str(address) for key, address in given.items() if address}
+    except ConfigurationError as error:
+        batch.hold(rows, f"{said}: {mask(str(error))}")
     except BaseException as error:
         reraise_interrupt(error)
-        said = "The addresses of the users could not be found"
-        if isinstance(error, ConfigurationError):
-            batch.hold(rows, f"{said}: {messenger.options.mask(str(error))}")
-            return None
-        mask = messenger.options.mask
         said = f"{said}: {told(error, type(messenger), mask)}"
         logger.error("The messenger %s: %s", messenger.alias, said, exc_info=exc_info(error, mask))
         for row in rows:
             batch.end(row, Status.RETRY, said)
-        return None
+    return None
 
 
 def render(batch: Batch) -> list[Message]:
-    """Render the portion; a row that fails is its own failure. Returns the messages, with who gets them."""
+    """Render the portion; a row that fails is its own failure. Returns the messages, with their receivers."""
     messages = []
     templates: dict[str, BaseMessageTemplate] = {}
     before = None
     logged: set[str] = set()
     # The portions before this one may have taken long.
-    expiry.retire(batch, batch.portion)
+    batch.retire(batch.portion)
     limit = conf.current().MAX_MESSAGE_BYTES
     with tidied("message templates"), Locales() as locales:
         for row in batch.portion:
@@ -154,9 +149,13 @@ def render(batch: Batch) -> list[Message]:
                     continue
                 if has_switched or before is None:
                     before = ThreadState()
-                rendered = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
-                message = addressed(rendered, row, event, user, templates[name])
-                refuse_oversized(message, limit)
+                rendered: Any = templates[name].render(user, activity.trigger_context, activity.signal_kwargs)
+                if not isinstance(rendered, str):
+                    raise ContractError(
+                        f"render() returned {type(rendered).__name__}; it returns a Message (is its 'return' missing?)."
+                    )
+                message = rendered if isinstance(rendered, Message) else Message(rendered)
+                addressed(message, row, event, user, templates[name], limit)
                 batch.in_hand[message.id] = row
                 messages.append(message)
             except BaseException as error:
@@ -174,29 +173,19 @@ def render(batch: Batch) -> list[Message]:
     return messages
 
 
-def refuse_oversized(message: Message, limit: int) -> None:
-    """Raise :class:`~dsn_core.exceptions.RenderingError` for a message of more than ``limit`` bytes."""
+def addressed(
+    message: Message, row: Delivery, event: Event, user: Any, template: BaseMessageTemplate, limit: int
+) -> None:
+    """Set whose message it is, and where it comes from.
+
+    Raises :class:`~dsn_core.exceptions.RenderingError` if it has more than ``limit`` bytes.
+    """
     # What most are surely below is not counted: a character takes four bytes at most.
     if 8 * (len(message) + len(message.html) + len(message.subject)) > limit and (size := message.size) > limit:
         raise RenderingError(
             f"The message has {size:,} bytes, and may have {limit:,}: one of its values is very large, or it repeats "
             "itself too often. Shorten it in the template, or raise DSN['MAX_MESSAGE_BYTES']."
         )
-
-
-def addressed(rendered: Any, row: Delivery, event: Event, user: Any, template: BaseMessageTemplate) -> Message:
-    """``rendered`` as the message of this delivery. A template may return any text, and nothing else."""
-    if not isinstance(rendered, str):
-        raise ContractError(
-            f"render() returned {type(rendered).__name__}; it returns a Message (is its 'return' missing?)."
-        )
-    message = rendered if isinstance(rendered, Message) else Message(rendered)
     message.id, message.address, message.user = row.message_id, row.address, user
-    describe_origin(message, row, event, template)
-    return message
-
-
-def describe_origin(message: Message, row: Delivery, event: Event, template: BaseMessageTemplate) -> None:
-    """Set what ``message`` says of its messenger, its event and its topics."""
     message.messenger, message.event = row.messenger, event.info
     message.topics = message.topics or tuple(template.topics)

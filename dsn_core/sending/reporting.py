@@ -35,7 +35,7 @@ def record(
     if delivery is None:
         return False
     if delivery.messenger != messenger:
-        # Whoever can sign for one account could otherwise speak about the deliveries of all others.
+        # A sender that can sign for one account could otherwise speak about the deliveries of all others.
         logger.warning(
             "A report of %s was refused: it is about %s, a delivery of another messenger.", messenger, delivery
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 from django.db import Error
 
@@ -21,15 +22,15 @@ from dsn_core.plugins.calls import reraise_interrupt, tidied
 from dsn_core.plugins.errors import describe, told
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import schedule
-from dsn_core.queue.claiming import Claim
+from dsn_core.queue.claiming import Claim, Work
 from dsn_core.queue.pages import PageClaim
 from dsn_core.queue.schedule import Due
-from dsn_core.sending import expiry, pacing
+from dsn_core.sending import pacing
 from dsn_core.sending.batch import Batch
-from dsn_core.sending.connections import ProviderConnections
+from dsn_core.sending.handing_over import ProviderConnections, UsualWay
+from dsn_core.sending.legacy_send import LegacyWay
 from dsn_core.sending.preparing import apply_filters
 from dsn_core.sending.settling import Verdict
-from dsn_core.sending.ways import Way, way_of
 
 logger = logging.getLogger("dsn_core.sending")
 
@@ -43,15 +44,12 @@ CLAIM_SECONDS = 0.25
 MOST_BATCHES = 10
 
 
-@dataclass(frozen=True)
-class Work:
-    """What came of one claim: how many deliveries were worked on, and when the messenger's rate lets it go on.
+Way: TypeAlias = UsualWay | LegacyWay
 
-    ``rest`` is in seconds; None when there is no rate, or nothing that waits for it.
-    """
 
-    done: int = 0
-    rest: float | None = None
+def way_of(messenger: type[BaseMessenger]) -> type[Way]:
+    """The one place where it is decided which way a messenger is used: is it given messages, or is ``send`` called?"""
+    return LegacyWay if messenger.sends_itself else UsualWay
 
 
 class Sender:
@@ -61,6 +59,10 @@ class Sender:
     query: 0.0 when more may be due, None when nothing more was. ``connections`` are those that threads of one process
     share.
     """
+
+    #: Part of a lease without a sign of life after which a worker gives its thread up. The rows are still its own then,
+    #: so that they can be settled.
+    patience = 0.5
 
     def __init__(
         self,
@@ -89,8 +91,7 @@ class Sender:
         look = schedule.look(self.alias, self.using)
         if not look.due:
             return Work()
-        messenger = made(self.alias)
-        if messenger is None:
+        if (messenger := made(self.alias)) is None:
             # Another worker may have it.
             return Work()
         way = way_of(type(messenger))
@@ -108,11 +109,41 @@ class Sender:
             self._send(batch, way, messenger)
         finally:
             self.batch = None
-        _report(self.alias, claimed.rows)
+        failures = (Status.RETRY, Status.FAILED, Status.UNKNOWN)
+        if troubled := [row for row in claimed.rows if row.last_error and row.status in failures]:
+            counts = Counter(str(row.status) for row in claimed.rows)
+            said = ", ".join(f"{number} {status}" for status, number in counts.items())
+            logger.warning("%s: %s. The first that was not sent: %s", self.alias, said, troubled[0].last_error)
         if rest is not None:
-            rest = self._spare(messenger, batch)
+            # What was taken of the rate for messages that never left is for others.
+            rate = messenger.options.rate
+            if spared := len(batch.rows) - batch.paced:
+                pacing.put_back(self.alias, rate, spared, self.using)
+            rest = batch.paced * rate.interval
         self._batches = _batches_after(self._batches, time.monotonic() - started) if is_full else 1
         return Work(len(claimed.rows) - batch.given_back, rest)
+
+    # For the thread that watches over this one
+
+    def silent_since(self) -> float | None:
+        """See :class:`~dsn_core.fanout.expander.Expander`."""
+        return None if (batch := self.batch) is None else batch.alive_at
+
+    def is_stuck(self) -> bool:
+        return (batch := self.batch) is not None and batch.is_stuck
+
+    def give_up(self, seconds: float) -> None:
+        """Settle what is at hand in the place of a thread that was silent for ``seconds``."""
+        if (batch := self.batch) is not None:
+            try:
+                batch.abandon(
+                    f"The messenger gave no sign of life for {seconds:.0f} s and was given up: its provider may have "
+                    "taken the message. Let it keep its TIMEOUT, and yield its receipts one by one."
+                )
+            finally:
+                self._connections.free(batch)
+
+    # The work
 
     def _claim(
         self, way: type[Way], messenger: BaseMessenger, limit: int, due: Sequence[Due]
@@ -121,25 +152,15 @@ class Sender:
         rate = messenger.options.rate
         if rate is None:
             return way.claim(messenger, self.using, limit, due), None
-        with pacing.turn(self.alias, rate, self.using) as turn:
-            if not turn.limit:
-                return None, turn.rest
-            claimed = way.claim(messenger, self.using, min(limit, turn.limit), due)
-            turn.taken = len(claimed.rows) if claimed else 0
-        return claimed, turn.taken * rate.interval if claimed else None
-
-    def _spare(self, messenger: BaseMessenger, batch: Batch) -> float:
-        """Leave to others what was taken of the rate for messages that never left; return what the others cost."""
-        if spared := len(batch.rows) - batch.paced:
-            pacing.put_back(self.alias, messenger.options.rate, spared, self.using)
-        return float(batch.paced * messenger.options.rate.interval)
+        return pacing.claim_in_turn(
+            self.alias, rate, self.using, lambda most: way.claim(messenger, self.using, min(limit, most), due)
+        )
 
     def _send(self, batch: Batch, way: type[Way], messenger: BaseMessenger) -> None:
         """Send and settle. Whatever is raised in between, no row stays claimed."""
         try:
             try:
-                batch.drop_exhausted()
-                expiry.retire(batch, batch.open)
+                batch.retire(batch.open)
                 batch.retry_unknown = messenger.retry_unknown
                 batch.load_events()
                 # What plugins do from here on, they do because of these events.
@@ -190,34 +211,19 @@ def made(alias: str) -> BaseMessenger | None:
         if _unmade.get(alias) != why:
             _unmade[alias] = why
             said = "Nothing is sent by %s here, since it cannot be made. Its deliveries wait. %s"
-            logger.error(said, alias, why, exc_info=exc_info(error, _mask_of(alias)))
+            mask: Mask = unmasked
+            # Where the options cannot be read, nothing has read a secret from them.
+            with contextlib.suppress(ConfigurationError):
+                mask = registry.messenger_options(alias).mask
+            logger.error(said, alias, why, exc_info=exc_info(error, mask))
         return None
     _unmade.pop(alias, None)
     return messenger
 
 
-def _mask_of(alias: str) -> Mask:
-    """The mask of the messenger's options. Where these cannot be read, nothing has read a secret from them."""
-    try:
-        options = registry.messenger_options(alias)
-    except ConfigurationError:
-        return unmasked
-    mask: Mask = options.mask
-    return mask
-
-
 def unmade() -> Collection[str]:
     """The messengers with work that this process could not make when it last tried."""
     return list(_unmade)
-
-
-def _report(alias: str, rows: Sequence[Delivery]) -> None:
-    """One line of the log for a claim of which something was not sent."""
-    troubled = [row for row in rows if row.status in (Status.RETRY, Status.FAILED, Status.UNKNOWN) and row.last_error]
-    if troubled:
-        counts = Counter(str(row.status) for row in rows)
-        said = ", ".join(f"{number} {status}" for status, number in counts.items())
-        logger.warning("%s: %s. The first that was not sent: %s", alias, said, troubled[0].last_error)
 
 
 def threads_of(alias: str) -> tuple[int, int]:

@@ -95,22 +95,17 @@ def verdict_of(receipt: Receipt, *, retry_unknown: bool) -> Verdict:
             return Verdict(Status.FAILED, receipt.reason, refused_address=refused)
 
 
-def once() -> bool:
-    """For :func:`settle`: it is not tried again."""
-    return False
-
-
 def settle(
     rows: Sequence[Delivery],
     claimed: Claim[Delivery],
     verdicts: Mapping[int, Verdict],
     using: str,
-    insists: Callable[[], bool] = once,
+    insists: Callable[[], bool] | None = None,
 ) -> int:
     """Write down the verdicts (by delivery key) of ``rows``, which are of one claim; return how many were still ours.
 
     A row whose lease was taken over by another worker is left to that one. Should the database be away, or refuse to
-    write, it is tried again while ``insists()``, and then raises what the database raises.
+    write, it is tried again while ``insists()`` (None: never), and then raises what the database raises.
     """
     moment = claimed.clock.now()
     for row in rows:
@@ -142,7 +137,7 @@ def settle(
 
 
 def end(
-    claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str, insists: Callable[[], bool] = once
+    claimed: Claim[Delivery], verdicts: Mapping[int, Verdict], using: str, insists: Callable[[], bool] | None = None
 ) -> None:
     """Let go of a claim of which every row is settled or given back."""
     is_rest_left = any(verdict.given_back for verdict in verdicts.values())
@@ -155,23 +150,15 @@ def _tell(
     """Send ``delivery_finished`` for those that this worker finished, and ``address_refused`` where it was that."""
     if not all_ours:
         # Another worker took some over; what is in the database says which.
-        theirs_too = [row.pk for row in finished]
-        ours = Delivery.objects.using(using).filter(pk__in=theirs_too, finished_at=moment).values_list("pk", flat=True)
-        held = set(ours)
+        rows = Delivery.objects.using(using).filter(pk__in=[row.pk for row in finished], finished_at=moment)
+        held = set(rows.values_list("pk", flat=True))
         finished = [row for row in finished if row.pk in held]
     for row in finished:
         announce(delivery_finished, Delivery, delivery=row)
         if row.pk in refused:
             user = row.user if row.user_id is not None and Delivery.user.is_cached(row) else None
-            announce(
-                address_refused,
-                Delivery,
-                delivery=row,
-                messenger=row.messenger,
-                address=row.address,
-                user=user,
-                reason=row.last_error,
-            )
+            said = {"messenger": row.messenger, "address": row.address, "user": user, "reason": row.last_error}
+            announce(address_refused, Delivery, delivery=row, **said)
 
 
 def _settled(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> dict[str, Any]:
@@ -183,7 +170,7 @@ def _settled(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> dict
     attempts = row.attempts if verdict.counts else row.attempts - 1
     rare: dict[str, Any] = {}
     if verdict.paused_at is not None:
-        # Once is nobody's fault. From the second time on it goes behind those of every priority.
+        # Once may be anything's fault. From the second time on it goes behind those of every priority.
         rare["priority"] = Priority.LOW if row.paused_at is not None else row.priority
         rare["paused_at"] = verdict.paused_at
     if verdict.held:
@@ -211,8 +198,8 @@ def _settled(row: Delivery, verdict: Verdict, moment: datetime.datetime) -> dict
         # It has left its page: what waits from here on waits by itself.
         "page_key": None,
         "address": storable(row.address, ADDRESS_LENGTH),
-        "last_error": storable(error, ERROR_LENGTH),
-        "provider_id": storable(verdict.provider_id, PROVIDER_ID_LENGTH),
+        "last_error": error and storable(error, ERROR_LENGTH),
+        "provider_id": verdict.provider_id and storable(verdict.provider_id, PROVIDER_ID_LENGTH),
         "finished_at": moment if is_final else None,
         **rare,
     }
@@ -228,7 +215,7 @@ def believe_reports(rows: QuerySet[Delivery]) -> None:
     )
 
 
-def insist(write: Callable[[], Written], using: str, insists: Callable[[], bool]) -> Written:
+def insist(write: Callable[[], Written], using: str, insists: Callable[[], bool] | None) -> Written:
     """Write, however often it takes, while ``insists()``: what was sent must not be sent again.
 
     The database may be restarting, or a replica that answers and takes no writes. A connection that failed twice is
@@ -240,7 +227,7 @@ def insist(write: Callable[[], Written], using: str, insists: Callable[[], bool]
         try:
             return write()
         except Error as error:
-            if connection.in_atomic_block or not insists():
+            if connection.in_atomic_block or insists is None or not insists():
                 raise
             failures += 1
             if failures == 1:

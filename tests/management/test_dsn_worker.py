@@ -21,6 +21,7 @@ from django.db import OperationalError, connection
 
 from dsn_core.fanout.expander import Expander
 from dsn_core.models import Delivery, Trigger
+from dsn_core.queue.claiming import Work
 from dsn_core.runners.worker import Worker
 from tests.testapp.models import Movie
 from tests.waiting import PATIENCE, wait_for
@@ -190,7 +191,7 @@ def test_a_database_that_is_away_is_waited_for(subscribed, dsn, monkeypatch, cap
     troubles = [OperationalError("server closed the connection")] * 2
     work = Expander.work
 
-    def expand(self: Any) -> int:
+    def expand(self: Any) -> Work:
         if troubles:
             raise troubles.pop()
         done = work(self)

@@ -30,8 +30,8 @@ from dsn_core.queue import held, pages, purging, schedule, standstill
 from dsn_core.queue.schedule import Due
 from dsn_core.queue.updating import update
 from dsn_core.runners import driver
+from dsn_core.sending.handing_over import UsualWay
 from dsn_core.sending.sender import Sender
-from dsn_core.sending.ways import UsualWay
 from dsn_core.testing import MemoryMessenger
 from tests.ledger.books import Book, process
 from tests.ledger.books import environment as ledger

@@ -22,7 +22,7 @@ from dsn_core.models import Delivery, Event, MessengerState
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.queue import schedule
 from dsn_core.queue.schedule import seconds_until_due
-from dsn_core.runners import driver, task_queue
+from dsn_core.runners import driver, wakeups
 from dsn_core.testing import MemoryMessenger
 from tests.ledger import books
 from tests.ledger.messenger import LedgerMessenger
@@ -33,8 +33,8 @@ django_tasks_db = pytest.importorskip("django_tasks_db")
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
-IMMEDIATE = f"{task_queue.ImmediateBackend.__module__}.ImmediateBackend"
-DUMMY = f"{task_queue.DummyBackend.__module__}.DummyBackend"
+IMMEDIATE = f"{wakeups.ImmediateBackend.__module__}.ImmediateBackend"
+DUMMY = f"{wakeups.DummyBackend.__module__}.DummyBackend"
 WORKER = [sys.executable, "-m", "django", "db_worker", "--interval", "0.1", "--no-startup-delay"]
 
 

@@ -217,7 +217,7 @@ def test_notices_are_heard_again_after_their_connection_was_lost(transactional_d
     monkeypatch.setattr(notices, "STEP_SECONDS", 0.1)
     heard: list[int] = []
     over = threading.Event()
-    notices.Listener("default", lambda: heard.append(1), over.is_set).start()
+    notices.listen("default", lambda: heard.append(1), over.is_set)
     try:
         wait_for(lambda: heard)
         with connection.cursor() as cursor:
@@ -361,7 +361,7 @@ def test_once_ends_when_nothing_is_left_and_not_at_the_next_look(subscribe, peop
 
 def test_the_first_go_out_while_others_are_made(subscribe, signals, people, block, monkeypatch):
     monkeypatch.setattr("dsn_core.runners.worker_threads.POLL_SECONDS", 600)
-    monkeypatch.setattr("dsn_core.runners.units.TELL_SECONDS", 0)
+    monkeypatch.setattr("dsn_core.fanout.expander.TELL_SECONDS", 0)
     monkeypatch.setattr("dsn_core.fanout.receivers.CHUNK", 1)
 
     class Slowly(BaseReceiverResolver):

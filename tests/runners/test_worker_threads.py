@@ -16,7 +16,7 @@ from dsn_core.fanout import expander
 from dsn_core.models import Delivery, Trigger
 from dsn_core.models.clock import DatabaseNow
 from dsn_core.sending import sender
-from dsn_core.sending.connections import ProviderConnections
+from dsn_core.sending.handing_over import ProviderConnections
 from dsn_core.testing import MemoryMessenger
 from tests.waiting import PATIENCE, wait_for
 from tests.watching import watching

@@ -11,7 +11,7 @@ from django.utils import timezone
 from dsn_core import BaseMessenger, Receipt, record_report, store_address
 from dsn_core.fanout import expander
 from dsn_core.models import Address, Delivery, MessengerState, Trigger
-from dsn_core.sending import sender, ways
+from dsn_core.sending import handing_over, sender
 from dsn_core.signals import address_refused, delivery_reported
 from tests.testapp.models import Movie
 
@@ -120,7 +120,7 @@ def test_a_pause_that_another_worker_heard_of_is_kept_between_two_batches(phone,
     work = sender.Sender("phone", "default")
     work._batches = 4
     monkeypatch.setattr(phone, "batch_size", 1)
-    monkeypatch.setattr(ways, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(handing_over, "LOOK_SECONDS", 0)
     assert work.work().done == 1
     assert len(calls) == 1
     assert sorted(Delivery.objects.values_list("status", "attempts")) == [("pending", 0)] * 3 + [("sent", 1)]

@@ -21,7 +21,7 @@ from dsn_core.models.clock import DatabaseNow
 from dsn_core.plugins.registry import registry
 from dsn_core.queue import waits
 from dsn_core.queue.claiming import claim
-from dsn_core.sending import pacing, sender, ways
+from dsn_core.sending import handing_over, pacing, sender
 from dsn_core.sending.settling import Verdict, settle
 from dsn_core.signals import delivery_finished, messenger_paused
 from dsn_core.testing import MemoryMessenger
@@ -35,7 +35,7 @@ CANARY = "12345:canary-token"
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
     """Between portions nothing looks for a pause: that costs a query after some time, and tests count queries."""
-    monkeypatch.setattr(ways, "LOOK_SECONDS", float("inf"))
+    monkeypatch.setattr(handing_over, "LOOK_SECONDS", float("inf"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
 from dsn_core._django import is_made_by_storing
-from dsn_core.sending.users import users_by_key
+from dsn_core.sending.addresses import users_by_key
 from tests.shapes.models import Article, Author
 from tests.testapp.models import Profile
 

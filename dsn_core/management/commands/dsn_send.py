@@ -13,7 +13,7 @@ from dsn_core.exceptions import DSNError
 from dsn_core.plugins.registry import registry
 from dsn_core.sending import only_to
 from dsn_core.sending.handing_over import collect
-from dsn_core.sending.ways import way_of
+from dsn_core.sending.sender import way_of
 
 
 class Command(BaseCommand):
