@@ -162,9 +162,9 @@ class Batch:
         """
         with self._deciding:
             self._is_abandoned = self.is_broken_off = True
+        begun = {row.id for row in self.portion or self._unsettled}
         # Copies: the thread that hangs has the rows, too.
         rows, verdicts = [copy.copy(row) for row in self._unsettled], dict(self.verdicts)
-        begun = {row.id for row in self.portion or self._unsettled}
         # If it hangs in a filter, a template or the database, nothing was sent.
         hung = Verdict(Status.RETRY, "It hung before it was given to its messenger.")
         self._decide(rows, verdicts, reason, begun, hung)
