@@ -50,7 +50,7 @@ def test_users_and_overlapping_groups_get_one_each(signals, subscribe, fire, peo
     assert {row.status for row in signals.deliveries} == {"sent"}
 
 
-def test_parts_that_a_subscription_lacks_cost_no_query(signals, subscribe, fire, people) -> None:
+def test_parts_that_a_subscription_lacks_cost_no_query(signals, subscribe, fire, people, untimed) -> None:
     def statements(**given: Any) -> int:
         Trigger.objects.all().delete()
         subscribe(users=people[:1], **given)
