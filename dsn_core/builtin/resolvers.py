@@ -191,7 +191,7 @@ def _check_permission(name: str) -> None:
     permissions = apps.get_model("auth.Permission")._default_manager
     if not permissions.filter(content_type__app_label=label, codename=codename).exists():
         raise ConfigurationError(
-            f"There is no permission {name!r}{nearest(name, _declared_permissions())}. "
+            f"There is no permission {name!r}{nearest(name, _declared_permissions() - {name})}. "
             "Write the app's label, a dot and the codename: 'shop.view_order'. New ones are made by migrate."
         )
 

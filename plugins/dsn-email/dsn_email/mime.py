@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import re
 import secrets
-from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.headerregistry import AddressHeader, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import MIMEPart
 from email.policy import SMTP, EmailPolicy, Policy, compat32
 from email.policy import default as default_policy
@@ -110,6 +110,11 @@ def smtp_bytes(email: Email) -> tuple[bytes, bytes]:
     mime = email.message(policy=SMTP) if _TAKES_POLICY else email.message()
     written: bytes = mime.as_bytes() if _TAKES_POLICY else mime.as_bytes(linesep="\r\n")
     return written, (mime.get_boundary() or "").encode()
+
+
+def holds_addresses(name: str) -> bool:
+    """Whether a header of this name is made of addresses, whose domains Django 6.1 encodes: Sender, Cc."""
+    return issubclass(_header_class(name.lower()), AddressHeader)
 
 
 def encoded_header(name: str, value: str) -> bytes:

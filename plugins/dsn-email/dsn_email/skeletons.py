@@ -16,7 +16,7 @@ from typing import Final
 from django.conf import settings
 
 from dsn_email.messages import OutgoingMessage
-from dsn_email.mime import boundary, encoded_body, encoded_header, smtp_bytes
+from dsn_email.mime import boundary, encoded_body, encoded_header, holds_addresses, smtp_bytes
 
 #: Addresses that need no quotes and no encoding, so that they are in a header and in a command of SMTP as they are.
 _PLAIN_ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+(?:@[A-Za-z0-9.-]+)?")
@@ -58,6 +58,7 @@ def _is_simple(message: OutgoingMessage) -> bool:
         and not message.has_own_reply_to
         and _PLAIN_ADDRESS.fullmatch(message.address)
         and _PLAIN_ADDRESS.fullmatch(message.sender.address)
+        and all(value.isascii() or not holds_addresses(name) for name, value in message.own_headers.items())
         and settings.DEFAULT_CHARSET == "utf-8"
     )
 
