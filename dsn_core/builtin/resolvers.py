@@ -54,7 +54,8 @@ def _check_path(path: str, trigger: Any) -> None:
     known = None if trigger.provides is None else [*trigger.provides, *PARTS_OF_ACTIVITY, "sender"]
     if known is not None and steps[0] not in known:
         raise ValueError(
-            f"The path {path!r} begins with {steps[0]!r}, which {trigger.verb} does not provide. "
+            f"The path {path!r} begins with {steps[0]!r}, which {trigger.verb} does not provide"
+            f"{nearest(steps[0], known)}. "
             f"It provides {', '.join(known)}."
         )
     model = trigger.action_object_class if steps[0] in ("instance", "action_object") else None
@@ -71,8 +72,14 @@ def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bo
     for number, step in enumerate(steps):
         if (field := field_of(model, step)) is None:
             if not hasattr(model, step):
-                raise ValueError(f"The path {path!r} cannot be followed: {model._meta.label} has no {step!r}.")
+                near = nearest(step, [field.name for field in model._meta.get_fields()])
+                raise ValueError(f"The path {path!r} cannot be followed: {model._meta.label} has no {step!r}{near}.")
             return
+        if not field.is_relation:
+            raise ValueError(
+                f"The path {path!r} leads to {field.name!r} of {model._meta.label}, which is no relation; receivers "
+                f"are users ({get_user_model()._meta.label})."
+            )
         to_many = field.many_to_many or field.one_to_many
         if removed and number == 0 and (to_many or (field.one_to_one and field.auto_created)):
             raise ValueError(
@@ -81,7 +88,7 @@ def _check_steps(model: type[Model], steps: list[str], path: str, *, removed: bo
                 "with the receivers as an argument."
             )
         if not isinstance(field.related_model, type):
-            # A plain column, or a relation to any model: its value is known only when the event happens.
+            # A relation to any model: its value is known only when the event happens.
             return
         model = field.related_model
     users = get_user_model()
@@ -96,6 +103,9 @@ class ActorResolver(BaseReceiverResolver):
 
     def resolve(self, event: ActivityView, argument: str) -> Iterable[Any]:
         return () if event.actor_object is None else (event.actor_object,)
+
+    def check_argument(self, argument: str, trigger: Any) -> None:
+        _refuse_argument(self.name, argument)
 
 
 class EveryoneResolver(BaseReceiverResolver):
@@ -112,10 +122,16 @@ class EveryoneResolver(BaseReceiverResolver):
         return get_user_model()._default_manager.filter(**dict.fromkeys(wanted, True))
 
     def check_argument(self, argument: str, trigger: Any) -> None:
+        _refuse_argument(self.name, argument)
         if self.flag and not _has_field(self.flag):
             raise ValueError(
                 f"The resolver {self.name!r} needs the field {self.flag!r}, which {get_user_model()._meta.label} lacks."
             )
+
+
+def _refuse_argument(resolver: str, argument: str) -> None:
+    if argument:
+        raise ValueError(f"The resolver {resolver!r} takes no argument; leave it empty.")
 
 
 def _has_field(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -44,7 +44,13 @@ def apply_filters(batch: Batch) -> None:
         try:
             with tidied(f"receiver filter {receiver_filter.name!r}"):
                 # A list of its own: what the filter takes out of it is still to be decided about.
-                excluded = dict(receiver_filter.exclude(list(rows)))
+                answers = receiver_filter.exclude(list(rows))
+                if not isinstance(answers, Mapping):
+                    raise ContractError(
+                        f"exclude() returned {type(answers).__name__}; it returns {{delivery.pk: reason}}, and an "
+                        "empty dict where nothing is excluded (is its 'return' missing?)."
+                    )
+                excluded = dict(answers)
                 if strange := set(excluded).difference(row.pk for row in rows):
                     raise ContractError(
                         f"exclude() named {len(strange)} that are no deliveries of the batch; it returns "
