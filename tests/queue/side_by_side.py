@@ -43,6 +43,7 @@ def claimed_meanwhile(first: Callable[[], Any], second: Callable[[], Any]) -> tu
         finally:
             connections.close_all()
 
-    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+    # The transaction ends first: a second worker that waits for its lock could never be joined before.
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
         mine = first().rows
         return mine, pool.submit(work).result(20)
