@@ -51,7 +51,7 @@ MUTATIONS = {
         "::test_a_failing_insert_is_logged_once_with_the_trigger_and_the_caller_goes_on",
     ),
     "matching without a savepoint": Mutation(
-        "_django.py",
+        "savepoints.py",
         "if not self._is_set:",
         "if False:",
         "tests/test_savepoints.py::TestGuarded::test_a_query_that_fails_takes_back_what_was_done_and_no_more",
