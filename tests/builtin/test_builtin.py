@@ -61,13 +61,13 @@ def test_paths(users) -> None:
     profile = Profile.objects.create(user=users.ann)
     event = Activity(
         "v", action_object=ticket, sender=Ticket,
-        signal_kwargs={"movie": movie, "who": [users.ann, users.root], "profile": profile, "nobody": None},
+        signal_kwargs={"movie": movie, "owners": [users.ann, users.root], "profile": profile, "missing": None},
     )  # fmt: skip
     assert keys("path", event, "movie.audiences") == [users.staff.pk, users.ann.pk]
     assert keys("path", event, "action_object.movie.audiences") == [users.staff.pk, users.ann.pk]
     assert keys("path", event, "profile.user") == [users.ann.pk]
-    assert keys("path", event, "who") == [users.ann.pk, users.root.pk]
-    assert keys("path", event, "nobody.anything") == []
+    assert keys("path", event, "owners") == [users.ann.pk, users.root.pk]
+    assert keys("path", event, "missing.anything") == []
     for wrong in ("movie", "movie.name", "sender"):
         with pytest.raises(ConfigurationError, match="it gives users"):
             keys("path", event, wrong)
@@ -78,16 +78,16 @@ def test_paths(users) -> None:
 def test_several_paths(users) -> None:
     movie = Movie.objects.create(name="Brazil")
     movie.audiences.set([users.ann, users.staff])
-    given = {"movie": movie, "who": [users.root], "ann": users.ann, "nobody": None}
+    given = {"movie": movie, "owners": [users.root], "ann": users.ann, "missing": None}
     event = Activity("v", signal_kwargs=given)
-    assert keys("path", event, "who, nobody") == [users.root.pk]
-    assert sorted(keys("path", event, "ann,movie.audiences,  who")) == sorted(
+    assert keys("path", event, "owners, missing") == [users.root.pk]
+    assert sorted(keys("path", event, "ann,movie.audiences,  owners")) == sorted(
         [users.ann.pk, users.staff.pk, users.ann.pk, users.root.pk]
     )
     with pytest.raises(ConfigurationError, match="it gives users"):
-        keys("path", event, "who, movie.name")
+        keys("path", event, "owners, movie.name")
     with pytest.raises(ConfigurationError, match="there is no 'film'"):
-        keys("path", event, "who, film")
+        keys("path", event, "owners, film")
 
 
 def test_the_users_of_a_group_by_its_name(users) -> None:
@@ -117,7 +117,7 @@ def test_the_holders_of_a_permission(users) -> None:
     ("resolver", "argument", "said"),
     [
         ("group", "", "There is no group ''"),
-        ("group", "Nobodys", "There is no group 'Nobodys'"),
+        ("group", "Guests", "There is no group 'Guests'"),
         ("permission", "", "There is no permission ''"),
         ("permission", "change_movie", "Write the app's label, a dot and the codename"),
         ("permission", "testapp.chang_movie", "did you mean 'testapp.change_movie'"),

@@ -15,12 +15,9 @@ from django.urls import path
 
 from dsn_core.models import Delivery, Event, Trigger
 from tests.testapp.models import Movie
+from tests.undoing import Undo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
-
-
-class Undo(Exception):
-    pass
 
 
 @pytest.fixture

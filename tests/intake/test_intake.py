@@ -25,18 +25,7 @@ from dsn_core.signals import delivery_finished, event_recorded
 from dsn_core.testing import MemoryMessenger
 from tests.intake.refusing import CONFLICTS, PASSING
 from tests.testapp.models import Country, Movie
-
-
-class Undo(Exception):
-    pass
-
-
-@contextlib.contextmanager
-def undone(using=None):
-    """A transaction, or a savepoint, that is rolled back."""
-    with contextlib.suppress(Undo), transaction.atomic(using=using):
-        yield
-        raise Undo
+from tests.undoing import undone
 
 
 @pytest.fixture(autouse=True)

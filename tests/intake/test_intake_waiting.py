@@ -18,7 +18,7 @@ from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
-from dsn_core import BaseCodec, emit, emit_many, register_signal
+from dsn_core import emit, emit_many, register_signal
 from dsn_core.intake import backlog as backlogs
 from dsn_core.intake import waiting
 from dsn_core.intake.backlog import backlog
@@ -26,22 +26,13 @@ from dsn_core.intake.trouble import errors
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
 from dsn_core.signals import event_recorded, events_dropped
+from tests.intake.codecs import Odd, codec_that
 from tests.intake.refusing import CONFLICTS, PASSING, error_of
 from tests.testapp.models import Country, Movie
+from tests.undoing import undone
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
-
-
-class Undo(Exception):
-    pass
-
-
-@contextlib.contextmanager
-def undone():
-    with contextlib.suppress(Undo), transaction.atomic():
-        yield
-        raise Undo
 
 
 @pytest.fixture(autouse=True)
@@ -251,24 +242,6 @@ class TestAConflict:
         with pytest.raises(OperationalError), transaction.atomic(), connection.execute_wrapper(fail):
             movie.save()
         assert Movie.objects.get().name == "M"
-
-
-class Odd:
-    pass
-
-
-def codec_that(does):
-    class OddCodec(BaseCodec):
-        name = "odd"
-        python_type = Odd
-
-        def encode(self, value):
-            return does()
-
-        def decode(self, data):
-            return data
-
-    return OddCodec
 
 
 @pytest.mark.parametrize("name", PASSING)

@@ -14,10 +14,11 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.dispatch import Signal
 from django.utils.functional import SimpleLazyObject
 
-from dsn_core import BaseCodec, emit, register_signal
+from dsn_core import emit, register_signal
 from dsn_core.intake.backlog import backlog
 from dsn_core.models import Event, Trigger
 from dsn_core.plugins.catalogue import catalogue
+from tests.intake.codecs import Odd, codec_that
 from tests.testapp.models import Country, Movie
 from tests.waiting import wait_for
 
@@ -100,27 +101,20 @@ def lock_gaps():
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-class Odd:
-    """What the codec below is asked for: the intake is at work then, its INSERT to come."""
-
-
-def codec_that(does):
-    class OddCodec(BaseCodec):
-        name = "odd"
-        python_type = Odd
-
-        def encode(self, value):
-            return does()
-
-        def decode(self, data):
-            return data
-
-    return OddCodec
-
-
 def recorded():
     connection.close()
     return Country.objects.count(), Event.objects.count()
+
+
+def ending_this_connection():
+    """What ends the connection of this thread when it is called, from another thread."""
+    number = backend_number()
+
+    def end():
+        with elsewhere(lambda: end_backend(number)):
+            pass
+
+    return end
 
 
 @only_servers
@@ -155,44 +149,26 @@ class TestATerminatedBackend:
         assert recorded() == (0, 0)
 
     def test_before_the_insert(self, released, dsn):
-        number = backend_number()
-
-        def die():
-            with elsewhere(lambda: end_backend(number)):
-                pass
-
         @transaction.atomic
         def work():
             Country.objects.create(code="de")
             released.send(sender=None, odd=Odd())
             pytest.fail("the caller was not told")
 
-        dsn.add(codec_that(die))
+        dsn.add(codec_that(ending_this_connection()))
         with pytest.raises(LOST):
             work()
         assert recorded() == (0, 0)
 
     def test_in_autocommit_the_row_is_there_and_the_event_comes_by_another_connection(self, released, dsn):
-        number = backend_number()
-
-        def die():
-            with elsewhere(lambda: end_backend(number)):
-                pass
-
-        dsn.add(codec_that(die))
+        dsn.add(codec_that(ending_this_connection()))
         Country.objects.create(code="de")
         released.send(sender=None, odd=Odd())
         assert backlog.wait(30)
         assert recorded() == (1, 1)
 
     def test_send_robust_returns_the_error(self, released, dsn):
-        number = backend_number()
-
-        def die():
-            with elsewhere(lambda: end_backend(number)):
-                pass
-
-        dsn.add(codec_that(die))
+        dsn.add(codec_that(ending_this_connection()))
         with contextlib.suppress(*LOST), transaction.atomic():
             Country.objects.create(code="de")
             ((_, error),) = released.send_robust(sender=None, odd=Odd())

@@ -178,7 +178,7 @@ def test_a_port_that_is_closed_is_no_connection() -> None:
 
 def test_a_name_that_is_not_known_is_no_connection() -> None:
     with pytest.raises(NoConnection):
-        post("http://nobody.localhost:1/")
+        post("http://unknown.localhost:1/")
 
 
 def test_a_server_that_speaks_no_tls_is_no_connection(server: Server) -> None:

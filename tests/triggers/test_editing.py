@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import subprocess
 import sys
@@ -17,18 +16,7 @@ import dsn_core
 from dsn_core.models import ConfigurationChange, Event, Subscription, Trigger
 from dsn_core.triggers.dispatch import trigger_cache
 from tests.testapp.models import Country, Movie, Place
-
-
-class Undo(Exception):
-    pass
-
-
-@contextlib.contextmanager
-def undone(using=None):
-    """A transaction, or a savepoint, that is rolled back."""
-    with contextlib.suppress(Undo), transaction.atomic(using=using):
-        yield
-        raise Undo
+from tests.undoing import Undo, undone
 
 
 def hears(model):
